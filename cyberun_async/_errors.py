@@ -1,0 +1,327 @@
+"""Everything that can go wrong, as one tree.
+
+CyberunError
+├── ConfigurationError (ValueError)      bad key, URL or option; before anything is sent
+├── InvalidParameters (ValueError)       every problem with the parameters at once; before anything is billed
+├── APIError                             the server answered with a refusal
+│   ├── BadRequestError                  400, 422
+│   ├── AuthenticationError              401
+│   ├── PermissionDeniedError            403
+│   ├── NotFoundError                    404
+│   ├── ConflictError                    409
+│   ├── RateLimitError                   429
+│   └── ServerError                      5xx
+├── TransportError                       the server did not answer
+│   └── TransportTimeout (TimeoutError)
+├── DecodeError                          an answer that is not what the API promises
+├── TaskError                            the task ended without a result
+│   ├── TaskFailed
+│   └── TaskCancelled
+├── WaitTimeout (TimeoutError)           the deadline of a wait passed
+├── StorageError                         upload or download of bytes failed
+└── WebhookError                         a delivery that is not to be trusted
+"""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+if TYPE_CHECKING:
+    from cyberun_async._protocol.status import TaskStatus
+    from cyberun_async._protocol.tasks import TaskResult
+
+_E = TypeVar("_E", bound="CyberunError")
+
+
+class CyberunError(Exception):
+    """The root of every error that this package raises.
+
+    Attributes:
+        task_id: The task that the error is about, or `None` where there is none.
+
+    """
+
+    task_id: str | None
+
+    def __init__(self, message: str, *, task_id: str | None = None) -> None:
+        """Keep the message and the task that it is about."""
+        super().__init__(message)
+        self.task_id = task_id
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
+        # Exceptions are rebuilt from their positional arguments by default, which
+        # loses keyword-only ones: a worker process must be able to send ours home.
+        return _rebuild, (type(self), self.args, self.__dict__.copy())
+
+
+def _rebuild(kind: type[_E], args: tuple[object, ...], state: dict[str, object]) -> _E:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
+
+class ConfigurationError(CyberunError, ValueError):
+    """A key, URL or option that cannot work, found before anything is sent."""
+
+
+class InvalidParameters(CyberunError, ValueError):  # noqa: N818 - the promised public name
+    """Arguments that the call cannot take, all of them at once, before anything is billed.
+
+    Attributes:
+        problems: One sentence for each problem.
+
+    """
+
+    problems: tuple[str, ...]
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        """Join the problems into one message."""
+        self.problems = tuple(problems)
+        super().__init__("; ".join(self.problems))
+
+
+class APIError(CyberunError):
+    """The server answered, and its answer is a refusal.
+
+    Attributes:
+        status: The HTTP status code.
+        message: The server's own words (`error_message`), or a short stand-in where it sent none.
+        method: The HTTP method of the request.
+        path: The path of the request below the base URL.
+        retry_after: Seconds the server asked to wait, or `None`.
+        request_id: The server's name for the request, where it sent one.
+        body: The answer's text, cut at the error text limit.
+
+    """
+
+    status: int
+    message: str
+    method: str
+    path: str
+    retry_after: float | None
+    request_id: str | None
+    body: str
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        method: str,
+        path: str,
+        retry_after: float | None = None,
+        request_id: str | None = None,
+        body: str = "",
+        task_id: str | None = None,
+    ) -> None:
+        """Build the message from the facts."""
+        self.status = status
+        self.message = message
+        self.method = method
+        self.path = path
+        self.retry_after = retry_after
+        self.request_id = request_id
+        self.body = body
+        super().__init__(f"{method} {path} was refused with {status}: {message}", task_id=task_id)
+
+
+class BadRequestError(APIError):
+    """The request is malformed or incomplete (400, 422)."""
+
+
+class AuthenticationError(APIError):
+    """The key or token is missing, wrong, expired or revoked (401)."""
+
+
+class PermissionDeniedError(APIError):
+    """The key is good but may not do this, or the plan does not include it (403)."""
+
+
+class NotFoundError(APIError):
+    """There is no such task, workflow, file or service for this key (404)."""
+
+
+class ConflictError(APIError):
+    """The request contradicts the state of the thing that it is about (409)."""
+
+
+class RateLimitError(APIError):
+    """Too many requests (429); `retry_after` says how long to wait where the server said so."""
+
+
+class ServerError(APIError):
+    """The server failed (5xx)."""
+
+
+class TransportError(CyberunError):
+    """The server did not answer, or its answer broke off.
+
+    Attributes:
+        method: The HTTP method of the request.
+        path: The path of the request below the base URL.
+        may_have_been_sent: Whether the request may have reached the server. Where it is
+            `False`, repeating the request cannot do anything twice.
+
+    """
+
+    method: str
+    path: str
+    may_have_been_sent: bool
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        method: str,
+        path: str,
+        may_have_been_sent: bool,
+        task_id: str | None = None,
+    ) -> None:
+        """Build the message from the facts."""
+        self.method = method
+        self.path = path
+        self.may_have_been_sent = may_have_been_sent
+        fate = "may have reached the server" if may_have_been_sent else "was not sent"
+        super().__init__(f"{method} {path} got no answer ({reason}); the request {fate}", task_id=task_id)
+
+
+class TransportTimeout(TransportError, TimeoutError):
+    """The server did not answer in time."""
+
+
+class DecodeError(CyberunError):
+    """The server's answer is not what the API promises.
+
+    Attributes:
+        problem: What is wrong with the answer, with the path to the place.
+        method: The HTTP method of the request, or `None` outside of a request.
+        path: The path of the request below the base URL, or `None` outside of a request.
+
+    """
+
+    problem: str
+    method: str | None
+    path: str | None
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        method: str | None = None,
+        path: str | None = None,
+        task_id: str | None = None,
+    ) -> None:
+        """Build the message from the facts."""
+        self.problem = problem
+        self.method = method
+        self.path = path
+        place = f"the answer to {method} {path}" if method else "the data"
+        super().__init__(f"{place} is not what the API promises: {problem}", task_id=task_id)
+
+
+class TaskError(CyberunError):
+    """The task ended without a result.
+
+    Attributes:
+        status: The final status.
+        error: The server's reason, or `None` where it gave none.
+        result: The whole answer of the result endpoint.
+
+    """
+
+    status: "TaskStatus"
+    error: str | None
+    result: "TaskResult"
+
+    def __init__(self, result: "TaskResult") -> None:
+        """Build the message from the task's own result."""
+        self.status = result.status
+        self.error = result.error
+        self.result = result
+        reason = f": {result.error}" if result.error else ""
+        super().__init__(f"task {result.id} {result.status}{reason}", task_id=result.id)
+
+
+class TaskFailed(TaskError):  # noqa: N818 - the promised public name
+    """The task ran into an error, a time limit, or lost its agent."""
+
+
+class TaskCancelled(TaskError):  # noqa: N818 - the promised public name
+    """The task was cancelled before it came to an end."""
+
+
+class WaitTimeout(CyberunError, TimeoutError):  # noqa: N818 - the promised public name
+    """The deadline of a wait passed before the task ended.
+
+    Attributes:
+        timeout: The deadline, in seconds from the start of the wait.
+        status: The last status seen, or `None` where none was.
+        remote: What became of the task: `"left"` running, `"cancelled"`, or
+            `"cancel_failed"` where the request to cancel it was not confirmed.
+
+    """
+
+    timeout: float
+    status: "TaskStatus | None"
+    remote: Literal["left", "cancelled", "cancel_failed"]
+
+    def __init__(
+        self,
+        timeout: float,
+        *,
+        task_id: str | None,
+        status: "TaskStatus | None" = None,
+        remote: Literal["left", "cancelled", "cancel_failed"] = "left",
+    ) -> None:
+        """Build the message from the facts."""
+        self.timeout = timeout
+        self.status = status
+        self.remote = remote
+        who = f"task {task_id}" if task_id else "the task"
+        fate = {
+            "left": "it was left running",
+            "cancelled": "it was cancelled",
+            "cancel_failed": "cancelling it was not confirmed",
+        }[remote]
+        super().__init__(
+            f"{who} did not end within {timeout:g} s (last status: {status or 'none seen'}); {fate}",
+            task_id=task_id,
+        )
+
+
+class StorageError(CyberunError):
+    """Bytes could not be uploaded or downloaded.
+
+    Attributes:
+        file: Which file, by name.
+        bytes_done: How many bytes had arrived or been sent.
+        retryable: Whether trying again may help.
+        status: The storage's HTTP status code, or `None` where it did not answer.
+
+    """
+
+    file: str
+    bytes_done: int
+    retryable: bool
+    status: int | None
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        file: str,
+        bytes_done: int = 0,
+        retryable: bool = False,
+        status: int | None = None,
+        task_id: str | None = None,
+    ) -> None:
+        """Build the message from the facts."""
+        self.file = file
+        self.bytes_done = bytes_done
+        self.retryable = retryable
+        self.status = status
+        super().__init__(f"{file}: {reason}", task_id=task_id)
+
+
+class WebhookError(CyberunError):
+    """A webhook delivery that is not to be trusted."""
