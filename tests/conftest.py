@@ -1,0 +1,163 @@
+"""What holds for every test: two event loops, nothing blocks, and nothing is left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import gc
+import importlib.util
+import inspect
+import logging
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import hypothesis
+import pytest
+from anyio.lowlevel import checkpoint
+from blockbuster import blockbuster_ctx
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator
+
+GRACE = 3.0
+"""Seconds until a socket or thread that is still there counts as left behind.
+
+Only a test that is about to fail waits so long: the other end of a connection may be a server in
+a thread of this process, and sees the end of it a little later than the test does.
+"""
+
+# A shared machine is no stop-watch, and a run that fails must fail again.
+hypothesis.settings.register_profile("default", deadline=None, print_blob=True)
+hypothesis.settings.register_profile("ci", parent=hypothesis.settings(), derandomize=True)
+hypothesis.settings.load_profile("default")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Forget the caller's own Cyberun account and proxies: no test may depend on them."""
+    for name in list(os.environ):
+        if name.upper().startswith("CYBERUN_") or name.upper().endswith("_PROXY"):
+            del os.environ[name]
+    if os.environ.get("CI"):
+        hypothesis.settings.load_profile("ci")
+
+
+@pytest.fixture(params=["asyncio", "trio"], scope="module")
+def anyio_backend(request: pytest.FixtureRequest) -> str:
+    """Run every async test on both loops.
+
+    A test that is about one of them says so with `@pytest.mark.parametrize("anyio_backend", ["asyncio"])`.
+    """
+    backend: str = request.param
+    return backend
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _nothing_blocks_the_loop() -> Iterator[None]:
+    """Make a blocking call from the package an error wherever asyncio runs.
+
+    The local Cyberun has a loop and a thread to itself, and a command line writes to its terminal:
+    they may block where the SDK may not. What they call in the SDK is still watched.
+    """
+    exempt = ["cyberun_async.local", "cyberun_async.cli"]
+    with blockbuster_ctx("cyberun_async", excluded_modules=[m for m in exempt if _exists(m)]):
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test that leaves a thread or a socket behind, or an error in asyncio's own log."""
+    threads, sockets = set(threading.enumerate()), _open_sockets()
+    with _AsyncioErrors() as errors:
+        yield
+        left = functools.partial(_left_behind, threads, sockets)
+        deadline = time.monotonic() + GRACE
+        while left() and time.monotonic() < deadline:
+            gc.collect()
+            time.sleep(0.01)
+    if remains := left():
+        pytest.fail(f"left behind: {', '.join(remains)}", pytrace=False)
+    if errors:
+        pytest.fail("asyncio reported: " + "; ".join(errors), pytrace=False)
+
+
+@pytest.hookimpl(tryfirst=True, wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, Any, Any]:
+    """Fail an async test that leaves a task behind: the runner would cancel it without a word."""
+    test = pyfuncitem.obj
+    if inspect.iscoroutinefunction(test) and not hasattr(test, "hypothesis"):
+        pyfuncitem.obj = _leaving_no_task_behind(test)
+    try:
+        return (yield)
+    finally:
+        pyfuncitem.obj = test
+
+
+def _leaving_no_task_behind(test: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(test)
+    async def checked(*args: Any, **kwargs: Any) -> None:
+        before = set(anyio.get_running_tasks())
+        await test(*args, **kwargs)
+        # Cancelled tasks and the closers of async generators need a few turns of the loop.
+        for _ in range(100):
+            left = [t for t in anyio.get_running_tasks() if t not in before]
+            if not left:
+                return
+            await checkpoint()
+        pytest.fail("left behind: " + ", ".join(f"task {t.name}" for t in left), pytrace=False)
+
+    return checked
+
+
+def _left_behind(threads: set[threading.Thread], sockets: set[str]) -> list[str]:
+    """Name the threads and sockets that were not there before."""
+    new_threads = [t for t in threading.enumerate() if t not in threads and not _is_pooled(t)]
+    return [f"thread {t.name}" for t in new_threads] + sorted(_open_sockets() - sockets)
+
+
+def _is_pooled(thread: threading.Thread) -> bool:
+    """Tell a worker that its owner keeps for the next call from one that nobody wants any more."""
+    if thread.name.startswith("Trio thread"):
+        return True
+    loop = getattr(thread, "loop", None)
+    return isinstance(loop, asyncio.AbstractEventLoop) and not loop.is_closed()
+
+
+def _open_sockets() -> set[str]:
+    """Name this process's sockets; none where the system does not tell."""
+    sockets = set()
+    if sys.platform == "linux":
+        for descriptor in Path("/proc/self/fd").iterdir():
+            try:
+                target = str(descriptor.readlink())
+            except OSError:  # It was closed meanwhile; the one that lists the folder always is.
+                continue
+            if target.startswith("socket:"):
+                sockets.add(target)
+    return sockets
+
+
+class _AsyncioErrors(logging.Handler):
+    """Collect what asyncio can only log: an exception nobody retrieved, a task destroyed."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.errors: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.errors.append(record.getMessage())
+
+    def __enter__(self) -> list[str]:
+        logging.getLogger("asyncio").addHandler(self)
+        return self.errors
+
+    def __exit__(self, *exc_info: object) -> None:
+        logging.getLogger("asyncio").removeHandler(self)
+
+
+def _exists(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None
