@@ -1,0 +1,96 @@
+"""What must hold before a change is taken: `nox` runs it all, `nox -s lint` a part of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "uv|virtualenv"
+# `tests` comes late because what it prints last is what one looks for first.
+nox.options.sessions = ["lint", "typing", "docs", "tests", "coverage"]
+# Whoever has one Python can run all of this; `coverage` sees to it that at least one did.
+nox.options.error_on_missing_interpreters = False
+nox.options.download_python = "never"
+
+PYPROJECT = nox.project.load_toml("pyproject.toml")
+PYTHONS = nox.project.python_versions(PYPROJECT)
+EVERYTHING = ".[cli,http2,local,testing]"
+
+CORE_IS_NOT = "*/cyberun_async/cli/*,*/cyberun_async/local/*"
+"""What the demand for 100 % leaves out: programs around the SDK, with a floor of their own."""
+FLOOR_OF_THE_REST = 90
+
+
+def group(name: str) -> list[str]:
+    return nox.project.dependency_groups(PYPROJECT, name)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, spelling and layers."""
+    session.install(*group("lint"))
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    session.run("codespell")
+    session.run("lint-imports")
+
+
+@nox.session
+def typing(session: nox.Session) -> None:
+    """The package inside, and the types that it shows to its users."""
+    session.install(EVERYTHING, *group("typing"))
+    session.run("mypy")
+    session.run("mypy", "tests/typing/api.py")
+    session.run("pyright")
+    session.run("pyright", "--verifytypes", "cyberun_async", "--ignoreexternal")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The site, without a warning and without a dead link inside (`-- serve` shows it)."""
+    session.install(EVERYTHING, *group("docs"))
+    session.run(
+        "sphinx-build", "-n", "-W", "--keep-going", "-q", "-b", "html", "docs", "docs/_build/html"
+    )
+    session.run("python", "docs/check_links.py", "docs/_build/html")
+    if session.posargs == ["serve"]:
+        session.run("python", "-m", "http.server", "--directory", "docs/_build/html")
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """The tests and every example of the documentation, against the installed package."""
+    session.install(EVERYTHING, *group("tests"))
+    # A script rather than `-m pytest`, which would put the checkout before the installed package.
+    pytest = Path(session.bin, "pytest")
+    if session.posargs:
+        session.run(pytest, *session.posargs)
+    else:
+        session.run("coverage", "run", pytest)
+
+
+@nox.session(venv_backend="uv")
+def tests_lowest(session: nox.Session) -> None:
+    """The tests with the oldest releases that pyproject.toml promises to work with."""
+    session.install(EVERYTHING, *group("tests"), "--resolution", "lowest-direct")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Every line and branch of the core has been run by a test, all Pythons taken together."""
+    session.install(*(each for each in group("tests") if each.startswith("coverage")))
+    session.run("coverage", "combine")
+    session.run("coverage", "report", f"--omit={CORE_IS_NOT}")
+    session.run(
+        "coverage", "report", f"--include={CORE_IS_NOT}", f"--fail-under={FLOOR_OF_THE_REST}"
+    )
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """The measurements of tests/benchmarks; no part of the gate, as they want an idle machine."""
+    session.install(EVERYTHING, *group("tests"))
+    session.run("pytest", "tests/benchmarks", "-m", "benchmark", *session.posargs)
