@@ -1,0 +1,79 @@
+"""The machines that run tasks."""
+
+from datetime import datetime
+
+import attrs
+
+from cyberun_async._protocol.codec import wire
+
+
+@attrs.frozen(kw_only=True)
+class GPU:
+    """One GPU of an agent; memory in bytes as the agent reports it."""
+
+    name: str | None = wire("device_name", default=None)
+    type: str | None = wire("device_type", default=None)
+    vram_total: int | None = None
+    vram_free: int | None = None
+
+
+@attrs.frozen(kw_only=True)
+class SystemStats:
+    """What an agent says of its machine."""
+
+    comfyui_version: str | None = None
+    pytorch_version: str | None = None
+    os_type: str | None = None
+    gpus: tuple[GPU, ...] = wire("gpu_devices", default=())
+
+
+@attrs.frozen(kw_only=True)
+class Agent:
+    """A machine of the team that runs tasks.
+
+    Every field but `id` is `None` or empty where the server leaves it out.
+
+    Source: https://docs.cyberun.cloud/api-reference/agent/list-connected-agents
+
+    Attributes:
+        id: Its name; not a UUID.
+        status: `idle`, `busy`, `syncing`, `tunnel` or `unhealthy`.
+        labels: What workflows ask for by `required_labels`.
+        last_heartbeat: When it was last heard of.
+        version: The version of the agent program.
+        tool: The tool that it runs.
+        tool_version: The version of that tool.
+        comfyui_version: The version of ComfyUI.
+        gpu_capacity: How many tasks it can run at once.
+        running_count: How many it runs.
+        running_tasks: Which ones.
+        platform_arch: Its processor architecture.
+        sync_phase: The phase of a model synchronisation.
+        sync_detail: What is synchronised.
+        sync_percent: How far that is, 0 to 100.
+        connected_at: When it connected.
+        tasks_completed: How many tasks it has completed.
+        current_task_id: The task it works on.
+        system_stats: Its machine.
+
+    """
+
+    id: str = wire("agent_id")
+    status: str | None = wire("agent_status", default=None)
+    labels: tuple[str, ...] = wire("agent_labels", default=())
+    last_heartbeat: datetime | None = None
+    version: str | None = wire("agent_version", default=None)
+    tool: str | None = None
+    tool_version: str | None = None
+    comfyui_version: str | None = None
+    gpu_capacity: int | None = None
+    running_count: int | None = None
+    running_tasks: tuple[object, ...] = ()
+    platform_arch: str | None = None
+    sync_phase: str | None = None
+    sync_detail: str | None = None
+    sync_percent: float | None = None
+    connected_at: datetime | None = None
+    tasks_completed: int | None = None
+    current_task_id: str | None = None
+    system_stats: SystemStats | None = None

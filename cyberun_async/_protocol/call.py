@@ -1,0 +1,32 @@
+"""The one value that crosses the layers: what is asked, and what the answer becomes."""
+
+from collections.abc import Mapping
+from typing import Generic, TypeVar
+
+import attrs
+
+T = TypeVar("T")
+
+
+@attrs.frozen
+class Call(Generic[T]):
+    """One request to the API.
+
+    Attributes:
+        method: The HTTP method.
+        path: Below the base URL, with every variable part escaped.
+        returns: The type that the answer is structured into; `NoneType` ignores the body.
+        query: Sent as the query string, in order.
+        body: Sent as JSON, or `None` for no body.
+        repeatable: Whether sending it twice does no more than sending it once.
+        task_id: The task that it is about, for the errors.
+
+    """
+
+    method: str
+    path: str
+    returns: type[T]
+    query: Mapping[str, str | int] = attrs.field(factory=dict)
+    body: Mapping[str, object] | None = attrs.field(default=None, repr=False)
+    repeatable: bool = True
+    task_id: str | None = None

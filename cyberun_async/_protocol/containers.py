@@ -1,0 +1,112 @@
+"""Container services and the calls that go through to them."""
+
+import binascii
+from base64 import b64decode
+from collections.abc import Mapping
+from datetime import datetime
+
+import attrs
+
+from cyberun_async._errors import DecodeError
+from cyberun_async._protocol.codec import wire
+
+
+@attrs.frozen(kw_only=True)
+class Variable:
+    """One environment variable of a service; its value is never shown."""
+
+    name: str = wire("env_name")
+    value: str | None = wire("env_value", default=None, repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class Volume:
+    """One folder of the host that a service sees."""
+
+    host_path: str | None = None
+    container_path: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Container:
+    """A container service.
+
+    Every field but `id` is `None` or empty where the server leaves it out.
+
+    Source: https://docs.cyberun.cloud/api-reference/container/get-a-container-service-by-slug-runtime
+
+    Attributes:
+        id: Its UUID.
+        slug: Its readable name, as used in `containers.invoke()`.
+        display_name: Its name for people.
+        type: `deployed`, or `external` for one that runs elsewhere.
+        status: `created`, `deploying`, `running`, `stopping`, `stopped` or `failed`.
+        description: What it does.
+        docker_image: The image that it runs.
+        exposed_port: The port that it listens on.
+        health_path: The path that tells whether it is well.
+        env: Its environment variables.
+        volumes: The folders that it sees.
+        required_labels: The labels that an agent must have to run it.
+        gpu_count: GPUs it is given; -1 for all, 0 for none.
+        replica_count: How many of it run.
+        usage_prompt: How to use it, for a language model.
+        openapi_url: Where its API is described.
+        external_url: Where an external one runs.
+        external_auth_credential_id: The credential that is used there.
+        created_at: When it was made.
+        updated_at: When it last changed.
+
+    """
+
+    id: str
+    slug: str | None = wire("service_slug", default=None)
+    display_name: str | None = None
+    type: str | None = wire("service_type", default=None)
+    status: str | None = wire("service_status", default=None)
+    description: str | None = wire("service_desc", default=None)
+    docker_image: str | None = None
+    exposed_port: int | None = None
+    health_path: str | None = None
+    env: tuple[Variable, ...] = wire("env_config", default=())
+    volumes: tuple[Volume, ...] = wire("volume_config", default=())
+    required_labels: tuple[str, ...] = ()
+    gpu_count: int | None = None
+    replica_count: int | None = None
+    usage_prompt: str | None = None
+    openapi_url: str | None = None
+    external_url: str | None = None
+    external_auth_credential_id: str | None = None
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Invocation:
+    """What a service answered; a refusal by the service is an answer, not an error.
+
+    Source: https://docs.cyberun.cloud/api-reference/container/invoke-a-container-service-runtime
+
+    Attributes:
+        status_code: The service's own HTTP status.
+        headers: The service's own headers.
+
+    """
+
+    status_code: int
+    headers: Mapping[str, str] = attrs.field(factory=dict)
+    body_base64: str = attrs.field(default="", repr=False)
+
+    @property
+    def content(self) -> bytes:
+        """The body.
+
+        Raises:
+            DecodeError: The server's base64 is broken.
+
+        """
+        try:
+            return b64decode(self.body_base64, validate=True)
+        except binascii.Error as error:
+            message = f"body_base64 is not base64 ({error})"
+            raise DecodeError(message) from None

@@ -1,0 +1,216 @@
+"""What an event stream says of a task.
+
+Source: https://docs.cyberun.cloud/api-reference/streaming-events
+"""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import ClassVar, Literal
+
+import attrs
+
+from cyberun_async._errors import DecodeError
+from cyberun_async._protocol.codec import parse_json, structure
+from cyberun_async._protocol.status import TaskStatus
+from cyberun_async._protocol.tasks import Task, TaskResult
+from cyberun_async._protocol.timestamps import format_timestamp
+
+Source = Literal["stream", "poll"]
+"""Where an event was learned: from the server's stream, or by looking the task up."""
+
+
+@attrs.frozen(kw_only=True)
+class StatusEvent:
+    """The task's status changed."""
+
+    name: ClassVar[str] = "status"
+    is_terminal: ClassVar[bool] = False
+
+    task_id: str
+    status: TaskStatus
+    timestamp: datetime | None = None
+    source: Source = attrs.field(default="stream", eq=False)
+
+
+@attrs.frozen(kw_only=True)
+class ProgressEvent:
+    """The task got further.
+
+    Attributes:
+        progress: The whole task's progress, 0.0 to 1.0, or `None` where the server leaves it out.
+        current_node: The node at work; for ComfyUI the node's id.
+        step_current: Steps done so far.
+        step_total: Steps in all.
+        stage: Nerfstudio only: `download`, `process_data`, `train`, `export` or `upload`.
+        message: Nerfstudio only: the status in words.
+
+    """
+
+    name: ClassVar[str] = "progress"
+    is_terminal: ClassVar[bool] = False
+
+    task_id: str
+    progress: float | None = None
+    current_node: str | None = None
+    step_current: int | None = None
+    step_total: int | None = None
+    stage: str | None = None
+    message: str | None = None
+    timestamp: datetime | None = None
+    source: Source = attrs.field(default="stream", eq=False)
+
+
+@attrs.frozen(kw_only=True)
+class CompletedEvent:
+    """The task is done; `tasks.result()` has the links to its files.
+
+    Attributes:
+        output: The agent's metadata about the outputs, without links.
+
+    """
+
+    name: ClassVar[str] = "completed"
+    is_terminal: ClassVar[bool] = True
+    status: ClassVar[TaskStatus] = TaskStatus.COMPLETED
+
+    task_id: str
+    output: Mapping[str, object] | None = None
+    completed_at: datetime | None = None
+    source: Source = attrs.field(default="stream", eq=False)
+
+
+@attrs.frozen(kw_only=True)
+class FailedEvent:
+    """The task failed, for the reason that `error` gives."""
+
+    name: ClassVar[str] = "failed"
+    is_terminal: ClassVar[bool] = True
+    status: ClassVar[TaskStatus] = TaskStatus.FAILED
+
+    task_id: str
+    error: str | None = None
+    source: Source = attrs.field(default="stream", eq=False)
+
+
+@attrs.frozen(kw_only=True)
+class CancelledEvent:
+    """The task was cancelled."""
+
+    name: ClassVar[str] = "cancelled"
+    is_terminal: ClassVar[bool] = True
+    status: ClassVar[TaskStatus] = TaskStatus.CANCELLED
+
+    task_id: str
+    source: Source = attrs.field(default="stream", eq=False)
+
+
+@attrs.frozen(kw_only=True)
+class ErrorEvent:
+    """The server could not read the task's state for a moment; the task itself goes on."""
+
+    name: ClassVar[str] = "error"
+    is_terminal: ClassVar[bool] = False
+
+    task_id: str
+    message: str | None = None
+    source: Source = attrs.field(default="stream", eq=False)
+
+
+@attrs.frozen(kw_only=True)
+class UnknownEvent:
+    """An event that this version does not know, as the server sent it.
+
+    Attributes:
+        name: The event's name.
+        data: Its data, not interpreted.
+
+    """
+
+    is_terminal: ClassVar[bool] = False
+
+    task_id: str
+    name: str
+    data: str
+    source: Source = attrs.field(default="stream", eq=False)
+
+
+TaskEvent = StatusEvent | ProgressEvent | CompletedEvent | FailedEvent | CancelledEvent | ErrorEvent | UnknownEvent
+"""Any event of a task; `match` tells them apart."""
+
+TerminalEvent = CompletedEvent | FailedEvent | CancelledEvent
+"""The last event of a task."""
+
+_Known = StatusEvent | ProgressEvent | CompletedEvent | FailedEvent | CancelledEvent | ErrorEvent
+
+_KNOWN: Mapping[str, type[_Known]] = {
+    kind.name: kind
+    for kind in (StatusEvent, ProgressEvent, CompletedEvent, FailedEvent, CancelledEvent, ErrorEvent)
+}
+
+
+def decode_event(name: str, data: str, *, task_id: str) -> TaskEvent:
+    """Read one event of the stream of a task.
+
+    Args:
+        name: The `event:` field.
+        data: The `data:` field, its lines joined.
+        task_id: The task whose stream it came on; `error` events do not name theirs.
+
+    Raises:
+        DecodeError: The data of a known event is not what is documented.
+
+    """
+    kind = _KNOWN.get(name)
+    if kind is None:
+        return UnknownEvent(task_id=task_id, name=name, data=data)
+    fields = parse_json(data)
+    if not isinstance(fields, dict):
+        message = f"the data of a {name} event is not an object"
+        raise DecodeError(message, task_id=task_id)
+    fields.pop("source", None)
+    fields.setdefault("task_id", task_id)
+    return structure(fields, kind)
+
+
+def encode_event(event: TaskEvent) -> tuple[str, str]:
+    """Write an event as `(name, data)`, ready to be relayed as Server-Sent Events.
+
+    `decode_event` gives an equal event back; fields that are not set are left out, and `data` is one line.
+    """
+    if isinstance(event, UnknownEvent):
+        return event.name, event.data
+    fields = {
+        field.name: value
+        for field in attrs.fields(type(event))
+        if field.name != "source" and (value := getattr(event, field.name)) is not None
+    }
+    if event.is_terminal:
+        fields["status"] = event.status  # type: ignore[union-attr]
+    return event.name, json.dumps(fields, default=_encode_moment)
+
+
+def _encode_moment(value: object) -> str:
+    if isinstance(value, datetime):
+        return format_timestamp(value)
+    message = f"{type(value).__name__} has no JSON form"
+    raise TypeError(message)
+
+
+def event_from_task(task: Task) -> StatusEvent:
+    """Give the status event that a look at the task amounts to."""
+    return StatusEvent(task_id=task.id, status=task.status, source="poll")
+
+
+def event_from_result(result: TaskResult) -> TerminalEvent:
+    """Give the terminal event that a final result amounts to."""
+    if result.status == TaskStatus.COMPLETED:
+        return CompletedEvent(
+            task_id=result.id,
+            output=result.output,
+            completed_at=result.completed_at,
+            source="poll",
+        )
+    if result.status == TaskStatus.CANCELLED:
+        return CancelledEvent(task_id=result.id, source="poll")
+    return FailedEvent(task_id=result.id, error=result.error, source="poll")

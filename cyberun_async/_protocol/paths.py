@@ -1,0 +1,30 @@
+"""Ids and slugs on their way into paths, so that none of them can change the route."""
+
+import re
+from urllib.parse import quote
+
+from cyberun_async._errors import InvalidParameters
+
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+
+
+def segment(value: str, what: str) -> str:
+    """Escape an id or slug into exactly one segment of a path.
+
+    Raises:
+        InvalidParameters: It is not a string, is empty, or is `.` or `..`, which no escape keeps in its place.
+
+    """
+    if not isinstance(value, str):
+        raise InvalidParameters([f"{what} must be a string, not {type(value).__name__}"])
+    if value in {"", ".", ".."}:
+        raise InvalidParameters([f"{what} must not be {value!r}" if value else f"{what} must not be empty"])
+    try:
+        return quote(value, safe="@")
+    except UnicodeEncodeError:
+        raise InvalidParameters([f"{what} is not valid text: {value!r}"]) from None
+
+
+def is_uuid(value: str) -> bool:
+    """Whether a workflow is named by its id, and not by its slug."""
+    return _UUID.fullmatch(value) is not None

@@ -1,0 +1,96 @@
+"""From the status and body of an answer to the error that it stands for."""
+
+import json
+import time
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+
+from cyberun_async._errors import (
+    APIError,
+    AuthenticationError,
+    BadRequestError,
+    ConflictError,
+    NotFoundError,
+    PermissionDeniedError,
+    RateLimitError,
+    ServerError,
+)
+
+_KINDS: Mapping[int, type[APIError]] = {
+    400: BadRequestError,
+    401: AuthenticationError,
+    403: PermissionDeniedError,
+    404: NotFoundError,
+    409: ConflictError,
+    422: BadRequestError,
+    429: RateLimitError,
+}
+
+_SHOWN = 2000
+"""Characters of an answer that an error keeps."""
+
+
+def refusal(
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    method: str,
+    path: str,
+    secrets: tuple[str, ...] = (),
+    task_id: str | None = None,
+) -> APIError:
+    """Give the error that an answer stands for, with every secret cut out of the server's words."""
+    text = body.decode("utf-8", "replace")[:_SHOWN]
+    for secret in secrets:
+        text = text.replace(secret, "[key]")
+    kind = _KINDS.get(status, ServerError if status >= 500 else APIError)  # noqa: PLR2004 - HTTP's own classes
+    return kind(
+        status,
+        _message(text) or _stand_in(status, headers),
+        method=method,
+        path=path,
+        retry_after=parse_retry_after(headers.get("retry-after")),
+        request_id=headers.get("x-request-id"),
+        body=text,
+        task_id=task_id,
+    )
+
+
+def _message(text: str) -> str | None:
+    """Give the server's own words: the one documented field of an error body."""
+    try:
+        body = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    message = body.get("error_message") if isinstance(body, dict) else None
+    return message if isinstance(message, str) and message else None
+
+
+def _stand_in(status: int, headers: Mapping[str, str]) -> str:
+    if 300 <= status < 400:  # noqa: PLR2004 - HTTP's own class
+        return f"it redirects to {_origin(headers.get('location', ''))}: is base_url right, with its scheme and /api/v1?"
+    return "the server gave no reason"
+
+
+def _origin(url: str) -> str:
+    """Give scheme and host of a URL; what follows may carry a signature."""
+    scheme, separator, rest = url.partition("://")
+    return f"{scheme}://{rest.split('/')[0].split('?')[0].split('@')[-1]}" if separator else "another place"
+
+
+def parse_retry_after(value: str | None, *, now: float | None = None) -> float | None:
+    """Read a `Retry-After` header as seconds from now; a date in the past is 0, nonsense is `None`.
+
+    Source: https://www.rfc-editor.org/rfc/rfc9110#field.retry-after
+    """
+    if value is None:
+        return None
+    value = value.strip()
+    if value.isascii() and value.isdigit():
+        return float(value)
+    try:
+        moment = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    return max(0.0, moment.timestamp() - (time.time() if now is None else now))

@@ -1,0 +1,55 @@
+"""Whether a failed call is sent again, and when."""
+
+import random
+from collections.abc import Callable
+
+from cyberun_async._errors import APIError, CyberunError, RateLimitError, TransportError
+from cyberun_async._protocol.call import Call
+from cyberun_async._settings import Retries
+
+_REPEATABLE_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
+
+
+def delay_before_retry(
+    call: Call[object],
+    failure: CyberunError,
+    attempt: int,
+    elapsed: float,
+    retries: Retries,
+    jitter: Callable[[], float] = random.random,
+) -> float | None:
+    """Decide over one failure of a call.
+
+    Args:
+        call: What was sent.
+        failure: How it failed.
+        attempt: How often it was sent, this one included.
+        elapsed: Seconds since it was first sent.
+        retries: What the client allows.
+        jitter: Gives a number from 0 to 1.
+
+    Returns:
+        Seconds to wait before it is sent again, or `None` where the failure stands.
+
+    """
+    if not _may_be_cured(failure) or not _costs_nothing_twice(call, failure):
+        return None
+    asked = failure.retry_after if isinstance(failure, APIError) else None
+    if asked is not None and asked > retries.retry_after:
+        return None
+    ceiling = min(retries.maximum, retries.initial * 2.0 ** min(attempt - 1, 30))
+    delay = (asked or 0.0) + jitter() * ceiling
+    return delay if elapsed + delay <= retries.budget else None
+
+
+def _may_be_cured(failure: CyberunError) -> bool:
+    if isinstance(failure, APIError):
+        return failure.status in _REPEATABLE_STATUSES
+    return isinstance(failure, TransportError)
+
+
+def _costs_nothing_twice(call: Call[object], failure: CyberunError) -> bool:
+    """A call with effects is repeated only where the server did not act, or cannot have seen it."""
+    if call.repeatable or isinstance(failure, RateLimitError):
+        return True
+    return isinstance(failure, TransportError) and not failure.may_have_been_sent

@@ -1,0 +1,147 @@
+"""Tasks and their results."""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+import attrs
+
+from cyberun_async._protocol.codec import wire
+from cyberun_async._protocol.filenames import (
+    name_from_key,
+    name_from_output,
+    name_from_url,
+    unique_names,
+)
+from cyberun_async._protocol.status import UNSTATED, TaskStatus
+
+
+def _reason(error: str | None) -> str | None:
+    """Give `None` for `""`, which is how the wire says that there was no error."""
+    return error or None
+
+
+@attrs.frozen
+class Submitted:
+    """The server's answer to a submitted task."""
+
+    task_id: str
+
+
+@attrs.frozen(kw_only=True)
+class Task:
+    """A task as the server sees it now; its output is in its result, its progress only in its events.
+
+    Every field but `id` is `None`, empty or zero where the server leaves it out.
+
+    Source: https://docs.cyberun.cloud/api-reference/task/get-task-status
+
+    Attributes:
+        id: The task's UUID.
+        workflow_id: The UUID of the workflow that it runs.
+        status: Where it stands; `unknown` where the server leaves it out.
+        error: Why it failed.
+        created_at: When it was submitted.
+        started_at: When an agent began to work on it.
+        completed_at: When it ended.
+        retry_count: How often the server has started it again.
+        agent_id: The agent that has it.
+        agent_labels: The labels of that agent.
+        gateway_id: The gateway that the agent is connected to.
+        gpu_type: The GPU that it runs on.
+        dispatch_target: Where it was sent to.
+        target_pool: The pool of agents that it was sent to.
+        tool_type: `comfyui` or `nerfstudio`.
+
+    """
+
+    id: str
+    workflow_id: str | None = None
+    status: TaskStatus = wire("task_status", default=UNSTATED)
+    error: str | None = wire("task_error", default=None, converter=_reason)
+    created_at: datetime | None = None
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+    retry_count: int = 0
+    agent_id: str | None = None
+    agent_labels: tuple[str, ...] = ()
+    gateway_id: str | None = None
+    gpu_type: str | None = None
+    dispatch_target: str | None = None
+    target_pool: str | None = None
+    tool_type: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class OutputFile:
+    """One file of a result.
+
+    Attributes:
+        key: What the server calls the output (`9.images.0`), or its storage key.
+        name: A file name that is safe on every system and differs from those of the result's other files.
+        url: A signed link, valid for an hour; whoever has it can fetch the file, so it is never shown.
+        expires_at: When the link expires, where the server says so.
+
+    """
+
+    key: str
+    name: str
+    url: str = attrs.field(repr=False)
+    expires_at: datetime | None = None
+
+
+@attrs.frozen(kw_only=True)
+class TaskResult:
+    """What became of a task.
+
+    Source: https://docs.cyberun.cloud/api-reference/task/get-task-result
+
+    Attributes:
+        id: The task's UUID.
+        status: Where it stands; the server answers for a task that has not ended, too.
+        output: The agent's metadata about the outputs; `None` unless it completed.
+        download_url: The signed link of the primary output; never shown.
+        download_urls: Signed links by output key, where a task has several outputs; never shown.
+        expires_at: When `download_url` expires.
+        error: Why it failed; `None` unless it did.
+        completed_at: When it ended.
+
+    """
+
+    id: str
+    status: TaskStatus = wire("task_status")
+    output: Mapping[str, object] | None = wire("task_output", default=None)
+    download_url: str | None = attrs.field(default=None, repr=False)
+    download_urls: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+    expires_at: datetime | None = None
+    error: str | None = wire("task_error", default=None, converter=_reason)
+    completed_at: datetime | None = None
+
+    @property
+    def files(self) -> tuple[OutputFile, ...]:
+        """Every output file, the primary one first; keys and names stay the same from call to call."""
+        stored = {key: self._stored_as(key, url) for key, url in self.download_urls.items()}
+        wanted = [(key, name_from_output(key, stored[key]), url) for key, url in self.download_urls.items()]
+        if self.download_url and self.download_url not in self.download_urls.values():
+            primary = self._text("storage_key")
+            name = name_from_key(primary) if primary else name_from_url(self.download_url)
+            wanted.insert(0, (primary or name, name, self.download_url))
+        names = unique_names([name for _, name, _ in wanted])
+        return tuple(
+            OutputFile(
+                key=key,
+                name=name,
+                url=url,
+                expires_at=self.expires_at if url == self.download_url else None,
+            )
+            for (key, _, url), name in zip(wanted, names, strict=True)
+        )
+
+    def _stored_as(self, key: str, url: str) -> str:
+        """Give the storage key of an output, or where there is none, the name in its link."""
+        about = (self.output or {}).get(key)
+        stored = about.get("s3_key") if isinstance(about, Mapping) else None
+        return stored if isinstance(stored, str) and stored else name_from_url(url)
+
+    def _text(self, key: str) -> str | None:
+        value = (self.output or {}).get(key)
+        return value if isinstance(value, str) and value else None

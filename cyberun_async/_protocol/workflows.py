@@ -1,0 +1,96 @@
+"""Workflows and the parameters that they take."""
+
+from datetime import datetime
+
+import attrs
+
+from cyberun_async._protocol.codec import wire
+
+
+@attrs.frozen(kw_only=True)
+class ParameterDef:
+    """One parameter of a workflow.
+
+    Source: https://docs.cyberun.cloud/api-reference/task/execute-a-workflow-by-id
+
+    Attributes:
+        key: The name to give it by.
+        type: `string`, `number`, `boolean`, `select` or `file`.
+        label: Its name for people.
+        description: What it does.
+        required: Whether a value must be given.
+        default: What is used where none is given.
+        min: The least number.
+        max: The greatest number.
+        options: What a `select` may be.
+        accept: The MIME types or file name extensions that a `file` may have.
+        node_id: The ComfyUI node that takes it.
+        field: The field of that node.
+        target_path: The Nerfstudio setting that takes it.
+        source_key: As documented, without a stated meaning.
+
+    """
+
+    key: str
+    type: str = "string"
+    label: str | None = None
+    description: str | None = None
+    required: bool = False
+    default: object = None
+    min: float | None = None
+    max: float | None = None
+    options: tuple[str, ...] = ()
+    accept: tuple[str, ...] = ()
+    node_id: str | None = None
+    field: str | None = None
+    target_path: str | None = None
+    source_key: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Workflow:
+    """A workflow that can be run.
+
+    A list may leave `parameters` out; `workflows.get()` has them. Every field but `id` is `None`
+    or empty where the server leaves it out.
+
+    Source: https://docs.cyberun.cloud/api-reference/workflow/get-workflow-details
+
+    Attributes:
+        id: Its UUID.
+        slug: Its readable name, as used in `submit()`.
+        display_name: Its name for people.
+        description: What it does.
+        version: Goes up by one with each update.
+        status: `active`, or `disabled`, which takes no new tasks.
+        parameters: What it takes.
+        required_labels: The labels that an agent must have to run it.
+        task_timeout: Seconds that a task may take once an agent has confirmed it; 0 for no limit.
+        max_retries: How often the server starts a failed task again.
+        preferred_gpu: The GPU that it likes best.
+        default_dispatch_target: Where its tasks go.
+        min_vram_gb: Least GPU memory, in GB.
+        required_models: The models that an agent must have.
+        tool_type: `comfyui` or `nerfstudio`.
+        created_at: When it was made.
+        updated_at: When it last changed.
+
+    """
+
+    id: str
+    slug: str | None = wire("workflow_slug", default=None)
+    display_name: str | None = None
+    description: str | None = None
+    version: int | None = None
+    status: str | None = wire("workflow_status", default=None)
+    parameters: tuple[ParameterDef, ...] = ()
+    required_labels: tuple[str, ...] = ()
+    task_timeout: int | None = None
+    max_retries: int | None = None
+    preferred_gpu: str | None = None
+    default_dispatch_target: str | None = None
+    min_vram_gb: int | None = None
+    required_models: tuple[str, ...] = ()
+    tool_type: str | None = None
+    created_at: datetime | None = None
+    updated_at: datetime | None = None

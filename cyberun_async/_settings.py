@@ -1,0 +1,181 @@
+"""The settings of a client: frozen values, checked when they are made."""
+
+import os
+from collections.abc import Awaitable, Callable, Mapping
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+import attrs
+
+from cyberun_async._errors import ConfigurationError
+
+TokenProvider = Callable[[], Awaitable[str]]
+"""An async callable that gives a valid JWT each time it is asked."""
+
+DEFAULT_BASE_URL = "https://core.cyberun.cloud/api/v1"
+
+
+def _positive(owner: object, field: "attrs.Attribute[float]", value: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
+        message = f"{type(owner).__name__}.{field.name} must be a number above zero, not {value!r}"
+        raise ConfigurationError(message)
+
+
+def _not_negative(owner: object, field: "attrs.Attribute[float]", value: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
+        message = f"{type(owner).__name__}.{field.name} must be zero or a number above it, not {value!r}"
+        raise ConfigurationError(message)
+
+
+def _whole(owner: object, field: "attrs.Attribute[int]", value: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        message = f"{type(owner).__name__}.{field.name} must be a whole number above zero, not {value!r}"
+        raise ConfigurationError(message)
+
+
+@attrs.frozen
+class Timeouts:
+    """How long single steps of a request may take, in seconds.
+
+    They bound one attempt; `timeout=` of a wait bounds the whole.
+
+    Attributes:
+        connect: Until a connection is made.
+        read: Until the next bytes of an answer.
+        write: Until the next bytes of a request are taken.
+        call: One attempt of a call, from its first byte to its last.
+        stream: Without a single byte on an event stream, until it counts as dead.
+        cleanup: For what must still happen when a caller leaves: closing, a remote cancel.
+
+    """
+
+    connect: float = attrs.field(default=10.0, validator=_positive)
+    read: float = attrs.field(default=30.0, validator=_positive)
+    write: float = attrs.field(default=30.0, validator=_positive)
+    call: float = attrs.field(default=60.0, validator=_positive)
+    stream: float = attrs.field(default=300.0, validator=_positive)
+    cleanup: float = attrs.field(default=5.0, validator=_positive)
+
+
+@attrs.frozen
+class Retries:
+    """How calls are repeated after a failure that repeating may cure.
+
+    Only calls that cost nothing twice are repeated freely. Submitting is repeated only where the
+    request cannot have arrived, or where the server said 429.
+
+    Attributes:
+        budget: Seconds from the start of a call within which a repetition may start; 0 repeats nothing.
+        initial: Upper bound of the first delay, in seconds; each further one doubles it.
+        maximum: Upper bound of any delay of our own choice, in seconds.
+        retry_after: The longest `Retry-After` that is waited for, in seconds; a longer one is an error.
+
+    """
+
+    budget: float = attrs.field(default=30.0, validator=_not_negative)
+    initial: float = attrs.field(default=0.5, validator=_positive)
+    maximum: float = attrs.field(default=8.0, validator=_positive)
+    retry_after: float = attrs.field(default=60.0, validator=_not_negative)
+
+
+@attrs.frozen
+class Polling:
+    """How a task is looked up while it is waited for.
+
+    Attributes:
+        interval: Seconds between two looks, with a jitter of a tenth; 3 is the documented default
+            (https://docs.cyberun.cloud/api-reference/streaming-events).
+        relaxed: Seconds between two looks while events arrive on the stream.
+        patience: Seconds without a single answer after which a wait gives up with the last failure.
+
+    """
+
+    interval: float = attrs.field(default=3.0, validator=_positive)
+    relaxed: float = attrs.field(default=15.0, validator=_positive)
+    patience: float = attrs.field(default=300.0, validator=_positive)
+
+
+@attrs.frozen
+class Limits:
+    """How much a client uses at once, and how much it takes in.
+
+    Attributes:
+        max_connections: Calls in the air at once; more wait their turn.
+        max_streams: Event streams open at once; a wait beyond them polls.
+        max_transfers: Uploads and downloads at once.
+        max_answer: Bytes of one answer's body.
+        max_event: Bytes of one event.
+
+    """
+
+    max_connections: int = attrs.field(default=64, validator=_whole)
+    max_streams: int = attrs.field(default=100, validator=_whole)
+    max_transfers: int = attrs.field(default=8, validator=_whole)
+    max_answer: int = attrs.field(default=16 * 1024 * 1024, validator=_whole)
+    max_event: int = attrs.field(default=1024 * 1024, validator=_whole)
+
+
+@attrs.frozen
+class Settings:
+    """All that a client was told, resolved and checked.
+
+    Attributes:
+        base_url: Without a slash at the end.
+        token: The key, or the provider of tokens; never shown.
+        team_id: Set only where it must be sent.
+
+    """
+
+    base_url: str
+    token: str | TokenProvider = attrs.field(repr=False)
+    team_id: str | None = None
+    timeouts: Timeouts = Timeouts()
+    retries: Retries = Retries()
+    polling: Polling = Polling()
+    limits: Limits = Limits()
+
+
+def from_environment(*names: str, environment: Mapping[str, str] = os.environ) -> str | None:
+    """Give the value of the first of the variables that is set and not blank."""
+    values = (environment.get(name, "").strip() for name in names)
+    return next((value for value in values if value), None)
+
+
+def check_base_url(url: str, *, allow_insecure_http: bool) -> str:
+    """Give the base URL in the form that paths are appended to.
+
+    Raises:
+        ConfigurationError: It has no scheme or host, or carries user info, a query or a fragment,
+            or would send the key in the clear to a host that is not loopback.
+
+    """
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:
+        message = f"base_url is not a URL: {error}"
+        raise ConfigurationError(message) from None
+    for wrong, message in (
+        (any(c.isspace() or not c.isprintable() for c in url), "base_url contains white space or control characters: remove them"),
+        (parts.scheme not in {"http", "https"}, "base_url needs a scheme: write https://host/api/v1"),
+        (not host, "base_url needs a host: write https://host/api/v1"),
+        ("@" in parts.netloc, "base_url must not carry a user or password: give the key as api_key"),
+        ("?" in url or "#" in url, "base_url must not carry a query or a fragment: end it with the path, as in https://host/api/v1"),
+        (
+            parts.scheme == "http" and not allow_insecure_http and not _is_loopback(host or ""),
+            "base_url is http:// to a host that is not loopback, which would show the key to the network: "
+            "use https://, or pass allow_insecure_http=True",
+        ),
+    ):
+        if wrong:
+            raise ConfigurationError(message)
+    return url.rstrip("/")
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
