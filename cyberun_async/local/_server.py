@@ -1,0 +1,265 @@
+"""A whole Cyberun in one object, on an event loop and a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Literal
+
+import anyio
+import anyio.to_thread
+import uvicorn
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.routing import Mount
+from typing_extensions import Self
+
+from ._accounts import Accounts
+from ._calls import RuntimeCalls
+from ._clock import Clock
+from ._demo import demo_workflows
+from ._http import ApiError, answer_api_error, answer_http_error
+from ._operations import Exchange, Operations, Recorder
+from ._scheduler import Scheduler
+from ._storage import Storage
+from ._wire import WireProtocol
+from ._workflows import Maker, Parameter, ScriptMaker, Workflow, Workflows
+from .scripts import Step
+
+API_PATH = "/api/v1"
+STORAGE_PATH = "/storage"
+CONTROL_PATH = "/_local"
+HOUR = 3600.0
+
+
+class LocalCyberun:
+    """The documented Cyberun Cloud API on loopback, with workflows that make real files.
+
+    Example:
+        ```python
+        async with LocalCyberun() as server:
+            print(server.base_url, server.api_key)
+        ```
+
+    Works under asyncio and trio, and as a plain ``with``: the server has its own loop in its own thread.
+
+    Args:
+        host: where to listen.
+        port: 0 lets the system choose.
+        pace: how long a second of a task's script takes, in seconds. 1 is for people to watch; the default suits tests.
+        clock: ``"running"`` follows the machine; ``"held"`` stands still until ``await server.clock.advance(seconds)``.
+        link_lifetime: seconds that a signed link lives; an hour, as documented.
+        demos: whether the demo workflows are there from the start.
+    """
+
+    def __init__(
+        self,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        pace: float = 0.02,
+        clock: Literal["running", "held"] = "running",
+        link_lifetime: float = HOUR,
+        demos: bool = True,
+    ) -> None:
+        self._address = (host, port)
+        self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="local-cyberun-work")
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._exchanges: list[Exchange] = []
+        self.clock = Clock(held=clock == "held")
+        self.storage = Storage(self.clock, prefix=STORAGE_PATH, link_lifetime=link_lifetime)
+        self._accounts = Accounts(self.clock)
+        self._workflows = Workflows()
+        self._scheduler = Scheduler(self.clock, self.storage, self._threads, pace=pace)
+        for workflow in demo_workflows() if demos else ():
+            self._workflows.add(workflow, self.clock.now())
+        self._runner = Runner(self._application())
+
+    @property
+    def base_url(self) -> str:
+        """What to give a client as its base URL."""
+        return f"{self.storage.origin}{API_PATH}"
+
+    @property
+    def api_key(self) -> str:
+        """An integration key (``sk-``)."""
+        return self._accounts.api_key
+
+    @property
+    def device_key(self) -> str:
+        """A device key (``dk-``), which may also call the management endpoints."""
+        return self._accounts.device_key
+
+    @property
+    def agent_key(self) -> str:
+        """An agent key (``ak-``), which the REST API rejects."""
+        return self._accounts.agent_key
+
+    @property
+    def team_id(self) -> str:
+        """The team that all keys belong to, and that a user token must name in ``X-Team-ID``."""
+        return self._accounts.team_id
+
+    @property
+    def jwt(self) -> str:
+        """A fresh user token, good for an hour."""
+        return self.issue_jwt()
+
+    def issue_jwt(self, lifetime: float = HOUR) -> str:
+        """Sign a user token that expires `lifetime` seconds from now on the server's clock."""
+        return self._accounts.issue_jwt(lifetime)
+
+    def revoke(self, credential: str) -> None:
+        """Refuse a key or a token from the next request on."""
+        self._accounts.revoke(credential)
+
+    @property
+    def requests(self) -> Sequence[Exchange]:
+        """What was received so far, in order; calls of the control path are left out."""
+        return tuple(self._exchanges)
+
+    def workflow(
+        self,
+        slug: str,
+        *,
+        parameters: Sequence[Parameter] = (),
+        script: Sequence[Step] | ScriptMaker | None = None,
+        cloud: bool = False,
+    ) -> Callable[[Maker], Maker]:
+        """Turn a function into a workflow: it gets a `Job` and returns bytes, an `Output`, or several.
+
+        Example:
+            ```python
+            @server.workflow("shout", parameters=[Parameter("text", required=True)])
+            def shout(job: Job) -> bytes:
+                return job.text("text").upper().encode()
+            ```
+        """
+
+        def register(make: Maker) -> Maker:
+            self.add_workflow(Workflow(slug, make, tuple(parameters), script, is_cloud=cloud))
+            return make
+
+        return register
+
+    def add_workflow(self, workflow: Workflow) -> Workflow:
+        """Add a workflow; one whose slug is taken becomes its next version. Returns it as added, with its version."""
+        return self._workflows.add(workflow, self.clock.now())
+
+    def script(self, slug: str, steps: Sequence[Step]) -> None:
+        """Give the next task of a workflow this life instead of its usual one. Several calls queue up."""
+        self._scheduler.script_next(slug, list(steps))
+
+    def start(self) -> Self:
+        """Listen. Returns at once: a connection made before the loop runs waits in the socket's queue.
+
+        Raises:
+            OSError: if the address cannot be listened on.
+            RuntimeError: if the server was started before; make a new one.
+        """
+        if self._loop is not None:
+            raise RuntimeError("a LocalCyberun can be started once")
+        listener = socket.create_server(self._address, backlog=2048)
+        self._loop = asyncio.new_event_loop()
+        self.clock.run_on(self._loop)
+        host, port = listener.getsockname()[:2]
+        self.storage.origin = f"http://{host}:{port}"
+        self._thread = threading.Thread(target=self._run, args=[self._loop, listener], name="local-cyberun", daemon=True)
+        self._thread.start()
+        return self
+
+    def stop(self) -> None:
+        """Cut what is open and leave nothing behind. Safe to call twice."""
+        if self._loop is None or self._thread is None:
+            return
+        # The loop closes itself; between a look at it and the call, another stop() may have won.
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._runner.told_to_stop.set)
+        self._thread.join()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.stop()
+
+    async def __aenter__(self) -> Self:
+        return self.start()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(self.stop)
+
+    def _run(self, loop: asyncio.AbstractEventLoop, listener: socket.socket) -> None:
+        try:
+            loop.run_until_complete(self._runner.serve([listener]))
+            # Lives that still wait on the clock end here, and so does whoever waits in advance().
+            loop.run_until_complete(_cancel_all())
+            loop.run_until_complete(loop.shutdown_asyncgens())
+        finally:
+            self._threads.shutdown(cancel_futures=True)
+            loop.close()
+
+    def _application(self) -> Recorder:
+        operations = Operations()
+        calls = RuntimeCalls(self._accounts, self._workflows, self._scheduler, self.storage)
+        app = Starlette(
+            routes=[
+                Mount(API_PATH, routes=calls.routes(operations)),
+                operations.route("storage.put", "PUT", f"{STORAGE_PATH}/{{key:path}}", self.storage.receive),
+                operations.route("storage.get", "GET", f"{STORAGE_PATH}/{{key:path}}", self.storage.serve),
+            ],
+            exception_handlers={ApiError: answer_api_error, HTTPException: answer_http_error},
+        )
+        app.router.redirect_slashes = False
+        return Recorder(app, self.clock, self._exchanges, CONTROL_PATH)
+
+
+async def _cancel_all() -> None:
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
+
+
+class Runner(uvicorn.Server):
+    """uvicorn, started and stopped without its tenths of a second of waiting."""
+
+    def __init__(self, app: Recorder) -> None:
+        config = uvicorn.Config(
+            app,
+            http=WireProtocol,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            timeout_keep_alive=75,
+        )
+        super().__init__(config)
+        self.told_to_stop = asyncio.Event()
+
+    async def main_loop(self) -> None:
+        """Keep the Date header right until told to stop."""
+        told = asyncio.ensure_future(self.told_to_stop.wait())
+        while not told.done():
+            await self.on_tick(0)
+            await asyncio.wait([told], timeout=1)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop at once: open streams are cut, their handlers see a disconnect and get a moment to end."""
+        for server in self.servers:
+            server.close()
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+        if self.server_state.tasks:
+            await asyncio.wait(self.server_state.tasks, timeout=1)
+        for server in self.servers:
+            await server.wait_closed()
