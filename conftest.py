@@ -1,0 +1,142 @@
+"""Run every example of README.md and docs/*.md against a local Cyberun.
+
+What an example is, and how one that cannot be run is marked, is written in CONTRIBUTING.md.
+"""
+
+from __future__ import annotations
+
+import ast
+import doctest
+import inspect
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+from sybil import Sybil
+from sybil.evaluators.python import pad
+from sybil.parsers.myst import CodeBlockParser, SkipParser
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sybil import Example
+
+    from cyberun_async.local import LocalCyberun
+
+RUNNABLE = ("cyberun-async ", "python -m cyberun_async ", "cat ", "ls ")
+"""The commands that an example may give; all others have to be marked as skipped."""
+
+RESULT = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+
+
+def run_python(example: Example) -> None:
+    """Run a block: a whole program as it is, a fragment with `await` inside an open `client`."""
+    source = pad(example.parsed, example.line + example.parsed.line_offset)
+    code = compile(
+        source, example.path, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True
+    )
+    namespace = example.namespace
+    namespace["__name__"] = "__main__"
+    if not code.co_flags & inspect.CO_COROUTINE:
+        exec(code, namespace)  # noqa: S102 - that is what examples are for
+        return
+
+    async def with_client() -> None:
+        from cyberun_async import AsyncClient
+
+        async with AsyncClient() as namespace["client"]:
+            await eval(code, namespace)  # noqa: S307 - see above
+
+    anyio.run(with_client)
+
+
+def run_console(example: Example) -> None:
+    """Run the commands of a block, and compare what they print where the block shows it."""
+    last_code = 0
+    blocks = re.split(r"^\$ ", re.sub(r"\\\n", " ", example.parsed), flags=re.MULTILINE)
+    commands = [block.partition("\n")[::2] for block in blocks if block.strip()]
+    for (command, shown), following in zip(commands, [*commands[1:], ("", "")], strict=True):
+        if command == "echo $?":
+            printed = f"{last_code}\n"
+        else:
+            printed, last_code = _run(command)
+            assert last_code == 0 or following[0] == "echo $?", f"$ {command}\n{printed}"
+        if shown.strip():
+            matches = doctest.OutputChecker().check_output(shown, printed, RESULT)
+            assert matches, f"$ {command}\nshown:\n{shown}\nprinted:\n{printed}"
+
+
+def _run(command: str) -> tuple[str, int]:
+    # The package is installed already.
+    command = re.sub(r"^pip install [^&]*(?:&& |$)", "", command)
+    if not command:
+        return "", 0
+    if not command.startswith(RUNNABLE):
+        pytest.fail(f"cannot be run here, mark it with <!-- skip: next -->: {command}")
+    scripts = str(Path(sys.executable).parent)
+    done = subprocess.run(  # noqa: S602 - an example is written for a shell
+        command,
+        shell=True,
+        executable=shutil.which("bash"),
+        env=os.environ | {"PATH": os.pathsep.join((scripts, os.environ["PATH"]))},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    return done.stdout, done.returncode
+
+
+@pytest.fixture(scope="session")
+def local_cyberun() -> Iterator[LocalCyberun]:
+    """Offer one local Cyberun to all examples."""
+    from cyberun_async.local import LocalCyberun
+
+    with LocalCyberun() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def directories(tmp_path_factory: pytest.TempPathFactory) -> dict[Path, Path]:
+    """Keep one directory for each page, so that an example finds what the one before it made."""
+
+    class Directories(dict[Path, Path]):
+        def __missing__(self, page: Path) -> Path:
+            self[page] = tmp_path_factory.mktemp(page.stem)
+            return self[page]
+
+    return Directories()
+
+
+@pytest.fixture
+def as_a_user(
+    request: pytest.FixtureRequest,
+    local_cyberun: LocalCyberun,
+    directories: dict[Path, Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Stand where a reader stands: in a directory of their own, with their account at hand."""
+    monkeypatch.chdir(directories[request.path])
+    monkeypatch.setenv("CYBERUN_BASE_URL", local_cyberun.base_url)
+    monkeypatch.setenv("CYBERUN_API_KEY", local_cyberun.api_key)
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("NO_COLOR", "1")
+
+
+pytest_collect_file = Sybil(
+    parsers=[
+        CodeBlockParser("python", run_python),
+        CodeBlockParser("console", run_console),
+        SkipParser(),
+    ],
+    patterns=["README.md", "docs/*.md", "docs/**/*.md"],
+    excludes=["docs/_build/**"],
+    fixtures=["as_a_user"],
+).pytest()

@@ -1,0 +1,99 @@
+"""The public names are a promise: exact, in order, documented, and at their public address."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+from types import ModuleType
+from typing import get_args
+
+import pytest
+
+# What users import from by name; a module that takes the names of another comes after it.
+PUBLIC_MODULES = [
+    name
+    for name in (
+        "cyberun_async",
+        "cyberun_async.local",
+        "cyberun_async.local.scripts",
+        "cyberun_async.webhooks",
+    )
+    if importlib.util.find_spec(name)
+]
+PUBLIC_NAMES = [
+    pytest.param(module, name, id=f"{module}.{name}")
+    for module in PUBLIC_MODULES
+    for name in getattr(importlib.import_module(module), "__all__", ())
+]
+
+
+@pytest.mark.parametrize("module", PUBLIC_MODULES)
+def test_all_is_exact(module: str) -> None:
+    """`__all__` lists exactly the names without an underscore, constants before classes before functions."""
+    namespace = vars(importlib.import_module(module))
+    listed = [name for name in namespace["__all__"] if name != "__version__"]
+    public = [name for name in namespace if _is_public(namespace, name)]
+    if module == "cyberun_async":
+        assert sorted(public, key=_order) == listed
+    else:
+        # It may import what it needs under plain names; what it defines is public.
+        defined = [name for name in public if _address(namespace[name]) in {module, None}]
+        assert not set(defined) - set(listed)
+        assert sorted(listed, key=_order) == listed
+
+
+@pytest.mark.parametrize(("module", "name"), PUBLIC_NAMES)
+def test_public_address(module: str, name: str) -> None:
+    """A class or function, alone or in a union, says the first module that users can import it from."""
+    value = getattr(importlib.import_module(module), name)
+    for each in (value, *get_args(value)):
+        if inspect.isclass(each) or inspect.isfunction(each):
+            assert _address(each) == _first_home(each), each
+
+
+@pytest.mark.parametrize(("module", "name"), PUBLIC_NAMES)
+def test_docstring(module: str, name: str) -> None:
+    """Every public class and function has a docstring of its own, and so has each public method."""
+    value = getattr(importlib.import_module(module), name)
+    if inspect.isfunction(value):
+        assert value.__doc__
+    elif inspect.isclass(value):
+        assert vars(value).get("__doc__")
+        undocumented = [
+            method
+            for method, attribute in vars(value).items()
+            if not method.startswith("_")
+            and isinstance(attribute, (classmethod, staticmethod, property, type(_order)))
+            and not _is_documented(value, method)
+        ]
+        assert not undocumented
+
+
+def _is_public(namespace: dict[str, object], name: str) -> bool:
+    return not (
+        name.startswith("_") or name == "annotations" or isinstance(namespace[name], ModuleType)
+    )
+
+
+def _order(name: str) -> tuple[int, str]:
+    """Sort as ruff's RUF022 does."""
+    return (0 if name.isupper() else 1 if name[0].isupper() else 2, name)
+
+
+def _address(value: object) -> str | None:
+    return getattr(value, "__module__", None)
+
+
+def _first_home(value: object) -> str:
+    """Name the public module that lists the value first; its own module if none does."""
+    for module in PUBLIC_MODULES:
+        namespace = vars(importlib.import_module(module))
+        if any(namespace[name] is value for name in namespace.get("__all__", ())):
+            return module
+    return f"{_address(value)}" if "cyberun_async" not in f"{_address(value)}" else "public"
+
+
+def _is_documented(owner: type, name: str) -> bool:
+    """Tell whether a method has a docstring, its own or that of the one it takes the place of."""
+    return any(getattr(vars(base).get(name), "__doc__", None) for base in owner.__mro__)
