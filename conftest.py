@@ -20,6 +20,8 @@ import anyio
 import pytest
 from sybil import Sybil
 from sybil.evaluators.python import pad
+from sybil.example import SybilFailure
+from sybil.integration.pytest import SybilItem
 from sybil.parsers.myst import CodeBlockParser, SkipParser
 
 if TYPE_CHECKING:
@@ -64,21 +66,19 @@ def run_console(example: Example) -> None:
     for (command, shown), following in zip(commands, [*commands[1:], ("", "")], strict=True):
         if command == "echo $?":
             printed = f"{last_code}\n"
-        else:
-            printed, last_code = _run(command)
-            assert last_code == 0 or following[0] == "echo $?", f"$ {command}\n{printed}"
-        if shown.strip():
-            matches = doctest.OutputChecker().check_output(shown, printed, RESULT)
-            assert matches, f"$ {command}\nshown:\n{shown}\nprinted:\n{printed}"
+        # The package is installed already.
+        elif wanted := re.sub(r"^pip install [^&]*(?:&& |$)", "", command):
+            printed, last_code = _run(example, wanted)
+            if last_code and following[0] != "echo $?":
+                raise SybilFailure(example, f"$ {command}\n{printed}exit code {last_code}")
+        if shown.strip() and not doctest.OutputChecker().check_output(shown, printed, RESULT):
+            raise SybilFailure(example, f"$ {command}\nshown:\n{shown}\nprinted:\n{printed}")
 
 
-def _run(command: str) -> tuple[str, int]:
-    # The package is installed already.
-    command = re.sub(r"^pip install [^&]*(?:&& |$)", "", command)
-    if not command:
-        return "", 0
+def _run(example: Example, command: str) -> tuple[str, int]:
     if not command.startswith(RUNNABLE):
-        pytest.fail(f"cannot be run here, mark it with <!-- skip: next -->: {command}")
+        problem = f"cannot be run here, mark it with <!-- skip: next -->: {command}"
+        raise SybilFailure(example, problem)
     scripts = str(Path(sys.executable).parent)
     done = subprocess.run(  # noqa: S602 - an example is written for a shell
         command,
@@ -92,6 +92,16 @@ def _run(command: str) -> tuple[str, int]:
         check=False,
     )
     return done.stdout, done.returncode
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Begin the traceback of a failed example on its page.
+
+    Sybil's own filter expects a frame of its own, and breaks off the whole run where there is
+    none: a `ResourceWarning` that becomes an error when the example is over already.
+    """
+    if isinstance(item, SybilItem):
+        item._traceback_filter = lambda info: info.traceback.cut(path=item.path)
 
 
 @pytest.fixture(scope="session")
