@@ -117,7 +117,13 @@ def _leaving_no_task_behind(test: Callable[..., Any]) -> Callable[..., Any]:
 
 def _left_behind(threads: set[threading.Thread], sockets: set[str]) -> list[str]:
     """Name the threads and sockets that were not there before."""
-    new_threads = [t for t in threading.enumerate() if t not in threads and not _is_pooled(t)]
+    # A server that outlives the test may add workers to itself, whose names begin with its own.
+    owners = tuple(f"{thread.name}-" for thread in threads)
+    new_threads = [
+        thread
+        for thread in threading.enumerate()
+        if thread not in threads and not _is_pooled(thread) and not thread.name.startswith(owners)
+    ]
     return [f"thread {t.name}" for t in new_threads] + sorted(_open_sockets() - sockets)
 
 
