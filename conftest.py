@@ -40,9 +40,7 @@ RESULT = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 def run_python(example: Example) -> None:
     """Run a block: a whole program as it is, a fragment with `await` inside an open `client`."""
     source = pad(example.parsed, example.line + example.parsed.line_offset)
-    code = compile(
-        source, example.path, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True
-    )
+    code = compile(source, example.path, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
     namespace = example.namespace
     namespace["__name__"] = "__main__"
     if not code.co_flags & inspect.CO_COROUTINE:

@@ -51,9 +51,7 @@ def typing(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """The site, without a warning and without a dead link inside (`-- serve` shows it)."""
     session.install(EVERYTHING, *group("docs"))
-    session.run(
-        "sphinx-build", "-n", "-W", "--keep-going", "-q", "-b", "html", "docs", "docs/_build/html"
-    )
+    session.run("sphinx-build", "-n", "-W", "--keep-going", "-q", "-b", "html", "docs", "docs/_build/html")
     session.run("python", "docs/check_links.py", "docs/_build/html")
     if session.posargs == ["serve"]:
         session.run("python", "-m", "http.server", "--directory", "docs/_build/html")
@@ -84,9 +82,7 @@ def coverage(session: nox.Session) -> None:
     session.install(*(each for each in group("tests") if each.startswith("coverage")))
     session.run("coverage", "combine")
     session.run("coverage", "report", f"--omit={CORE_IS_NOT}")
-    session.run(
-        "coverage", "report", f"--include={CORE_IS_NOT}", f"--fail-under={FLOOR_OF_THE_REST}"
-    )
+    session.run("coverage", "report", f"--include={CORE_IS_NOT}", f"--fail-under={FLOOR_OF_THE_REST}")
 
 
 @nox.session

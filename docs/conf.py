@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from importlib.metadata import version as installed_version
+from typing import Any
 
+from sphinx.application import Sphinx
 from sphinx.ext.napoleon import GoogleDocstring
 
 project = "cyberun-async"
@@ -28,6 +30,38 @@ copybutton_prompt_text = r"\$ |>>> "
 copybutton_prompt_is_regexp = True
 copybutton_only_copy_prompt_lines = True
 
+# Docstrings are written in Markdown as far as it goes, since that is what editors show: names stand
+# in single backticks, and examples between fences.
+default_role = "literal"
+
+
+def fences_to_directives(*event: Any) -> None:
+    """Turn each fenced example of a docstring, which comes as the last argument, into a `code-block` directive."""
+    lines: list[str] = event[-1]
+    turned: list[str] = []
+    is_inside = False
+    for line in lines:
+        indent, mark, language = line.partition("```")
+        if mark and not indent.strip():
+            is_inside = not is_inside
+            turned += [f"{indent}.. code-block:: {language.strip() or 'text'}", ""] if is_inside else [""]
+        else:
+            turned.append(f"    {line}".rstrip() if is_inside else line)
+    lines[:] = turned
+
+
+def no_private_constructor(*event: Any) -> tuple[str, str | None] | None:
+    """Leave out the parameters of a class that users are given, and never make themselves."""
+    what, signature, returned = event[1], event[-2], event[-1]
+    return ("", returned) if what == "class" and "cyberun_async._" in (signature or "") else None
+
+
+def setup(app: Sphinx) -> None:
+    """Turn the fences before napoleon looks for sections, which is at the default of 500."""
+    app.connect("autodoc-process-docstring", fences_to_directives, priority=400)
+    app.connect("autodoc-process-signature", no_private_constructor)
+
+
 myst_enable_extensions = ["colon_fence", "deflist", "fieldlist"]
 # Headings can be linked to from other pages, as on GitHub.
 myst_heading_anchors = 3
@@ -49,12 +83,15 @@ GoogleDocstring._consume_inline_attribute = lambda self: (
 )
 
 nitpicky = True
+# `type[...]` in a signature is Python's own; some of our classes have a field of that name.
+suppress_warnings = ["ref.python"]
 # No network is needed to build the site, so there is no inventory of other projects: what is not
 # ours is named in the text, and not linked.
 nitpick_ignore_regex = [
     (r"py:.*", rf"({other}|_{other})(\..*)?")
     for other in (
         "anyio",
+        "asyncio",
         "attr",
         "attrs",
         "collections",
@@ -64,6 +101,7 @@ nitpick_ignore_regex = [
         "os",
         "pathlib",
         "ssl",
+        "types",
         "typing",
         "uuid",
     )

@@ -66,9 +66,7 @@ def test_docstring(module: str, name: str) -> None:
 
 
 def _is_public(namespace: dict[str, object], name: str) -> bool:
-    return not (
-        name.startswith("_") or name == "annotations" or isinstance(namespace[name], ModuleType)
-    )
+    return not (name.startswith("_") or name == "annotations" or isinstance(namespace[name], ModuleType))
 
 
 def _order(name: str) -> tuple[int, str]:
