@@ -2,11 +2,182 @@
 
 from __future__ import annotations
 
-from cyberun_async import webhooks
+from collections.abc import AsyncGenerator, Mapping
+from datetime import datetime
+from typing import Literal
+
+import httpx
+from typing_extensions import assert_never, assert_type
+
+from cyberun_async import (
+    Agent,
+    APIError,
+    AsyncClient,
+    CancelledEvent,
+    CompletedEvent,
+    Container,
+    CyberunError,
+    ErrorEvent,
+    EventStream,
+    FailedEvent,
+    Invocation,
+    Limits,
+    OutputFile,
+    ParameterDef,
+    Polling,
+    PresignedUpload,
+    ProgressEvent,
+    Retries,
+    StatusEvent,
+    Task,
+    TaskError,
+    TaskEvent,
+    TaskFailed,
+    TaskResult,
+    TaskStatus,
+    Timeouts,
+    TransportError,
+    UnknownEvent,
+    WaitTimeout,
+    Workflow,
+    encode_event,
+    webhooks,
+)
 
 
-def read_a_delivery(body: bytes, headers: dict[str, str]) -> str:
-    """Headers may be a plain `dict`; the fields of a record have one type each."""
+async def fresh_token() -> str:
+    """Any async callable is a token provider."""
+    return "ey..."
+
+
+async def make_clients(http: httpx.AsyncClient) -> None:
+    """All is optional, and all but the key goes by name."""
+    AsyncClient()
+    AsyncClient("sk-...", base_url="http://localhost:8080/api/v1")
+    AsyncClient(fresh_token, team_id="...", http_client=http, storage_client=http, allow_insecure_http=True)
+    client = AsyncClient(
+        timeouts=Timeouts(call=5), retries=Retries(budget=0), polling=Polling(interval=1), limits=Limits(max_streams=10)
+    )
+    async with client as entered:
+        assert_type(entered, AsyncClient)
+    await client.aclose()
+
+
+async def flows(client: AsyncClient) -> None:
+    """A task is its id; a result is a value."""
+    task_id = await client.submit("text-to-image", {"prompt": "a lighthouse", "seed": 7}, validate=False)
+    assert_type(task_id, str)
+    result = await client.wait_for_result(task_id, timeout=60, on_timeout="cancel", on_cancel="leave")
+    assert_type(result, TaskResult)
+    assert_type(await client.run("text-to-image@2", {}, timeout=60.0), TaskResult)
+    assert_type(result.status, TaskStatus)
+    assert_type(result.output, Mapping[str, object] | None)
+    assert_type(result.files, tuple[OutputFile, ...])
+    for file in result.files:
+        assert_type(file.name, str)
+        assert_type(file.expires_at, datetime | None)
+
+
+async def callbacks(client: AsyncClient) -> None:
+    """A callback may be a function or a coroutine function, and may give anything back."""
+
+    def show(event: TaskEvent) -> None:
+        print(event)
+
+    async def tell(event: TaskEvent) -> int:
+        return len(event.task_id)
+
+    await client.run("text-to-image", on_event=show)
+    await client.wait_for_result("...", on_event=tell)
+
+
+async def follow(client: AsyncClient) -> None:
+    """A stream of events is an async generator, and a context manager of itself."""
+    stream = client.events("...")
+    assert_type(stream, EventStream)
+    generator: AsyncGenerator[TaskEvent, None] = stream
+    async with stream as events:
+        async for event in events:
+            assert_type(event, TaskEvent)
+            tell_apart(event)
+    await generator.aclose()
+
+
+def tell_apart(event: TaskEvent) -> str:
+    """`match` over the classes of events is complete, and narrows their fields."""
+    assert_type(event.source, Literal["stream", "poll"])
+    assert_type(encode_event(event), tuple[str, str])
+    match event:
+        case StatusEvent():
+            return event.status
+        case ProgressEvent():
+            return f"{event.progress or 0:.0%} {event.step_current}/{event.step_total} {event.stage} {event.message}"
+        case CompletedEvent():
+            assert_type(event.completed_at, datetime | None)
+            return event.name
+        case FailedEvent():
+            return event.error or "no reason given"
+        case CancelledEvent():
+            return event.task_id
+        case ErrorEvent():
+            return event.message or ""
+        case UnknownEvent():
+            return event.data
+        case _:
+            assert_never(event)
+
+
+async def calls(client: AsyncClient) -> None:
+    """One request each."""
+    async for workflow in client.workflows.list():
+        assert_type(workflow, Workflow)
+    assert_type((await client.workflows.get("text-to-image")).parameters, "tuple[ParameterDef, ...]")
+    assert_type(await client.workflows.run("text-to-image", {}), str)
+    async for task in client.tasks.list(status="running"):
+        assert_type(task, Task)
+    async for task in client.tasks.list(status=TaskStatus.RUNNING):
+        assert_type(task.status.is_terminal, bool)
+    assert_type(await client.tasks.get("..."), Task)
+    assert_type(await client.tasks.result("..."), TaskResult)
+    await client.tasks.cancel("...")
+    assert_type(await client.files.presign("cat.png", 1024, "image/png"), PresignedUpload)
+    async for agent in client.agents.list():
+        assert_type(agent, Agent)
+    async for container in client.containers.list():
+        assert_type(container, Container)
+    assert_type(await client.containers.get("llm"), Container)
+    answer = await client.containers.invoke("llm", "POST", "/v1/chat", content=b"{}", headers={"A": "b"})
+    assert_type(answer, Invocation)
+    assert_type(answer.content, bytes)
+
+
+def errors(error: CyberunError) -> str | None:
+    """Each error carries what is needed to act."""
+    if isinstance(error, APIError):
+        assert_type(error.status, int)
+        assert_type(error.retry_after, float | None)
+    elif isinstance(error, TransportError):
+        assert_type(error.may_have_been_sent, bool)
+    elif isinstance(error, WaitTimeout):
+        timeout: TimeoutError = error
+        assert_type(error.status, TaskStatus | None)
+        print(timeout)
+    elif isinstance(error, TaskFailed):
+        failed: TaskError = error
+        assert_type(failed.result, TaskResult)
+    return error.task_id
+
+
+def deliveries(body: bytes, headers: dict[str, str]) -> str:
+    """Headers may be a plain `dict`, or what a framework has."""
     event = webhooks.verify(body, headers, "whsec_...")
-    task_id: str = event.task_id
-    return task_id
+    assert_type(event, webhooks.WebhookEvent)
+    assert_type(event.status, TaskStatus)
+    return event.task_id
+
+
+def in_sets(result: TaskResult, parameter: ParameterDef) -> None:
+    """Records are frozen values."""
+    file: OutputFile = result.files[0]
+    file.name = "other"  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+    parameter.required = True  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
