@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from importlib.metadata import version as installed_version
 from typing import Any
 
+import attrs
 from sphinx.application import Sphinx
 from sphinx.ext.napoleon import GoogleDocstring
+from sphinx.util.typing import stringify_annotation
+
+import cyberun_async
 
 project = "cyberun-async"
 author = "the cyberun-async authors"
@@ -50,16 +55,35 @@ def fences_to_directives(*event: Any) -> None:
     lines[:] = turned
 
 
-def no_private_constructor(*event: Any) -> tuple[str, str | None] | None:
-    """Leave out the parameters of a class that users are given, and never make themselves."""
-    what, signature, returned = event[1], event[-2], event[-1]
-    return ("", returned) if what == "class" and "cyberun_async._" in (signature or "") else None
+def signature_for_readers(*event: Any) -> tuple[str, str | None] | None:
+    """Show a signature as it is written in the source: with the names of unions, and with plain defaults."""
+    _, what, _, item, _, signature, returned = event
+    if signature is None:
+        return None
+    if what == "class" and "cyberun_async._" in signature:
+        # Its users are given one, and never make one themselves.
+        return "", returned
+    for name in ("EventCallback", "TaskEvent", "TerminalEvent", "TokenProvider", "Abandon"):
+        spelled_out = stringify_annotation(getattr(cyberun_async, name), "smart")
+        signature = signature.replace(spelled_out, f"~cyberun_async.{name}")
+        returned = returned and returned.replace(spelled_out, f"~cyberun_async.{name}")
+    if attrs.has(item):
+        # What attrs generates has its defaults in a dictionary.
+        for field in attrs.fields(item):
+            default = _spell(field.default)
+            signature = signature.replace(f"attr_dict['{field.name}'].default", default)
+    return signature.replace("= NOTHING", "= ..."), returned
+
+
+def _spell(default: object) -> str:
+    # The `repr` of an enum's member is no expression.
+    return f"{type(default).__name__}.{default.name}" if isinstance(default, Enum) else repr(default)
 
 
 def setup(app: Sphinx) -> None:
     """Turn the fences before napoleon looks for sections, which is at the default of 500."""
     app.connect("autodoc-process-docstring", fences_to_directives, priority=400)
-    app.connect("autodoc-process-signature", no_private_constructor)
+    app.connect("autodoc-process-signature", signature_for_readers)
 
 
 myst_enable_extensions = ["colon_fence", "deflist", "fieldlist"]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
+import re
+from pathlib import Path
 from types import ModuleType
 from typing import get_args
 
@@ -63,6 +65,13 @@ def test_docstring(module: str, name: str) -> None:
             and not _is_documented(value, method)
         ]
         assert not undocumented
+
+
+@pytest.mark.parametrize("name", importlib.import_module("cyberun_async").__all__)
+def test_reference(name: str) -> None:
+    """The reference has every public name."""
+    reference = Path(__file__).parents[1].joinpath("docs", "reference.md").read_text(encoding="utf-8")
+    assert re.search(rf"^\.\. [\w:]+:: {name}$", reference, re.MULTILINE)
 
 
 def _is_public(namespace: dict[str, object], name: str) -> bool:
