@@ -1,1 +1,115 @@
-"""The asyncio-native Python SDK for Cyberun Cloud."""
+"""The asyncio-native Python SDK for Cyberun Cloud: submit a task, follow its events, fetch its result."""
+
+from cyberun_async._client import AsyncClient
+from cyberun_async._errors import (
+    APIError,
+    AuthenticationError,
+    BadRequestError,
+    ConfigurationError,
+    ConflictError,
+    CyberunError,
+    DecodeError,
+    InvalidParameters,
+    NotFoundError,
+    PermissionDeniedError,
+    RateLimitError,
+    ServerError,
+    StorageError,
+    TaskCancelled,
+    TaskError,
+    TaskFailed,
+    TransportError,
+    TransportTimeout,
+    WaitTimeout,
+    WebhookError,
+)
+from cyberun_async._flows.events import EventStream
+from cyberun_async._flows.waiting import Abandon, EventCallback
+from cyberun_async._protocol.agents import GPU, Agent, SystemStats
+from cyberun_async._protocol.containers import Container, Invocation, Variable, Volume
+from cyberun_async._protocol.events import (
+    CancelledEvent,
+    CompletedEvent,
+    ErrorEvent,
+    FailedEvent,
+    ProgressEvent,
+    StatusEvent,
+    TaskEvent,
+    TerminalEvent,
+    UnknownEvent,
+    decode_event,
+    encode_event,
+)
+from cyberun_async._protocol.files import PresignedUpload
+from cyberun_async._protocol.status import TaskStatus
+from cyberun_async._protocol.tasks import OutputFile, Task, TaskResult
+from cyberun_async._protocol.workflows import ParameterDef, Workflow
+from cyberun_async._resources.groups import Agents, Containers, Files, Tasks, Workflows
+from cyberun_async._settings import Limits, Polling, Retries, Timeouts, TokenProvider
+
+__all__ = [
+    "GPU",
+    "APIError",
+    "Abandon",
+    "Agent",
+    "Agents",
+    "AsyncClient",
+    "AuthenticationError",
+    "BadRequestError",
+    "CancelledEvent",
+    "CompletedEvent",
+    "ConfigurationError",
+    "ConflictError",
+    "Container",
+    "Containers",
+    "CyberunError",
+    "DecodeError",
+    "ErrorEvent",
+    "EventCallback",
+    "EventStream",
+    "FailedEvent",
+    "Files",
+    "InvalidParameters",
+    "Invocation",
+    "Limits",
+    "NotFoundError",
+    "OutputFile",
+    "ParameterDef",
+    "PermissionDeniedError",
+    "Polling",
+    "PresignedUpload",
+    "ProgressEvent",
+    "RateLimitError",
+    "Retries",
+    "ServerError",
+    "StatusEvent",
+    "StorageError",
+    "SystemStats",
+    "Task",
+    "TaskCancelled",
+    "TaskError",
+    "TaskEvent",
+    "TaskFailed",
+    "TaskResult",
+    "TaskStatus",
+    "Tasks",
+    "TerminalEvent",
+    "Timeouts",
+    "TokenProvider",
+    "TransportError",
+    "TransportTimeout",
+    "UnknownEvent",
+    "Variable",
+    "Volume",
+    "WaitTimeout",
+    "WebhookError",
+    "Workflow",
+    "Workflows",
+    "decode_event",
+    "encode_event",
+]
+
+for _name in __all__:
+    if getattr(_public := globals()[_name], "__module__", "").startswith(__name__):
+        _public.__module__ = __name__
+del _name, _public

@@ -161,12 +161,14 @@ class TransportError(CyberunError):
         path: The path of the request below the base URL.
         may_have_been_sent: Whether the request may have reached the server. Where it is
             `False`, repeating the request cannot do anything twice.
+        retryable: Whether trying again may help; a certificate that does not verify stays so.
 
     """
 
     method: str
     path: str
     may_have_been_sent: bool
+    retryable: bool
 
     def __init__(
         self,
@@ -175,12 +177,14 @@ class TransportError(CyberunError):
         method: str,
         path: str,
         may_have_been_sent: bool,
+        retryable: bool = True,
         task_id: str | None = None,
     ) -> None:
         """Build the message from the facts."""
         self.method = method
         self.path = path
         self.may_have_been_sent = may_have_been_sent
+        self.retryable = retryable
         fate = "may have reached the server" if may_have_been_sent else "was not sent"
         super().__init__(f"{method} {path} got no answer ({reason}); the request {fate}", task_id=task_id)
 

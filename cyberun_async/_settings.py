@@ -162,7 +162,7 @@ def check_base_url(url: str, *, allow_insecure_http: bool) -> str:
         ("@" in parts.netloc, "base_url must not carry a user or password: give the key as api_key"),
         ("?" in url or "#" in url, "base_url must not carry a query or a fragment: end it with the path, as in https://host/api/v1"),
         (
-            parts.scheme == "http" and not allow_insecure_http and not _is_loopback(host or ""),
+            parts.scheme == "http" and not allow_insecure_http and not is_loopback(host or ""),
             "base_url is http:// to a host that is not loopback, which would show the key to the network: "
             "use https://, or pass allow_insecure_http=True",
         ),
@@ -172,7 +172,8 @@ def check_base_url(url: str, *, allow_insecure_http: bool) -> str:
     return url.rstrip("/")
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:

@@ -11,7 +11,7 @@ import attrs
 from cattrs import Converter, transform_error
 from cattrs.gen import make_dict_structure_fn, override
 
-from cyberun_async._errors import DecodeError
+from cyberun_async._errors import DecodeError, InvalidParameters
 from cyberun_async._protocol.pages import Page
 from cyberun_async._protocol.status import TaskStatus
 from cyberun_async._protocol.timestamps import parse_timestamp
@@ -25,6 +25,19 @@ WIRE_NAME = "cyberun_async.wire_name"
 def wire(name: str, **options: Any) -> Any:  # noqa: ANN401 - as attrs.field
     """Declare a field whose name on the wire differs from ours; the options are those of `attrs.field`."""
     return attrs.field(metadata={WIRE_NAME: name}, **options)
+
+
+def encode_json(value: Mapping[str, object]) -> bytes:
+    """Write a request's body.
+
+    Raises:
+        InvalidParameters: Something in it has no JSON form.
+
+    """
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidParameters([f"the values must be of the kinds that JSON has ({error})"]) from None
 
 
 def decode_json(data: bytes | str, kind: type[T]) -> T:
@@ -45,12 +58,17 @@ def parse_json(data: bytes | str) -> object:
 
     """
     try:
-        value: object = json.loads(data)
+        value: object = json.loads(data, parse_constant=_no_json_number)
     except (ValueError, RecursionError) as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
         message = f"not JSON ({reason})"
         raise DecodeError(message) from None
     return value
+
+
+def _no_json_number(word: str) -> object:
+    message = f"{word} is not a JSON number"
+    raise ValueError(message)
 
 
 def structure(value: object, kind: type[T]) -> T:

@@ -3,11 +3,14 @@
 import random
 from collections.abc import Callable
 
-from cyberun_async._errors import APIError, CyberunError, RateLimitError, TransportError
+from cyberun_async._errors import APIError, CyberunError, DecodeError, RateLimitError, TransportError
 from cyberun_async._protocol.call import Call
 from cyberun_async._settings import Retries
 
 _REPEATABLE_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
+
+LONGEST_PAUSE = 60.0
+"""Seconds that a server may ask a wait to pause for; a longer pause is an error, not a sleep."""
 
 
 def delay_before_retry(
@@ -32,7 +35,7 @@ def delay_before_retry(
         Seconds to wait before it is sent again, or `None` where the failure stands.
 
     """
-    if not _may_be_cured(failure) or not _costs_nothing_twice(call, failure):
+    if not is_transient(failure) or not _costs_nothing_twice(call, failure):
         return None
     asked = failure.retry_after if isinstance(failure, APIError) else None
     if asked is not None and asked > retries.retry_after:
@@ -42,10 +45,18 @@ def delay_before_retry(
     return delay if elapsed + delay <= retries.budget else None
 
 
-def _may_be_cured(failure: CyberunError) -> bool:
+def is_transient(failure: CyberunError) -> bool:
+    """Whether the same request may succeed a little later."""
     if isinstance(failure, APIError):
         return failure.status in _REPEATABLE_STATUSES
-    return isinstance(failure, TransportError)
+    return isinstance(failure, TransportError) and failure.retryable
+
+
+def is_passing(failure: CyberunError) -> bool:
+    """Whether a wait may go on after a look that failed so: something else may answer the next one."""
+    if isinstance(failure, RateLimitError):
+        return failure.retry_after is None or failure.retry_after <= LONGEST_PAUSE
+    return isinstance(failure, DecodeError) or is_transient(failure)
 
 
 def _costs_nothing_twice(call: Call[object], failure: CyberunError) -> bool:

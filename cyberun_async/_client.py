@@ -1,0 +1,269 @@
+"""The client: settings in, flows and groups out, opened and closed once."""
+
+import warnings
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from cyberun_async._errors import ConfigurationError
+from cyberun_async._flows.events import EventStream
+from cyberun_async._flows.submitting import Definitions, submit
+from cyberun_async._flows.waiting import Abandon, EventCallback, Wait, run, wait_for_result
+from cyberun_async._flows.watching import Watch
+from cyberun_async._protocol.credentials import check_key, check_team
+from cyberun_async._protocol.endpoints import Dispatch
+from cyberun_async._protocol.tasks import TaskResult
+from cyberun_async._resources.groups import Agents, Containers, Files, Tasks, Workflows
+from cyberun_async._settings import (
+    DEFAULT_BASE_URL,
+    Limits,
+    Polling,
+    Retries,
+    Settings,
+    Timeouts,
+    TokenProvider,
+    check_base_url,
+    from_environment,
+)
+from cyberun_async._transport.transport import Transport
+
+if TYPE_CHECKING:
+    import httpx
+    from typing_extensions import Self
+
+
+class AsyncClient:
+    """A client of Cyberun Cloud, for asyncio and trio.
+
+    Flows, which take several requests, are its own methods; single requests are on its groups. It is made for one
+    event loop, and may be used by any number of tasks there.
+
+    ```python
+    async with AsyncClient() as client:
+        result = await client.run("text-to-image", {"prompt": "a lighthouse at dusk"})
+    ```
+
+    Args:
+        api_key: An `sk-` or `dk-` key, or a user's token (JWT), or an async callable that gives a fresh token each time
+            it is asked: per request, and once more after a 401. Else `CYBERUN_API_KEY`, else `CYBERUN_KEY`.
+        team_id: The team's UUID; needed with a JWT, and sent only then. Else `CYBERUN_TEAM_ID`.
+        base_url: Else `CYBERUN_BASE_URL`, else `https://core.cyberun.cloud/api/v1`.
+        timeouts: How long single steps may take.
+        retries: How failures are repeated.
+        polling: How often tasks are looked up.
+        limits: How much is used at once, and taken in.
+        http_client: A client of your own for the API, for proxies, custom TLS or another transport. Its transport is used,
+            but none of its headers, cookies, auth or redirects; it is never closed.
+        storage_client: Likewise for uploads and downloads.
+        allow_insecure_http: Allow `http://` to a host that is not loopback.
+
+    Attributes:
+        workflows: What can be run.
+        tasks: What runs and ran.
+        files: Input files.
+        agents: The machines that run tasks.
+        containers: Container services.
+
+    Raises:
+        ConfigurationError: A setting cannot work; nothing was sent.
+
+    Source: https://docs.cyberun.cloud/api-reference
+
+    """
+
+    workflows: Workflows
+    tasks: Tasks
+    files: Files
+    agents: Agents
+    containers: Containers
+
+    def __init__(  # noqa: PLR0917 - keywords only
+        self,
+        api_key: str | TokenProvider | None = None,
+        *,
+        team_id: str | None = None,
+        base_url: str | None = None,
+        timeouts: Timeouts = Timeouts(),  # noqa: B008 - frozen
+        retries: Retries = Retries(),  # noqa: B008
+        polling: Polling = Polling(),  # noqa: B008
+        limits: Limits = Limits(),  # noqa: B008
+        http_client: "httpx.AsyncClient | None" = None,
+        storage_client: "httpx.AsyncClient | None" = None,
+        allow_insecure_http: bool = False,
+    ) -> None:
+        """Check the settings; nothing is opened or sent yet."""
+        token = api_key if callable(api_key) else _find_key(api_key)
+        team = team_id if team_id is not None else from_environment("CYBERUN_TEAM_ID")
+        url = base_url if base_url is not None else from_environment("CYBERUN_BASE_URL") or DEFAULT_BASE_URL
+        self._settings = Settings(
+            base_url=check_base_url(url, allow_insecure_http=allow_insecure_http),
+            token=token,
+            team_id=check_team(token if isinstance(token, str) else None, team),
+            timeouts=timeouts,
+            retries=retries,
+            polling=polling,
+            limits=limits,
+        )
+        self._transport = Transport(self._settings, http_client)
+        self._definitions = Definitions(self._transport)
+        self.workflows = Workflows(self._transport)
+        self.tasks = Tasks(self._transport)
+        self.files = Files(self._transport)
+        self.agents = Agents(self._transport)
+        self.containers = Containers(self._transport)
+
+    def __repr__(self) -> str:
+        """Show where it talks to, and never the key."""
+        return f"<{type(self).__name__} {self._settings.base_url}>"
+
+    async def __aenter__(self) -> "Self":
+        """Give the client itself."""
+        self._transport.check_usable()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close every connection."""
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close every connection, under cancellation too; safe to call twice."""
+        await self._transport.aclose()
+
+    # Flows
+
+    async def submit(
+        self,
+        workflow: str,
+        parameters: Mapping[str, object] | None = None,
+        *,
+        validate: bool = True,
+        dispatch_target: str | None = None,
+        target_pool: str | None = None,
+        submitter_region: str | None = None,
+        tool_type: str | None = None,
+    ) -> str:
+        """Submit a task and give its id.
+
+        The parameters are checked first against the workflow's definition, which is read once and remembered; a check
+        that fails reads it afresh before it refuses. The submission itself is repeated only where it cannot have
+        arrived, or where the server said 429, since each one that arrives is billed.
+
+        Args:
+            workflow: A slug (`text-to-image`), a pinned slug (`text-to-image@2`), or a UUID.
+            parameters: By key.
+            validate: Whether to check the parameters first.
+            dispatch_target: Where the task is to run; left to the server by default, like the next three.
+            target_pool: The pool of agents.
+            submitter_region: The region it is submitted from.
+            tool_type: `comfyui` or `nerfstudio`.
+
+        Raises:
+            InvalidParameters: The parameters do not fit, with every reason; nothing was submitted.
+            APIError: The server refused.
+            TransportError: The server did not answer; `may_have_been_sent` says whether a task may exist.
+
+        Source: https://docs.cyberun.cloud/api-reference/task/execute-a-workflow-by-id
+
+        """
+        dispatch = Dispatch(dispatch_target, target_pool, submitter_region, tool_type)
+        return await submit(
+            self._transport, self._definitions, workflow, parameters, validate=validate, dispatch=dispatch
+        )
+
+    def events(self, task_id: str) -> EventStream:
+        """Follow a task's events from now to its end.
+
+        Raises:
+            InvalidParameters: The id cannot be one.
+
+        Source: https://docs.cyberun.cloud/api-reference/streaming-events
+
+        """
+        return EventStream(Watch(self._transport, task_id, self._settings.polling))
+
+    async def wait_for_result(
+        self,
+        task_id: str,
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109 - the promised signature; it becomes a cancel scope
+        on_event: EventCallback | None = None,
+        on_timeout: Abandon = "leave",
+        on_cancel: Abandon = "leave",
+    ) -> TaskResult:
+        """Wait until a task has completed, and give its result.
+
+        The task's event stream and looking the task up race each other, so that the result comes at once where streams
+        get through, and within one polling interval where they do not.
+
+        Args:
+            task_id: The task's id.
+            timeout: Seconds until `WaitTimeout`; `None` waits for as long as the server answers.
+            on_event: Called with each event; may be async. What it raises ends the wait.
+            on_timeout: Whether to `"leave"` the task running when the deadline passes, or to `"cancel"` it.
+            on_cancel: Likewise when the waiting task is cancelled.
+
+        Raises:
+            TaskFailed: The task failed.
+            TaskCancelled: The task was cancelled.
+            WaitTimeout: The deadline passed; `remote` says what became of the task.
+            APIError: The task does not exist, or the key may not see it.
+            TransportError: The server has not answered for longer than `Polling.patience`.
+
+        Source: https://docs.cyberun.cloud/api-reference/task/get-task-result
+
+        """
+        wait = Wait(timeout=timeout, on_event=on_event, on_timeout=on_timeout, on_cancel=on_cancel)
+        return await wait_for_result(self._transport, self._settings, task_id, wait)
+
+    async def run(
+        self,
+        workflow: str,
+        parameters: Mapping[str, object] | None = None,
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109 - the promised signature; it becomes a cancel scope
+        on_event: EventCallback | None = None,
+        on_timeout: Abandon = "leave",
+        on_cancel: Abandon = "leave",
+        validate: bool = True,
+        dispatch_target: str | None = None,
+        target_pool: str | None = None,
+        submitter_region: str | None = None,
+        tool_type: str | None = None,
+    ) -> TaskResult:
+        """Submit a task, wait until it has completed, and give its result: `submit()` and `wait_for_result()` in one.
+
+        The deadline counts from the start. With `"cancel"`, a submission that is in the air when the caller leaves is
+        seen through for a few seconds, so that its task can be cancelled.
+
+        Raises:
+            CyberunError: As `submit()` and `wait_for_result()` do.
+
+        """
+        wait = Wait(timeout=timeout, on_event=on_event, on_timeout=on_timeout, on_cancel=on_cancel)
+
+        async def start() -> str:
+            return await self.submit(
+                workflow,
+                parameters,
+                validate=validate,
+                dispatch_target=dispatch_target,
+                target_pool=target_pool,
+                submitter_region=submitter_region,
+                tool_type=tool_type,
+            )
+
+        return await run(self._transport, self._settings, start, wait)
+
+    def __del__(self) -> None:
+        """Warn of connections left open; closing them takes an event loop, which is not there any more."""
+        transport = getattr(self, "_transport", None)
+        if transport is not None and transport.is_open:
+            message = f"unclosed {self!r}: use 'async with AsyncClient()' or await aclose()"
+            warnings.warn(message, ResourceWarning, source=self, stacklevel=2)
+
+
+def _find_key(api_key: str | None) -> str:
+    key = api_key if api_key is not None else from_environment("CYBERUN_API_KEY", "CYBERUN_KEY")
+    if key is None:
+        message = "there is no API key: set CYBERUN_API_KEY or pass api_key"
+        raise ConfigurationError(message)
+    return check_key(key)

@@ -1,0 +1,141 @@
+"""Waiting for a result, to a deadline, with a say in what becomes of the task."""
+
+import inspect
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Literal
+
+import anyio
+import attrs
+
+from cyberun_async._errors import ConfigurationError, CyberunError, TaskCancelled, TaskFailed, WaitTimeout
+from cyberun_async._flows.watching import Watch
+from cyberun_async._protocol import endpoints
+from cyberun_async._protocol.events import TaskEvent
+from cyberun_async._protocol.status import TaskStatus
+from cyberun_async._protocol.tasks import TaskResult
+from cyberun_async._settings import Settings
+from cyberun_async._transport.exchange import finish, see_through
+from cyberun_async._transport.transport import Transport
+
+log = logging.getLogger("cyberun_async.wait")
+
+Abandon = Literal["leave", "cancel"]
+"""What becomes of a task that is not waited for any more: it goes on, or it is cancelled."""
+
+Remote = Literal["left", "cancelled", "cancel_failed"]
+"""What became of a task that is not waited for any more."""
+
+EventCallback = Callable[[TaskEvent], object | Awaitable[object]]
+"""Called with each event; what it returns is awaited if it can be."""
+
+
+def _is_policy(_: object, field: "attrs.Attribute[str]", value: str) -> None:
+    if value not in {"leave", "cancel"}:
+        message = f"{field.name} must be 'leave' or 'cancel', not {value!r}"
+        raise ConfigurationError(message)
+
+
+def _is_timeout(_: object, __: object, value: float | None) -> None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0):
+        message = f"timeout must be a number of seconds above zero, or None for no deadline, not {value!r}"
+        raise ConfigurationError(message)
+
+
+@attrs.frozen(kw_only=True)
+class Wait:
+    """How somebody wants to wait.
+
+    Raises:
+        ConfigurationError: The timeout is not a number above zero, or a policy is not one of the two.
+
+    """
+
+    timeout: float | None = attrs.field(validator=_is_timeout)
+    on_event: EventCallback | None
+    on_timeout: Abandon = attrs.field(validator=_is_policy)
+    on_cancel: Abandon = attrs.field(validator=_is_policy)
+
+    @property
+    def may_cancel(self) -> bool:
+        """Whether the task may have to be cancelled, for which its id must be known."""
+        return "cancel" in {self.on_timeout, self.on_cancel}
+
+
+async def wait_for_result(transport: Transport, settings: Settings, task_id: str, wait: Wait) -> TaskResult:
+    """Wait until a task has ended and give its result; see `AsyncClient.wait_for_result`."""
+
+    async def known() -> str:
+        return task_id
+
+    return await run(transport, settings, known, wait)
+
+
+async def run(
+    transport: Transport, settings: Settings, start: Callable[[], Awaitable[str]], wait: Wait
+) -> TaskResult:
+    """Start a task, wait until it has ended and give its result; see `AsyncClient.run`."""
+    task_id: str | None = None
+    watch: Watch | None = None
+
+    async def start_it() -> None:
+        nonlocal task_id
+        task_id = await start()
+
+    try:
+        with anyio.move_on_after(wait.timeout):
+            if wait.may_cancel:
+                await see_through(start_it, within=settings.timeouts.cleanup)
+            else:
+                await start_it()
+            watch = Watch(transport, task_id or "", settings.polling)
+            return _verdict(await _follow(watch, wait.on_event))
+    except anyio.get_cancelled_exc_class():
+        if wait.on_cancel == "cancel" and task_id is not None:
+            await cancel_remote(transport, settings, task_id)
+        raise
+    remote: Remote = "left"
+    if wait.on_timeout == "cancel" and task_id is not None:
+        remote = await cancel_remote(transport, settings, task_id)
+    status = watch.status if watch is not None else None
+    raise WaitTimeout(wait.timeout or 0.0, task_id=task_id, status=status, remote=remote)
+
+
+async def _follow(watch: Watch, on_event: EventCallback | None) -> TaskResult:
+    try:
+        is_over = False
+        while not is_over:
+            event = await watch.next()
+            is_over = event.is_terminal
+            if on_event is not None:
+                outcome = on_event(event)
+                if inspect.isawaitable(outcome):
+                    await outcome
+        return await watch.settle()
+    finally:
+        await watch.aclose()
+
+
+def _verdict(result: TaskResult) -> TaskResult:
+    if result.status == TaskStatus.FAILED:
+        raise TaskFailed(result)
+    if result.status == TaskStatus.CANCELLED:
+        raise TaskCancelled(result)
+    return result
+
+
+async def cancel_remote(transport: Transport, settings: Settings, task_id: str) -> Remote:
+    """Cancel a task although the caller is leaving, for a bounded time, and say what became of that."""
+    confirmed = False
+
+    async def cancel() -> None:
+        nonlocal confirmed
+        try:
+            await transport.send(endpoints.cancel_task(task_id))
+        except CyberunError as failure:
+            log.warning("task %s: cancelling it failed: %s", task_id, failure)
+        else:
+            confirmed = True
+
+    await finish(cancel, within=settings.timeouts.cleanup)
+    return "cancelled" if confirmed else "cancel_failed"

@@ -1,0 +1,269 @@
+"""Following one task by its stream and by looking it up, whichever brings news first."""
+
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import anyio
+
+from cyberun_async._errors import APIError, CyberunError, DecodeError, TransportError
+from cyberun_async._protocol import endpoints
+from cyberun_async._protocol.call import Call
+from cyberun_async._protocol.events import (
+    ErrorEvent,
+    TaskEvent,
+    decode_event,
+    event_from_result,
+    event_from_task,
+)
+from cyberun_async._protocol.news import News
+from cyberun_async._protocol.pacing import Pace
+from cyberun_async._protocol.retrying import is_passing
+from cyberun_async._protocol.status import TaskStatus
+from cyberun_async._protocol.tasks import Task, TaskResult
+from cyberun_async._settings import Polling
+from cyberun_async._transport.sse import ServerSentEvent
+from cyberun_async._transport.stream import Connection
+from cyberun_async._transport.transport import Transport
+
+log = logging.getLogger("cyberun_async.events")
+
+T = TypeVar("T")
+
+GRACE = 0.25
+"""Seconds that a look in the air gets to land once the stream has news: cutting it off costs its connection."""
+
+DELIVERY = 1.0
+"""Seconds that a stream gets to deliver what a look has seen, before it counts as not getting through."""
+
+
+class Watch:
+    """The race between a task's stream and looking the task up, taken one step at a time.
+
+    Nothing runs between two steps. The stream opens first and the task is looked at next, so that nothing that ends in
+    between is missed. A stream can only bring news: whatever goes wrong with it, the looks decide what that means.
+
+    Attributes:
+        result: The final result, where a look has already fetched it.
+
+    """
+
+    def __init__(self, transport: Transport, task_id: str, polling: Polling) -> None:
+        """Check the id; nothing is sent yet."""
+        self.result: TaskResult | None = None
+        self._transport = transport
+        self._task_id = task_id
+        self._task_call = endpoints.get_task(task_id)
+        self._result_call = endpoints.get_task_result(task_id)
+        self._stream_call = endpoints.stream_task_events(task_id)
+        self._pace = Pace(polling)
+        self._news = News()
+        self._ready: deque[TaskEvent] = deque()
+        self._connection: Connection | None = None
+        self._last_event_id = ""
+        self._is_asking = False
+
+    @property
+    def status(self) -> TaskStatus | None:
+        """The last status seen."""
+        return self._news.status
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether a stream is open."""
+        return self._connection is not None
+
+    async def next(self) -> TaskEvent:
+        """Wait for the next event; with a terminal one the stream is closed already.
+
+        Raises:
+            APIError: A look was refused.
+            TransportError: Nothing has answered for longer than `Polling.patience`.
+            DecodeError: Likewise, with answers that are not what the API promises.
+
+        """
+        self._pace.start(anyio.current_time())
+        while not self._ready:
+            await self._step()
+        event = self._ready.popleft()
+        if event.is_terminal:
+            await self.aclose()
+        return event
+
+    async def settle(self) -> TaskResult:
+        """Read the result of a task that is said to have ended, until the result says so, too.
+
+        Raises:
+            APIError: It was refused.
+            TransportError: Nothing has answered for longer than `Polling.patience`.
+            DecodeError: Likewise, with answers that are not what the API promises.
+
+        """
+        self._pace.start(anyio.current_time())
+        while self.result is None:
+            if not await self._read_result():
+                await anyio.sleep_until(self._pace.look_due)
+        return self.result
+
+    async def aclose(self) -> None:
+        """Close the stream, under cancellation too; safe to call twice."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.aclose()
+
+    async def _step(self) -> None:
+        """Do the next thing that is due; looks go on beside what may take long."""
+        pace, now = self._pace, anyio.current_time()
+        if self._connection is not None:
+            if pace.look_due <= now:
+                # Ahead of the first event of a new stream, so that it is clear what the stream adds to.
+                with anyio.move_on_after(DELIVERY):
+                    await self._look()
+            if not self._ready:
+                await self._race(self._read_stream)
+        elif pace.stream_due > now:
+            await anyio.sleep_until(min(pace.stream_due, pace.look_due))
+            if pace.look_due <= anyio.current_time():
+                await self._look()
+        elif self._transport.has_free_stream:
+            await self._race(self._open_stream)
+        else:
+            pace.no_stream_free(now)
+
+    async def _race(self, stream_side: Callable[[], Awaitable[None]]) -> None:
+        """Wait for the stream, looking at the task whenever that is due, until one of the two has news."""
+        failures: list[Exception] = []
+        was_cut_off = True
+
+        async def looks() -> None:
+            try:
+                await self._look_until_news()
+            except Exception as error:  # noqa: BLE001 - raised again below, outside of an exception group
+                failures.append(error)
+            group.cancel_scope.cancel()
+
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(looks)
+                try:
+                    await stream_side()
+                except Exception as error:  # noqa: BLE001 - likewise
+                    failures.append(error)
+                was_cut_off = False
+                group.cancel_scope.deadline = anyio.current_time() + self._grace()
+        finally:
+            if was_cut_off:
+                await self.aclose()
+        if failures:
+            raise failures[0]
+
+    def _grace(self) -> float:
+        is_over = bool(self._ready) and self._ready[-1].is_terminal
+        return GRACE if self._is_asking and not is_over else 0.0
+
+    # The stream
+
+    async def _open_stream(self) -> None:
+        try:
+            self._connection = await self._transport.open_stream(self._stream_call, last_event_id=self._last_event_id)
+        except (APIError, TransportError, DecodeError) as failure:
+            self._stream_broke(failure)
+        else:
+            self._news.connected()
+        self._pace.look_now()
+
+    async def _read_stream(self) -> None:
+        """Read until there is news, the stream ends, or something calls for a look."""
+        connection = self._connection
+        while connection is not None and not self._ready and not self._pace.is_look_urgent:
+            why: CyberunError | str = "the server closed it"
+            try:
+                received = await connection.receive()
+            except (TransportError, DecodeError) as failure:
+                received, why = None, failure
+            self._last_event_id = connection.decoder.last_event_id
+            if received is None:
+                self._pace.retry_asked(connection.decoder.retry)
+                await self.aclose()
+                self._stream_broke(why)
+                self._pace.look_now()
+                return
+            for message in received:
+                if self._take(message):
+                    return
+
+    def _take(self, message: ServerSentEvent) -> bool:
+        """Take in one message, and say whether it is the last."""
+        now = anyio.current_time()
+        self._pace.answered(now)
+        try:
+            event = decode_event(message.event, message.data, task_id=self._task_id)
+        except DecodeError as error:
+            log.warning("task %s: an event could not be read, so the task is looked up: %s", self._task_id, error)
+            self._pace.look_now()
+            return False
+        if self._news.is_news(event):
+            self._ready.append(event)
+            if isinstance(event, ErrorEvent):
+                self._pace.look_now()
+            else:
+                self._pace.event_came(now)
+        return event.is_terminal
+
+    def _stream_broke(self, why: CyberunError | str) -> None:
+        log.debug("task %s: the stream is down: %s", self._task_id, why)
+        self._pace.stream_broke(anyio.current_time())
+
+    # Looks
+
+    async def _look_until_news(self) -> None:
+        while not self._ready:
+            await anyio.sleep_until(self._pace.look_due)
+            await self._look(stream_goes_first=self._connection is not None)
+
+    async def _look(self, *, stream_goes_first: bool = False) -> None:
+        """Read the task once, and turn what it says into an event where that is news."""
+        self._pace.looked(anyio.current_time())
+        task = await self._ask(self._task_call)
+        if task is None:
+            return
+        if task.status.is_terminal:
+            if await self._read_result() and self.result is not None:
+                self._ready.append(event_from_result(self.result))
+        elif task.status != self._news.status and not self._pace.has_event_since_look:
+            if stream_goes_first:
+                await anyio.sleep(DELIVERY)
+            if not self._pace.has_event_since_look:
+                self._tell(task, stream_is_mute=stream_goes_first)
+
+    def _tell(self, task: Task, *, stream_is_mute: bool) -> None:
+        event = event_from_task(task)
+        if self._news.is_news(event):
+            self._ready.append(event)
+            if stream_is_mute:
+                self._stream_broke("it is open, but what happens does not come through")
+
+    async def _read_result(self) -> bool:
+        """Read the result, and keep it if it is final."""
+        result = await self._ask(self._result_call)
+        if result is not None and result.status.is_terminal:
+            self.result = result
+            return True
+        self._pace.lagging(anyio.current_time())
+        return False
+
+    async def _ask(self, call: Call[T]) -> T | None:
+        """Send a call that may fail now and then, and give `None` where it did."""
+        self._is_asking = True
+        try:
+            answer = await self._transport.send_once(call)
+        except (APIError, TransportError, DecodeError) as failure:
+            if not is_passing(failure) or self._pace.is_out_of_patience(anyio.current_time()):
+                raise
+            log.debug("task %s: a look failed: %s", self._task_id, failure)
+            return None
+        finally:
+            self._is_asking = False
+        self._pace.answered(anyio.current_time())
+        return answer

@@ -1,0 +1,114 @@
+"""When to look at a task, and when to try its stream again."""
+
+import random
+
+from cyberun_async._settings import Polling
+
+FIRST_RECONNECT = 0.5
+"""Upper bound of the first delay before a stream is tried again, in seconds; each fruitless try doubles it."""
+
+LONGEST_RECONNECT = 60.0
+"""Upper bound of that delay."""
+
+FIRST_LAG = 0.1
+"""Delay before a result that does not yet say what its task says is read again, in seconds; each time doubles it."""
+
+_LONG_AGO = float("-inf")
+
+
+class Pace:
+    """The times of one wait, on the clock of its event loop.
+
+    Attributes:
+        look_due: When to look at the task.
+        stream_due: When to open its stream.
+
+    """
+
+    __slots__ = (
+        "_fruitless",
+        "_lags",
+        "_last_answer",
+        "_last_event",
+        "_last_look",
+        "_least_delay",
+        "_polling",
+        "_started",
+        "look_due",
+        "stream_due",
+    )
+
+    def __init__(self, polling: Polling) -> None:
+        """Wait for the start."""
+        self._polling = polling
+        self._started = False
+        self._fruitless = self._lags = 0
+        self._last_answer = self._last_event = self._last_look = _LONG_AGO
+        self._least_delay = 0.0
+        self.look_due = self.stream_due = _LONG_AGO
+
+    def start(self, now: float) -> None:
+        """Begin with the stream; the first look follows once it is open, or does not open. Only the first start counts."""
+        if not self._started:
+            self._started = True
+            self._last_answer = self.stream_due = now
+            self.look_due = now + self._polling.interval
+
+    # Looks
+
+    @property
+    def is_look_urgent(self) -> bool:
+        """Whether something happened that only a look explains."""
+        return self.look_due == _LONG_AGO
+
+    def look_now(self) -> None:
+        """Make the next look urgent."""
+        self.look_due = _LONG_AGO
+
+    def looked(self, now: float) -> None:
+        """Plan the look after this one: later while events arrive on the stream."""
+        interval = self._polling.relaxed if self.has_event_since_look else self._polling.interval
+        self.look_due = now + interval * random.uniform(0.9, 1.1)  # noqa: S311 - jitter
+        self._last_look = now
+
+    def lagging(self, now: float) -> None:
+        """Plan to read a result again that does not yet say what its task says."""
+        self.look_due = now + min(FIRST_LAG * 2.0 ** min(self._lags, 30), self._polling.interval)
+        self._lags += 1
+
+    def answered(self, now: float) -> None:
+        """Note that the server answers."""
+        self._last_answer = now
+
+    def is_out_of_patience(self, now: float) -> bool:
+        """Whether the server has not answered for too long."""
+        return now - self._last_answer > self._polling.patience
+
+    # The stream
+
+    @property
+    def has_event_since_look(self) -> bool:
+        """Whether the stream has delivered anything since the last look began."""
+        return self._last_event > self._last_look
+
+    def event_came(self, now: float) -> None:
+        """Note that the stream brings news."""
+        self._last_event = now
+        self._fruitless = 0
+
+    def retry_asked(self, milliseconds: int | None) -> None:
+        """Take the server's `retry:` field as the least delay."""
+        if milliseconds is not None and milliseconds >= 0:
+            self._least_delay = min(milliseconds / 1000, LONGEST_RECONNECT)
+
+    def stream_broke(self, now: float) -> None:
+        """Plan to open the stream again; a polite end counts as well, and only news starts the delays over."""
+        ceiling = min(FIRST_RECONNECT * 2.0 ** min(self._fruitless, 30), LONGEST_RECONNECT)
+        self._fruitless += 1
+        self.stream_due = now + max(self._least_delay, random.uniform(0.0, ceiling))  # noqa: S311 - jitter
+
+    def no_stream_free(self, now: float) -> None:
+        """Plan to ask again for a place among the open streams; until then looks have to do."""
+        self.stream_due = now + self._polling.interval
+        if self._last_look == _LONG_AGO:
+            self.look_now()

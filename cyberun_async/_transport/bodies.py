@@ -1,0 +1,82 @@
+"""Reading the body of an answer, within a limit, and letting go of it."""
+
+import zlib
+from collections.abc import AsyncIterator
+from contextlib import suppress
+
+import anyio
+import httpx
+
+_GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
+
+
+class UnreadableBody(Exception):  # noqa: N818 - says what is the matter
+    """A body is larger than the limit, as sent or once expanded, or compressed in a way that was not asked for."""
+
+
+def raw_chunks(response: httpx.Response) -> AsyncIterator[bytes]:
+    """Iterate over a body as it arrives, without what httpx adds on top."""
+    return response.stream.__aiter__()  # type: ignore[union-attr]
+
+
+async def read_body(response: httpx.Response, limit: int, *, cut: bool = False, cleanup: float) -> bytes:
+    """Read a whole body and close the response.
+
+    Args:
+        response: As it comes from the transport, its body unread.
+        limit: The most bytes that are taken in.
+        cut: Whether the limit ends the body, or is an error.
+        cleanup: Seconds that closing may take.
+
+    Raises:
+        UnreadableBody: It is larger than the limit, or compressed other than by gzip or deflate.
+
+    """
+    chunks = raw_chunks(response)
+    unfinished: AsyncIterator[bytes] | None = chunks
+    body = bytearray()
+    try:
+        async for chunk in chunks:
+            body += chunk
+            if len(body) > limit:
+                break
+        else:
+            unfinished = None
+    finally:
+        with anyio.move_on_after(cleanup, shield=True):
+            await let_go(response, unfinished)
+    expanded = _expand(bytes(body), response.headers.get("content-encoding", ""), limit + 1)
+    if len(expanded) > limit and not cut:
+        message = f"its body has more than {limit} bytes"
+        raise UnreadableBody(message)
+    return expanded[:limit]
+
+
+def _expand(body: bytes, encoding: str, most: int) -> bytes:
+    """Undo a compression, which we do not ask for but a proxy may apply; stop at `most` bytes."""
+    if encoding.lower() in {"", "identity"}:
+        return body
+    if encoding.lower() not in {"gzip", "x-gzip", "deflate"}:
+        message = f"its body is compressed by {encoding!r}, which was not asked for"
+        raise UnreadableBody(message)
+    try:
+        return zlib.decompressobj(_GZIP_OR_ZLIB).decompress(body, most)
+    except zlib.error as error:
+        message = f"its body does not expand ({error})"
+        raise UnreadableBody(message) from None
+
+
+async def let_go(response: httpx.Response, unfinished: AsyncIterator[bytes] | None) -> None:
+    """Close a response at whatever point it is; `unfinished` is its iterator unless that has come to its end.
+
+    httpx and httpcore read a body through generators inside of generators, and closing the outer one leaves the
+    inner ones to the garbage collector, about which trio complains. Once the socket is closed, reading on
+    ends them all by itself.
+    """
+    stream = response.extensions.get("network_stream")
+    if unfinished is not None and stream is not None:
+        await stream.aclose()
+        with suppress(Exception):
+            async for _ in unfinished:
+                pass
+    await response.stream.aclose()  # type: ignore[union-attr]

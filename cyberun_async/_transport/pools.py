@@ -1,0 +1,190 @@
+"""Connections, spread over small pools.
+
+A pool of httpcore looks at every request and connection it has whenever one of them changes, so the cost of
+a call grows with the number of calls. Many small pools keep it flat.
+"""
+
+import socket
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
+from operator import attrgetter
+from urllib.request import getproxies, proxy_bypass
+
+import attrs
+import httpx
+
+from cyberun_async._settings import is_loopback
+from cyberun_async._transport.tls import WITHOUT_TLS, tls_context
+
+SocketOption = tuple[int, int, int]
+
+# A router or firewall forgets a connection on which nothing moves, and tells nobody.
+TCP_KEEP_ALIVE: tuple[SocketOption, ...] = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    *(
+        (socket.IPPROTO_TCP, getattr(socket, name), value)
+        for name, value in (("TCP_KEEPIDLE", 45), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))
+        if hasattr(socket, name)
+    ),
+)
+
+
+@attrs.frozen
+class _Route:
+    """What the connections of one pool have in common."""
+
+    secure: bool
+    proxy: str | None
+
+
+@attrs.define(eq=False)
+class _Pool:
+    """A few connections, and how many of them are at work."""
+
+    route: _Route
+    transport: httpx.AsyncHTTPTransport
+    load: int = 0
+    idle_since: float = 0.0
+
+
+class SmallPools(httpx.AsyncBaseTransport):
+    """An httpx transport that gives each request the least busy of many small pools.
+
+    No request waits in it for another: whoever uses it bounds how many there are.
+
+    Args:
+        per_pool: Requests at once in one pool.
+        keep_alive: Seconds that an idle connection is kept; 0 keeps none.
+        http2: Whether HTTP/2 is offered.
+        socket_options: For each connection.
+
+    """
+
+    def __init__(
+        self,
+        *,
+        per_pool: int = 4,
+        keep_alive: float = 5.0,
+        http2: bool = False,
+        socket_options: Iterable[SocketOption] = (),
+    ) -> None:
+        """Make no connection yet."""
+        self._per_pool = per_pool
+        self._keep_alive = keep_alive
+        self._http2 = http2
+        self._socket_options = tuple(socket_options)
+        self._routes: dict[tuple[str, str], _Route] = {}
+        self._pools: set[_Pool] = set()
+        self._with_room: dict[_Route, list[_Pool]] = {}
+        self._next_sweep = 0.0
+
+    def __repr__(self) -> str:
+        """Show how much of it is in use."""
+        load = sum(pool.load for pool in self._pools)
+        return f"<{type(self).__name__}: {load} requests in {len(self._pools)} pools>"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there may be connections."""
+        return bool(self._pools)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request; its place in the pool is free again once the response is closed."""
+        await self._close_idle()
+        pool = await self._take(self._route_to(request.url))
+        try:
+            response = await pool.transport.handle_async_request(request)
+        except BaseException:
+            self._give_back(pool)
+            raise
+        response.stream = _Body(response.stream, lambda: self._give_back(pool))  # type: ignore[arg-type]
+        return response
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        pools, self._pools = self._pools, set()
+        self._with_room.clear()
+        for pool in pools:
+            await pool.transport.aclose()
+
+    def _route_to(self, url: httpx.URL) -> _Route:
+        """Find the way to a host, by the proxy variables of the environment."""
+        place = (url.scheme, url.host)
+        if place not in self._routes:
+            direct = is_loopback(url.host) or proxy_bypass(url.host)
+            proxies = {} if direct else getproxies()
+            self._routes[place] = _Route(url.scheme == "https", proxies.get(url.scheme) or proxies.get("all"))
+        return self._routes[place]
+
+    async def _take(self, route: _Route) -> _Pool:
+        room = self._with_room.setdefault(route, [])
+        pool = min(room, key=attrgetter("load"), default=None) or await self._open(route)
+        pool.load += 1
+        if pool.load == self._per_pool and pool in room:
+            room.remove(pool)
+        elif pool.load < self._per_pool and pool not in room:
+            room.append(pool)
+        return pool
+
+    async def _open(self, route: _Route) -> _Pool:
+        transport = httpx.AsyncHTTPTransport(
+            verify=await tls_context() if route.secure or route.proxy else WITHOUT_TLS,
+            http2=self._http2,
+            # No limit in here could be eaten up by an entry that httpcore lost: the counting is ours.
+            limits=httpx.Limits(
+                max_connections=None,
+                max_keepalive_connections=self._per_pool if self._keep_alive else 0,
+                keepalive_expiry=self._keep_alive,
+            ),
+            proxy=route.proxy,
+            socket_options=self._socket_options,
+        )
+        pool = _Pool(route, transport)
+        self._pools.add(pool)
+        return pool
+
+    def _give_back(self, pool: _Pool) -> None:
+        pool.load -= 1
+        if pool.load == 0:
+            pool.idle_since = time.monotonic()
+            if not self._keep_alive:
+                self._pools.discard(pool)
+                return
+        room = self._with_room.get(pool.route)
+        if room is not None and pool not in room and pool in self._pools:
+            room.append(pool)
+
+    async def _close_idle(self) -> None:
+        """Close the connections of pools that nobody has used for a while.
+
+        httpcore lets go of an idle connection only when its pool is used again.
+        """
+        now = time.monotonic()
+        if now < self._next_sweep or not self._keep_alive:
+            return
+        self._next_sweep = now + self._keep_alive
+        idle = [pool for pool in self._pools if not pool.load and pool.idle_since + self._keep_alive <= now]
+        for pool in idle:
+            self._pools.discard(pool)
+            self._with_room[pool.route].remove(pool)
+        for pool in idle:
+            await pool.transport.aclose()
+
+
+class _Body(httpx.AsyncByteStream):
+    """A response's body that tells when it is done with."""
+
+    def __init__(self, stream: httpx.AsyncByteStream, on_close: Callable[[], None]) -> None:
+        self._stream = stream
+        self._on_close: Callable[[], None] | None = on_close
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._stream.__aiter__()
+
+    async def aclose(self) -> None:
+        try:
+            await self._stream.aclose()
+        finally:
+            on_close, self._on_close = self._on_close, None
+            if on_close is not None:
+                on_close()
