@@ -44,7 +44,11 @@ from cyberun_async._protocol.files import PresignedUpload
 from cyberun_async._protocol.status import TaskStatus
 from cyberun_async._protocol.tasks import OutputFile, Task, TaskResult
 from cyberun_async._protocol.workflows import ParameterDef, Workflow
-from cyberun_async._resources.groups import Agents, Containers, Files, Tasks, Workflows
+from cyberun_async._resources.agents import Agents
+from cyberun_async._resources.containers import Containers
+from cyberun_async._resources.files import Files
+from cyberun_async._resources.tasks import Tasks
+from cyberun_async._resources.workflows import Workflows
 from cyberun_async._settings import Limits, Polling, Retries, Timeouts, TokenProvider
 
 __all__ = [

@@ -12,7 +12,11 @@ from cyberun_async._flows.watching import Watch
 from cyberun_async._protocol.credentials import check_key, check_team
 from cyberun_async._protocol.endpoints import Dispatch
 from cyberun_async._protocol.tasks import TaskResult
-from cyberun_async._resources.groups import Agents, Containers, Files, Tasks, Workflows
+from cyberun_async._resources.agents import Agents
+from cyberun_async._resources.containers import Containers
+from cyberun_async._resources.files import Files
+from cyberun_async._resources.tasks import Tasks
+from cyberun_async._resources.workflows import Workflows
 from cyberun_async._settings import (
     DEFAULT_BASE_URL,
     Limits,
@@ -76,16 +80,16 @@ class AsyncClient:
     agents: Agents
     containers: Containers
 
-    def __init__(  # noqa: PLR0917 - keywords only
+    def __init__(
         self,
         api_key: str | TokenProvider | None = None,
         *,
         team_id: str | None = None,
         base_url: str | None = None,
-        timeouts: Timeouts = Timeouts(),  # noqa: B008 - frozen
-        retries: Retries = Retries(),  # noqa: B008
-        polling: Polling = Polling(),  # noqa: B008
-        limits: Limits = Limits(),  # noqa: B008
+        timeouts: Timeouts = Timeouts(),
+        retries: Retries = Retries(),
+        polling: Polling = Polling(),
+        limits: Limits = Limits(),
         http_client: "httpx.AsyncClient | None" = None,
         storage_client: "httpx.AsyncClient | None" = None,
         allow_insecure_http: bool = False,
@@ -184,7 +188,7 @@ class AsyncClient:
         self,
         task_id: str,
         *,
-        timeout: float | None = None,  # noqa: ASYNC109 - the promised signature; it becomes a cancel scope
+        timeout: float | None = None,
         on_event: EventCallback | None = None,
         on_timeout: Abandon = "leave",
         on_cancel: Abandon = "leave",
@@ -219,7 +223,7 @@ class AsyncClient:
         workflow: str,
         parameters: Mapping[str, object] | None = None,
         *,
-        timeout: float | None = None,  # noqa: ASYNC109 - the promised signature; it becomes a cancel scope
+        timeout: float | None = None,
         on_event: EventCallback | None = None,
         on_timeout: Abandon = "leave",
         on_cancel: Abandon = "leave",

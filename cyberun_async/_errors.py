@@ -64,7 +64,7 @@ class ConfigurationError(CyberunError, ValueError):
     """A key, URL or option that cannot work, found before anything is sent."""
 
 
-class InvalidParameters(CyberunError, ValueError):  # noqa: N818 - the promised public name
+class InvalidParameters(CyberunError, ValueError):
     """Arguments that the call cannot take, all of them at once, before anything is billed.
 
     Attributes:
@@ -246,15 +246,15 @@ class TaskError(CyberunError):
         super().__init__(f"task {result.id} {result.status}{reason}", task_id=result.id)
 
 
-class TaskFailed(TaskError):  # noqa: N818 - the promised public name
+class TaskFailed(TaskError):
     """The task ran into an error, a time limit, or lost its agent."""
 
 
-class TaskCancelled(TaskError):  # noqa: N818 - the promised public name
+class TaskCancelled(TaskError):
     """The task was cancelled before it came to an end."""
 
 
-class WaitTimeout(CyberunError, TimeoutError):  # noqa: N818 - the promised public name
+class WaitTimeout(CyberunError, TimeoutError):
     """The deadline of a wait passed before the task ended.
 
     Attributes:

@@ -156,15 +156,23 @@ def check_base_url(url: str, *, allow_insecure_http: bool) -> str:
         message = f"base_url is not a URL: {error}"
         raise ConfigurationError(message) from None
     for wrong, message in (
-        (any(c.isspace() or not c.isprintable() for c in url), "base_url contains white space or control characters: remove them"),
+        (
+            any(c.isspace() or not c.isprintable() for c in url),
+            "base_url contains white space or control characters: remove them",
+        ),
         (parts.scheme not in {"http", "https"}, "base_url needs a scheme: write https://host/api/v1"),
         (not host, "base_url needs a host: write https://host/api/v1"),
         ("@" in parts.netloc, "base_url must not carry a user or password: give the key as api_key"),
-        ("?" in url or "#" in url, "base_url must not carry a query or a fragment: end it with the path, as in https://host/api/v1"),
+        (
+            "?" in url or "#" in url,
+            "base_url must not carry a query or a fragment: end it with the path, as in https://host/api/v1",
+        ),
         (
             parts.scheme == "http" and not allow_insecure_http and not is_loopback(host or ""),
-            "base_url is http:// to a host that is not loopback, which would show the key to the network: "
-            "use https://, or pass allow_insecure_http=True",
+            (
+                "base_url is http:// to a host that is not loopback, which would show the key to the network: "
+                "use https://, or pass allow_insecure_http=True"
+            ),
         ),
     ):
         if wrong:

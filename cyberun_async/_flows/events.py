@@ -77,7 +77,7 @@ class EventStream(AsyncGenerator[TaskEvent, None]):
     ) -> TaskEvent:
         """Close the stream and raise the exception."""
         await self.aclose()
-        return await super().athrow(typ, val, tb)  # type: ignore[arg-type, safe-super]
+        return await super().athrow(typ, val, tb)  # type: ignore[arg-type]
 
     async def aclose(self) -> None:
         """Close the stream; safe to call twice."""

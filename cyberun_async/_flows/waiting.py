@@ -71,9 +71,7 @@ async def wait_for_result(transport: Transport, settings: Settings, task_id: str
     return await run(transport, settings, known, wait)
 
 
-async def run(
-    transport: Transport, settings: Settings, start: Callable[[], Awaitable[str]], wait: Wait
-) -> TaskResult:
+async def run(transport: Transport, settings: Settings, start: Callable[[], Awaitable[str]], wait: Wait) -> TaskResult:
     """Start a task, wait until it has ended and give its result; see `AsyncClient.run`."""
     task_id: str | None = None
     watch: Watch | None = None

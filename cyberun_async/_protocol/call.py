@@ -5,11 +5,11 @@ from typing import Generic, TypeVar
 
 import attrs
 
-T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
 @attrs.frozen
-class Call(Generic[T]):
+class Call(Generic[T_co]):
     """One request to the API.
 
     Attributes:
@@ -25,7 +25,7 @@ class Call(Generic[T]):
 
     method: str
     path: str
-    returns: type[T]
+    returns: type[T_co]
     query: Mapping[str, str | int] = attrs.field(factory=dict)
     body: Mapping[str, object] | None = attrs.field(default=None, repr=False)
     repeatable: bool = True

@@ -18,11 +18,14 @@ from cyberun_async._protocol.timestamps import parse_timestamp
 
 T = TypeVar("T")
 
+Hook = Callable[[object, type], object]
+"""Structures a value into a type."""
+
 WIRE_NAME = "cyberun_async.wire_name"
 """The metadata key that holds a field's name on the wire where ours differs."""
 
 
-def wire(name: str, **options: Any) -> Any:  # noqa: ANN401 - as attrs.field
+def wire(name: str, **options: Any) -> Any:
     """Declare a field whose name on the wire differs from ours; the options are those of `attrs.field`."""
     return attrs.field(metadata={WIRE_NAME: name}, **options)
 
@@ -86,7 +89,7 @@ def structure(value: object, kind: type[T]) -> T:
 
 
 @cache
-def structure_hook(kind: type[T]) -> Callable[[object, type[T]], T]:
+def structure_hook(kind: Any) -> Any:  # noqa: ANN401 - what goes in and out depends on the type
     """Give the function that structures into a type; looked up once for each type."""
     return _converter(detailed=False).get_structure_hook(kind)
 
@@ -112,24 +115,28 @@ def _converter(*, detailed: bool) -> Converter:
     converter = Converter(detailed_validation=detailed)
     for kind, hook in _STRICT.items():
         converter.register_structure_hook(kind, hook)
-    converter.register_structure_hook_factory(attrs.has, partial(_record_hook, converter=converter))
-    for predicate, factory in (
-        (lambda kind: get_origin(kind) is tuple, _list_hook),
-        (lambda kind: get_origin(kind) is Page, _page_hook),
-    ):
-        converter.register_structure_hook_factory(predicate, partial(factory, converter=converter))
+    for is_kind, factory in ((attrs.has, _record_hook), (_is_list, _list_hook), (_is_page, _page_hook)):
+        converter.register_structure_hook_factory(is_kind, partial(factory, converter=converter))
     converter.register_structure_hook_func(lambda kind: kind is object, _anything)
     return converter
 
 
-def _record_hook(cls: type, converter: Converter) -> Callable[[object, type], object]:
+def _is_list(kind: Any) -> bool:  # noqa: ANN401 - any type form
+    return get_origin(kind) is tuple
+
+
+def _is_page(kind: Any) -> bool:  # noqa: ANN401 - any type form
+    return get_origin(kind) is Page
+
+
+def _record_hook(cls: type, converter: Converter) -> Hook:
     """Structure a record: our names for the wire's, and `null` the same as missing."""
     names = {
         field.name: override(rename=field.metadata[WIRE_NAME])
         for field in attrs.fields(cls)
         if WIRE_NAME in field.metadata
     }
-    build = make_dict_structure_fn(cls, converter, **names)  # type: ignore[arg-type]
+    build: Hook = make_dict_structure_fn(cls, converter, **names)  # type: ignore[arg-type, assignment]
 
     def hook(value: object, kind: type) -> object:
         if not isinstance(value, dict):
@@ -139,7 +146,7 @@ def _record_hook(cls: type, converter: Converter) -> Callable[[object, type], ob
     return hook
 
 
-def _list_hook(kind: type, converter: Converter) -> Callable[[object, type], object]:
+def _list_hook(kind: type, converter: Converter) -> Hook:
     """Structure a JSON list; cattrs alone would take a string for a list of its letters."""
     (item_kind, _) = get_args(kind)
     build = converter.get_structure_hook(item_kind)
@@ -152,9 +159,9 @@ def _list_hook(kind: type, converter: Converter) -> Callable[[object, type], obj
     return hook
 
 
-def _page_hook(kind: type, converter: Converter) -> Callable[[object, type], object]:
+def _page_hook(kind: type, converter: Converter) -> Hook:
     """Structure a page by its one list: the list's name differs from endpoint to endpoint, and not all are documented."""
-    items_kind = tuple[get_args(kind)[0], ...]  # type: ignore[misc]
+    items_kind: Any = tuple[get_args(kind)[0], ...]  # type: ignore[valid-type, misc]
     build = converter.get_structure_hook(items_kind)
 
     def hook(value: object, _: type) -> object:
@@ -227,4 +234,3 @@ _STRICT: Mapping[type, Callable[[Any, type], object]] = {
     TaskStatus: _status,
     NoneType: _nothing,
 }
-

@@ -16,9 +16,11 @@ def check_key(key: str) -> str:
 
     """
     if not key:
-        raise ConfigurationError("the API key is empty: set CYBERUN_API_KEY or pass api_key")  # noqa: EM101, TRY003
+        raise ConfigurationError("the API key is empty: set CYBERUN_API_KEY or pass api_key")
     if not key.isascii() or not key.isprintable() or " " in key:
-        message = "the API key contains white space, control or non-ASCII characters: copy it again, without line breaks"
+        message = (
+            "the API key contains white space, control or non-ASCII characters: copy it again, without line breaks"
+        )
         raise ConfigurationError(message)
     if key.startswith("ak-"):
         message = (

@@ -67,7 +67,7 @@ def get_workflow(ref: str) -> Call[Workflow]:
     return Call("GET", _workflow_path(ref), Workflow)
 
 
-def run_workflow(ref: str, parameters: Mapping[str, object], dispatch: Dispatch = Dispatch()) -> Call[Submitted]:  # noqa: B008 - frozen
+def run_workflow(ref: str, parameters: Mapping[str, object], dispatch: Dispatch = Dispatch()) -> Call[Submitted]:
     """Submit a task: the one call that costs money each time it arrives."""
     body = {"parameters": dict(parameters), **attrs.asdict(dispatch, filter=lambda _, value: value is not None)}
     return Call("POST", f"{_workflow_path(ref)}/run", Submitted, body=body, repeatable=False)

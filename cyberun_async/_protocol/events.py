@@ -144,8 +144,7 @@ TerminalEvent = CompletedEvent | FailedEvent | CancelledEvent
 _Known = StatusEvent | ProgressEvent | CompletedEvent | FailedEvent | CancelledEvent | ErrorEvent
 
 _KNOWN: Mapping[str, type[_Known]] = {
-    kind.name: kind
-    for kind in (StatusEvent, ProgressEvent, CompletedEvent, FailedEvent, CancelledEvent, ErrorEvent)
+    kind.name: kind for kind in (StatusEvent, ProgressEvent, CompletedEvent, FailedEvent, CancelledEvent, ErrorEvent)
 }
 
 

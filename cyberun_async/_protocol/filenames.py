@@ -16,9 +16,7 @@ MAX_BYTES = 200
 # What Windows refuses (https://learn.microsoft.com/windows/win32/fileio/naming-a-file), and "~",
 # because "PROGRA~1" is there another name for a file with a longer one.
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*~]')
-_RESERVED = re.compile(
-    r"(?:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[0-9¹²³]) ?(?:\.|\Z)", re.IGNORECASE
-)
+_RESERVED = re.compile(r"(?:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[0-9¹²³]) ?(?:\.|\Z)", re.IGNORECASE)
 
 # Shown as nothing, though printable to Unicode: joiners, fillers, variation selectors, the blank of
 # Braille. Some file systems ignore them, all readers do.

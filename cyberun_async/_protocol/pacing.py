@@ -68,7 +68,7 @@ class Pace:
     def looked(self, now: float) -> None:
         """Plan the look after this one: later while events arrive on the stream."""
         interval = self._polling.relaxed if self.has_event_since_look else self._polling.interval
-        self.look_due = now + interval * random.uniform(0.9, 1.1)  # noqa: S311 - jitter
+        self.look_due = now + interval * random.uniform(0.9, 1.1)
         self._last_look = now
 
     def lagging(self, now: float) -> None:
@@ -105,7 +105,7 @@ class Pace:
         """Plan to open the stream again; a polite end counts as well, and only news starts the delays over."""
         ceiling = min(FIRST_RECONNECT * 2.0 ** min(self._fruitless, 30), LONGEST_RECONNECT)
         self._fruitless += 1
-        self.stream_due = now + max(self._least_delay, random.uniform(0.0, ceiling))  # noqa: S311 - jitter
+        self.stream_due = now + max(self._least_delay, random.uniform(0.0, ceiling))
 
     def no_stream_free(self, now: float) -> None:
         """Plan to ask again for a place among the open streams; until then looks have to do."""

@@ -44,7 +44,7 @@ def refusal(
     text = body.decode("utf-8", "replace")[:_SHOWN]
     for secret in secrets:
         text = text.replace(secret, "[key]")
-    kind = _KINDS.get(status, ServerError if status >= 500 else APIError)  # noqa: PLR2004 - HTTP's own classes
+    kind = _KINDS.get(status, ServerError if status >= 500 else APIError)
     return kind(
         status,
         _message(text) or _stand_in(status, headers),
@@ -68,8 +68,10 @@ def _message(text: str) -> str | None:
 
 
 def _stand_in(status: int, headers: Mapping[str, str]) -> str:
-    if 300 <= status < 400:  # noqa: PLR2004 - HTTP's own class
-        return f"it redirects to {_origin(headers.get('location', ''))}: is base_url right, with its scheme and /api/v1?"
+    if 300 <= status < 400:
+        return (
+            f"it redirects to {_origin(headers.get('location', ''))}: is base_url right, with its scheme and /api/v1?"
+        )
     return "the server gave no reason"
 
 

@@ -32,7 +32,7 @@ class TaskStatus(str, Enum):
 
     # The mixed-in str would otherwise format as `TaskStatus.RUNNING` on some Python versions.
     __str__ = str.__str__
-    __format__ = str.__format__
+    __format__ = str.__format__  # type: ignore[assignment]
 
     @classmethod
     def _missing_(cls, value: object) -> "TaskStatus | None":

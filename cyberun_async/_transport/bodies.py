@@ -10,7 +10,7 @@ import httpx
 _GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
 
 
-class UnreadableBody(Exception):  # noqa: N818 - says what is the matter
+class UnreadableBody(Exception):
     """A body is larger than the limit, as sent or once expanded, or compressed in a way that was not asked for."""
 
 

@@ -29,8 +29,8 @@ def foreign_failures() -> tuple[type[Exception], ...]:
 
     httpx translates most of httpcore's own errors, but not all on a live stream (encode/httpcore#808).
     """
-    import h11  # noqa: PLC0415
-    import httpcore  # noqa: PLC0415
+    import h11
+    import httpcore
 
     kinds: list[type[Exception]] = [
         httpx.HTTPError,
@@ -54,7 +54,7 @@ def foreign_failures() -> tuple[type[Exception], ...]:
         zlib.error,
     ]
     if "h2" in sys.modules:
-        from h2.exceptions import H2Error  # type: ignore[import-not-found, unused-ignore]  # noqa: PLC0415
+        from h2.exceptions import H2Error  # type: ignore[import-not-found, unused-ignore]
 
         kinds.append(H2Error)
     return tuple(kinds)

@@ -5,13 +5,13 @@ The standard: https://html.spec.whatwg.org/multipage/server-sent-events.html#eve
 
 from codecs import getincrementaldecoder
 
-from httpx_sse import ServerSentEvent
+from httpx_sse import ServerSentEvent as ServerSentEvent
 from httpx_sse._decoders import SSEDecoder
 
 _UTF8 = getincrementaldecoder("utf-8-sig")
 
 
-class EventTooLarge(Exception):  # noqa: N818 - says what is the matter
+class EventTooLarge(Exception):
     """One event has more bytes than the limit."""
 
 

@@ -44,7 +44,7 @@ class _Answer:
 
     @property
     def is_success(self) -> bool:
-        return 200 <= self.status < 300  # noqa: PLR2004 - HTTP's own class
+        return 200 <= self.status < 300
 
 
 class Transport:
@@ -219,7 +219,9 @@ class Transport:
         if not answer.is_success:
             raise self._refusal(call, answer)
         if not opened:
-            raise _decode_error(call, f"its content type is {answer.headers.get('content-type')!r}, not text/event-stream")
+            raise _decode_error(
+                call, f"its content type is {answer.headers.get('content-type')!r}, not text/event-stream"
+            )
 
     async def _try_stream(self, call: Call[None], last_event_id: str, opened: list[Connection]) -> _Answer:
         """Open a stream into `opened`, or give the answer that there was instead."""

@@ -1,0 +1,24 @@
+"""The machines that run tasks."""
+
+from collections.abc import AsyncIterator
+
+from cyberun_async._flows.paging import every_item
+from cyberun_async._protocol import endpoints
+from cyberun_async._protocol.agents import Agent
+from cyberun_async._resources.group import Group
+
+
+class Agents(Group):
+    """The machines that run tasks, as `client.agents`."""
+
+    def list(self) -> AsyncIterator[Agent]:
+        """Go through the team's agents, page by page.
+
+        Raises:
+            APIError: The server refused.
+            TransportError: The server did not answer.
+
+        Source: https://docs.cyberun.cloud/cloud/guides/api-key
+
+        """
+        return every_item(self._transport, endpoints.list_agents)

@@ -1,0 +1,61 @@
+"""What can be run."""
+
+from collections.abc import AsyncIterator, Mapping
+
+from cyberun_async._flows.paging import every_item
+from cyberun_async._protocol import endpoints
+from cyberun_async._protocol.endpoints import Dispatch
+from cyberun_async._protocol.workflows import Workflow
+from cyberun_async._resources.group import Group
+
+
+class Workflows(Group):
+    """What can be run, as `client.workflows`."""
+
+    def list(self) -> AsyncIterator[Workflow]:
+        """Go through the workflows of the team, page by page; a list may leave their parameters out.
+
+        Raises:
+            APIError: The server refused.
+            TransportError: The server did not answer.
+
+        Source: https://docs.cyberun.cloud/cloud/guides/api-key
+
+        """
+        return every_item(self._transport, endpoints.list_workflows)
+
+    async def get(self, workflow: str) -> Workflow:
+        """Read a workflow with its parameters, by slug, `slug@version` or UUID.
+
+        Raises:
+            NotFoundError: There is no such workflow.
+
+        Source: https://docs.cyberun.cloud/api-reference/quickstart
+
+        """
+        return await self._transport.send(endpoints.get_workflow(workflow))
+
+    async def run(
+        self,
+        workflow: str,
+        parameters: Mapping[str, object] | None = None,
+        *,
+        dispatch_target: str | None = None,
+        target_pool: str | None = None,
+        submitter_region: str | None = None,
+        tool_type: str | None = None,
+    ) -> str:
+        """Submit a task as it is, without checking the parameters first, and give its id.
+
+        The request is repeated only where it cannot have arrived, or where the server said 429, since each one that
+        arrives is billed.
+
+        Raises:
+            APIError: The server refused.
+            TransportError: The server did not answer; `may_have_been_sent` says whether a task may exist.
+
+        Source: https://docs.cyberun.cloud/api-reference/task/execute-a-workflow-by-id
+
+        """
+        dispatch = Dispatch(dispatch_target, target_pool, submitter_region, tool_type)
+        return (await self._transport.send(endpoints.run_workflow(workflow, parameters or {}, dispatch))).task_id
