@@ -4,12 +4,11 @@ import json
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import cache, partial
-from types import NoneType
+from types import NoneType, UnionType
 from typing import Any, TypeVar, get_args, get_origin
 
 import attrs
-from cattrs import Converter, transform_error
-from cattrs.gen import make_dict_structure_fn, override
+from cattrs import Converter
 
 from cyberun_async._errors import DecodeError, InvalidParameters
 from cyberun_async._protocol.pages import Page
@@ -53,6 +52,14 @@ def decode_json(data: bytes | str, kind: type[T]) -> T:
     return structure(parse_json(data), kind)
 
 
+def _refuse(word: str) -> object:
+    message = f"{word} is not a JSON number"
+    raise ValueError(message)
+
+
+_parse = json.JSONDecoder(parse_constant=_refuse).decode
+
+
 def parse_json(data: bytes | str) -> object:
     """Parse a JSON text.
 
@@ -61,17 +68,12 @@ def parse_json(data: bytes | str) -> object:
 
     """
     try:
-        value: object = json.loads(data, parse_constant=_no_json_number)
+        value: object = _parse(data if isinstance(data, str) else data.decode())
     except (ValueError, RecursionError) as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
         message = f"not JSON ({reason})"
         raise DecodeError(message) from None
     return value
-
-
-def _no_json_number(word: str) -> object:
-    message = f"{word} is not a JSON number"
-    raise ValueError(message)
 
 
 def structure(value: object, kind: type[T]) -> T:
@@ -82,106 +84,161 @@ def structure(value: object, kind: type[T]) -> T:
 
     """
     try:
-        result: T = structure_hook(kind)(value, kind)
-    except Exception as error:  # noqa: BLE001 - cattrs lets any error of a hook through
-        raise DecodeError(_explain(value, kind, error)) from None
+        result: T = structure_hook(kind)(value, kind)  # type: ignore[arg-type]
+    except _Misfit as misfit:
+        raise DecodeError(str(misfit)) from None
     return result
 
 
 @cache
-def structure_hook(kind: Any) -> Any:  # noqa: ANN401 - what goes in and out depends on the type
+def structure_hook(kind: Any) -> Any:
     """Give the function that structures into a type; looked up once for each type."""
-    return _converter(detailed=False).get_structure_hook(kind)
-
-
-def _explain(value: object, kind: type, error: Exception) -> str:
-    """Structure once more, slowly, to learn where it went wrong."""
-    try:
-        _converter(detailed=True).structure(value, kind)
-    except Exception as detailed:  # noqa: BLE001 - the second look must not raise what the first hid
-        try:
-            return "; ".join(transform_error(detailed, format_exception=_reason))
-        except Exception:  # noqa: BLE001 - cattrs explains only what it raised itself
-            return _reason(detailed, None)
-    return _reason(error, None)
-
-
-def _reason(error: BaseException, _: type | None) -> str:
-    return f"{error} is missing" if isinstance(error, KeyError) else str(error)
+    return _converter().get_structure_hook(kind)
 
 
 @cache
-def _converter(*, detailed: bool) -> Converter:
-    converter = Converter(detailed_validation=detailed)
+def _converter() -> Converter:
+    converter = Converter(detailed_validation=False)
     for kind, hook in _STRICT.items():
         converter.register_structure_hook(kind, hook)
-    for is_kind, factory in ((attrs.has, _record_hook), (_is_list, _list_hook), (_is_page, _page_hook)):
+    for is_kind, factory in (
+        (attrs.has, _record_hook),
+        (_is_list, _list_hook),
+        (_is_mapping, _mapping_hook),
+        (_is_page, _page_hook),
+    ):
         converter.register_structure_hook_factory(is_kind, partial(factory, converter=converter))
     converter.register_structure_hook_func(lambda kind: kind is object, _anything)
     return converter
 
 
-def _is_list(kind: Any) -> bool:  # noqa: ANN401 - any type form
-    return get_origin(kind) is tuple
+class _Misfit(Exception):
+    """A value is not of the promised shape."""
+
+    def __init__(self, problem: str) -> None:
+        self.problem = problem
+        self.path = ""
+
+    def below(self, step: str) -> "_Misfit":
+        """Say that the value is part of another one."""
+        self.path = step + self.path
+        return self
+
+    def __str__(self) -> str:
+        return f"${self.path}: {self.problem}"
 
 
-def _is_page(kind: Any) -> bool:  # noqa: ANN401 - any type form
-    return get_origin(kind) is Page
+def _expected(what: str, value: object) -> _Misfit:
+    return _Misfit(f"expected {what}, not {type(value).__name__}")
 
 
 def _record_hook(cls: type, converter: Converter) -> Hook:
-    """Structure a record: our names for the wire's, and `null` the same as missing."""
-    names = {
-        field.name: override(rename=field.metadata[WIRE_NAME])
-        for field in attrs.fields(cls)
-        if WIRE_NAME in field.metadata
-    }
-    build: Hook = make_dict_structure_fn(cls, converter, **names)  # type: ignore[arg-type, assignment]
+    """Structure a record: our names for the wire's, `null` the same as missing, and what is not known left out."""
+    fields = {}
+    for field in attrs.fields(cls):
+        kind = _without_none(field.type)
+        fields[field.metadata.get(WIRE_NAME, field.name)] = (field.name, kind, converter.get_structure_hook(kind))
+    required = {field.name for field in attrs.fields(cls) if field.default is attrs.NOTHING}
 
-    def hook(value: object, kind: type) -> object:
+    def hook(value: object, _: type) -> object:
         if not isinstance(value, dict):
-            raise TypeError(_expected("an object", value))
-        return build({key: item for key, item in value.items() if item is not None}, kind)
+            raise _expected("an object", value)
+        arguments: dict[str, object] = {}
+        for key, item in value.items():
+            if item is not None and (field := fields.get(key)) is not None:
+                name, kind, build = field
+                # Most values are what they are to become, and a call costs more than this look.
+                if type(item) is kind:
+                    arguments[name] = item
+                    continue
+                try:
+                    arguments[name] = build(item, kind)
+                except _Misfit as misfit:
+                    raise misfit.below(f".{key}") from None
+        if not required <= arguments.keys():
+            missing = [key for key, (name, _, _) in fields.items() if name in required - arguments.keys()]
+            raise _Misfit(f"{', '.join(missing)} is missing")
+        return cls(**arguments)
 
     return hook
 
 
+def _without_none(kind: Any) -> Any:
+    """Give the type that remains of `X | None`, since `null` never comes this far."""
+    others = [part for part in get_args(kind) if part is not NoneType]
+    return others[0] if isinstance(kind, UnionType) and len(others) == 1 else kind
+
+
+def _is_list(kind: Any) -> bool:
+    return get_origin(kind) is tuple
+
+
 def _list_hook(kind: type, converter: Converter) -> Hook:
-    """Structure a JSON list; cattrs alone would take a string for a list of its letters."""
     (item_kind, _) = get_args(kind)
     build = converter.get_structure_hook(item_kind)
 
     def hook(value: object, _: type) -> object:
         if not isinstance(value, list):
-            raise TypeError(_expected("a list", value))
-        return tuple([build(item, item_kind) for item in value])
+            raise _expected("a list", value)
+        items = []
+        for number, item in enumerate(value):
+            try:
+                items.append(build(item, item_kind))
+            except _Misfit as misfit:
+                raise misfit.below(f"[{number}]") from None
+        return tuple(items)
 
     return hook
 
 
+def _is_mapping(kind: Any) -> bool:
+    return get_origin(kind) is Mapping
+
+
+def _mapping_hook(kind: type, converter: Converter) -> Hook:
+    item_kind = get_args(kind)[1]
+    build = converter.get_structure_hook(item_kind)
+
+    def hook(value: object, _: type) -> object:
+        if not isinstance(value, dict):
+            raise _expected("an object", value)
+        items = {}
+        for key, item in value.items():
+            try:
+                items[key] = build(item, item_kind)
+            except _Misfit as misfit:
+                raise misfit.below(f"[{key!r}]") from None
+        return items
+
+    return hook
+
+
+def _is_page(kind: Any) -> bool:
+    return get_origin(kind) is Page
+
+
 def _page_hook(kind: type, converter: Converter) -> Hook:
-    """Structure a page by its one list: the list's name differs from endpoint to endpoint, and not all are documented."""
-    items_kind: Any = tuple[get_args(kind)[0], ...]  # type: ignore[valid-type, misc]
+    """Structure a page by its one list: the list's name differs from call to call, and not all are documented."""
+    items_kind: Any = tuple[get_args(kind)[0], ...]  # type: ignore[misc]
     build = converter.get_structure_hook(items_kind)
 
     def hook(value: object, _: type) -> object:
         if not isinstance(value, dict):
-            raise TypeError(_expected("an object", value))
+            raise _expected("an object", value)
         meta = value.get("page_meta")
         total = meta.get("total_count") if isinstance(meta, dict) else None
-        items = next((item for item in value.values() if isinstance(item, list)), [])
-        return Page(items=build(items, items_kind), total=None if total is None else _integer(total, int))
+        name, items = next(((name, item) for name, item in value.items() if isinstance(item, list)), ("", []))
+        try:
+            return Page(items=build(items, items_kind), total=None if total is None else _integer(total, int))
+        except _Misfit as misfit:
+            raise misfit.below(f".{name}") from None
 
     return hook
 
 
-def _expected(what: str, value: object) -> str:
-    return f"expected {what}, not {type(value).__name__}"
-
-
 def _string(value: object, _: type) -> str:
     if type(value) is not str:
-        raise TypeError(_expected("a string", value))
+        raise _expected("a string", value)
     return value
 
 
@@ -190,30 +247,34 @@ def _integer(value: object, _: type) -> int:
         return value
     if type(value) is float and value.is_integer():
         return int(value)
-    raise TypeError(_expected("a whole number", value))
+    raise _expected("a whole number", value)
 
 
 def _number(value: object, _: type) -> float:
-    if type(value) not in {int, float}:
-        raise TypeError(_expected("a number", value))
-    return float(value)  # type: ignore[arg-type]
+    if type(value) is float or type(value) is int:
+        return float(value)
+    raise _expected("a number", value)
 
 
 def _boolean(value: object, _: type) -> bool:
     if type(value) is not bool:
-        raise TypeError(_expected("true or false", value))
+        raise _expected("true or false", value)
     return value
 
 
 def _moment(value: object, _: type) -> datetime:
     if type(value) is not str:
-        raise TypeError(_expected("a timestamp", value))
-    return parse_timestamp(value)
+        raise _expected("a timestamp", value)
+    try:
+        return parse_timestamp(value)
+    except ValueError:
+        problem = f"expected a timestamp as in RFC 3339, not {value!r}"
+        raise _Misfit(problem) from None
 
 
 def _status(value: object, _: type) -> TaskStatus:
     if type(value) is not str:
-        raise TypeError(_expected("a status word", value))
+        raise _expected("a status word", value)
     return TaskStatus(value)
 
 

@@ -17,6 +17,7 @@ def delay_before_retry(
     call: Call[object],
     failure: CyberunError,
     attempt: int,
+    *,
     elapsed: float,
     retries: Retries,
     jitter: Callable[[], float] = random.random,

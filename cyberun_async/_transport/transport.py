@@ -123,7 +123,8 @@ class Transport:
                 return await self.send_once(call)
             except (APIError, TransportError) as error:
                 failure = error
-            delay = delay_before_retry(call, failure, attempt, time.monotonic() - started, self._settings.retries)
+            elapsed = time.monotonic() - started
+            delay = delay_before_retry(call, failure, attempt, elapsed=elapsed, retries=self._settings.retries)
             if delay is None or anyio.current_time() + delay >= anyio.current_effective_deadline():
                 raise failure
             log.debug("attempt %d failed, again in %.2f s: %s", attempt, delay, failure)
