@@ -24,8 +24,10 @@ from cyberun_async._errors import (
     WebhookError,
 )
 from cyberun_async._flows.events import EventStream
+from cyberun_async._flows.throttling import throttle
 from cyberun_async._flows.waiting import Abandon, EventCallback
 from cyberun_async._protocol.agents import GPU, Agent, SystemStats
+from cyberun_async._protocol.bars import text_bar
 from cyberun_async._protocol.containers import Container, Invocation, Variable, Volume
 from cyberun_async._protocol.events import (
     CancelledEvent,
@@ -43,11 +45,13 @@ from cyberun_async._protocol.events import (
 from cyberun_async._protocol.files import PresignedUpload
 from cyberun_async._protocol.status import TaskStatus
 from cyberun_async._protocol.tasks import OutputFile, Task, TaskResult
+from cyberun_async._protocol.webhooks import Webhook
 from cyberun_async._protocol.workflows import ParameterDef, Workflow
 from cyberun_async._resources.agents import Agents
 from cyberun_async._resources.containers import Containers
 from cyberun_async._resources.files import Files
 from cyberun_async._resources.tasks import Tasks
+from cyberun_async._resources.webhooks import Webhooks
 from cyberun_async._resources.workflows import Workflows
 from cyberun_async._settings import Limits, Polling, Retries, Timeouts, TokenProvider
 
@@ -106,11 +110,15 @@ __all__ = [
     "Variable",
     "Volume",
     "WaitTimeout",
+    "Webhook",
     "WebhookError",
+    "Webhooks",
     "Workflow",
     "Workflows",
     "decode_event",
     "encode_event",
+    "text_bar",
+    "throttle",
 ]
 
 for _name in __all__:

@@ -16,6 +16,7 @@ from cyberun_async._resources.agents import Agents
 from cyberun_async._resources.containers import Containers
 from cyberun_async._resources.files import Files
 from cyberun_async._resources.tasks import Tasks
+from cyberun_async._resources.webhooks import Webhooks
 from cyberun_async._resources.workflows import Workflows
 from cyberun_async._settings import (
     DEFAULT_BASE_URL,
@@ -66,6 +67,7 @@ class AsyncClient:
         files: Input files.
         agents: The machines that run tasks.
         containers: Container services.
+        webhooks: Where deliveries go.
 
     Raises:
         ConfigurationError: A setting cannot work; nothing was sent.
@@ -79,6 +81,7 @@ class AsyncClient:
     files: Files
     agents: Agents
     containers: Containers
+    webhooks: Webhooks
 
     def __init__(
         self,
@@ -114,6 +117,7 @@ class AsyncClient:
         self.files = Files(self._transport)
         self.agents = Agents(self._transport)
         self.containers = Containers(self._transport)
+        self.webhooks = Webhooks(self._transport)
 
     def __repr__(self) -> str:
         """Show where it talks to, and never the key."""

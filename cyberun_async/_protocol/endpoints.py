@@ -4,7 +4,7 @@ The pages behind them are under https://docs.cyberun.cloud/api-reference.
 """
 
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import NoneType
 
 import attrs
@@ -18,6 +18,7 @@ from cyberun_async._protocol.pages import MOST_PER_PAGE, Page
 from cyberun_async._protocol.paths import is_uuid, segment
 from cyberun_async._protocol.status import TaskStatus
 from cyberun_async._protocol.tasks import Submitted, Task, TaskResult
+from cyberun_async._protocol.webhooks import RotatedSecret, Webhook
 from cyberun_async._protocol.workflows import Workflow
 
 INVOKE_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
@@ -157,3 +158,58 @@ def invoke_container(
     # What the service behind it does with a repetition is not for us to know, unless the method says so.
     repeatable = method in {"GET", "HEAD", "OPTIONS"}
     return Call("POST", f"/r/invoke/{segment(slug, 'the service')}", Invocation, body=body, repeatable=repeatable)
+
+
+def _webhook_fields(
+    *, display_name: str | None, url: str | None, events: Sequence[str] | None, status: str | None = None
+) -> dict[str, object]:
+    """Check what is given of a webhook, and write it in the wire's words.
+
+    Raises:
+        InvalidParameters: Something given cannot be.
+
+    """
+    problems = []
+    if display_name is not None and not 1 <= len(display_name) <= 255:  # noqa: PLR2004 - the documented bounds
+        problems.append("display_name must have 1 to 255 characters")
+    if url is not None and not (url.startswith("https://") and len(url) <= 2048):  # noqa: PLR2004
+        problems.append("url must begin with https:// and have at most 2048 characters")
+    if events is not None and (isinstance(events, str) or not events):
+        problems.append("events must be a list with at least one of task.completed and task.failed")
+    if problems:
+        raise InvalidParameters(problems)
+    fields = {
+        "display_name": display_name,
+        "webhook_url": url,
+        "webhook_events": None if events is None else list(events),
+        "webhook_status": status,
+    }
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _webhook_path(webhook_id: str) -> str:
+    return f"/webhooks/{segment(webhook_id, 'webhook_id')}"
+
+
+def create_webhook(display_name: str, url: str, events: Sequence[str]) -> Call[Webhook]:
+    """Make a webhook."""
+    body = _webhook_fields(display_name=display_name, url=url, events=events)
+    return Call("POST", "/webhooks", Webhook, body=body, repeatable=False)
+
+
+def get_webhook(webhook_id: str) -> Call[Webhook]:
+    """Ask for a webhook."""
+    return Call("GET", _webhook_path(webhook_id), Webhook)
+
+
+def update_webhook(
+    webhook_id: str, *, display_name: str | None, url: str | None, events: Sequence[str] | None, status: str | None
+) -> Call[None]:
+    """Change a webhook."""
+    body = _webhook_fields(display_name=display_name, url=url, events=events, status=status)
+    return Call("PUT", _webhook_path(webhook_id), NoneType, body=body)
+
+
+def rotate_webhook_secret(webhook_id: str) -> Call[RotatedSecret]:
+    """Give a webhook a new secret."""
+    return Call("POST", f"{_webhook_path(webhook_id)}/rotate-secret", RotatedSecret, repeatable=False)

@@ -1,0 +1,80 @@
+"""Where deliveries go."""
+
+from collections.abc import Sequence
+
+from cyberun_async._protocol import endpoints
+from cyberun_async._protocol.webhooks import Webhook
+from cyberun_async._resources.group import Group
+
+
+class Webhooks(Group):
+    """The team's webhooks, as `client.webhooks`.
+
+    The service lets an admin's `dk-` key or JWT manage them, where the plan includes them; an `sk-` key may not.
+    Deliveries are verified by `cyberun_async.webhooks.verify`.
+    """
+
+    async def create(self, display_name: str, url: str, events: Sequence[str]) -> Webhook:
+        """Have an address told when tasks end; its secret is there where the server shows it, else ask `get()`.
+
+        Not repeated unless it cannot have arrived, or the server said 429.
+
+        Args:
+            display_name: A name for people, 1 to 255 characters.
+            url: Where to deliver to; https, at most 2048 characters.
+            events: `task.completed`, `task.failed`, or both.
+
+        Raises:
+            InvalidParameters: One of them cannot be.
+            APIError: The server refused.
+
+        Source: https://docs.cyberun.cloud/api-reference/webhook/create-a-webhook-for-a-team
+
+        """
+        return await self._transport.send(endpoints.create_webhook(display_name, url, events))
+
+    async def get(self, webhook_id: str) -> Webhook:
+        """Read a webhook, with its secret.
+
+        Raises:
+            NotFoundError: There is no such webhook.
+
+        Source: https://docs.cyberun.cloud/api-reference/webhook/get-webhook-details
+
+        """
+        return await self._transport.send(endpoints.get_webhook(webhook_id))
+
+    async def update(
+        self,
+        webhook_id: str,
+        *,
+        display_name: str | None = None,
+        url: str | None = None,
+        events: Sequence[str] | None = None,
+        status: str | None = None,
+    ) -> None:
+        """Change what is given of a webhook, and leave the rest.
+
+        Raises:
+            InvalidParameters: One of them cannot be.
+            NotFoundError: There is no such webhook.
+
+        Source: https://docs.cyberun.cloud/api-reference/webhook/update-a-webhook
+
+        """
+        await self._transport.send(
+            endpoints.update_webhook(webhook_id, display_name=display_name, url=url, events=events, status=status)
+        )
+
+    async def rotate_secret(self, webhook_id: str) -> str:
+        """Give a webhook a new secret; the old one is dead at once.
+
+        Not repeated unless it cannot have arrived, or the server said 429: each rotation makes another secret.
+
+        Raises:
+            NotFoundError: There is no such webhook.
+
+        Source: https://docs.cyberun.cloud/api-reference/webhook/rotate-webhook-signing-secret
+
+        """
+        return (await self._transport.send(endpoints.rotate_webhook_secret(webhook_id))).secret
