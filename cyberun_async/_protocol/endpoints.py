@@ -170,9 +170,9 @@ def _webhook_fields(
 
     """
     problems = []
-    if display_name is not None and not 1 <= len(display_name) <= 255:  # noqa: PLR2004 - the documented bounds
+    if display_name is not None and not 1 <= len(display_name) <= 255:
         problems.append("display_name must have 1 to 255 characters")
-    if url is not None and not (url.startswith("https://") and len(url) <= 2048):  # noqa: PLR2004
+    if url is not None and not (url.startswith("https://") and len(url) <= 2048):
         problems.append("url must begin with https:// and have at most 2048 characters")
     if events is not None and (isinstance(events, str) or not events):
         problems.append("events must be a list with at least one of task.completed and task.failed")
