@@ -87,6 +87,6 @@ def coverage(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """The measurements of tests/benchmarks; no part of the gate, as they want an idle machine."""
-    session.install(EVERYTHING, *group("tests"))
+    """The measurements of tests/benchmarks (`-- --record` writes docs/performance.md); they want an idle machine."""
+    session.install(EVERYTHING, *group("bench"))
     session.run("pytest", "tests/benchmarks", "-m", "benchmark", *session.posargs)

@@ -1,0 +1,46 @@
+"""Importing: what the SDK adds to its dependencies.
+
+Each import is made by a Python of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+from benchmarks.harness import OURS, at_most, in_turn
+
+if TYPE_CHECKING:
+    from benchmarks.harness import Contestant, Table
+
+FIVE = "its five dependencies"
+IMPORTS = {
+    OURS: "cyberun_async",
+    FIVE: "httpx, httpx_sse, attrs, cattrs, anyio",
+    "comfy-sdk": "comfy_sdk",
+    "fal-client": "fal_client",
+    "replicate": "replicate",
+    "runwayml": "runwayml",
+}
+
+
+def importing(modules: str) -> Contestant:
+    """Import modules in a fresh Python, and give the seconds that the imports took in it."""
+    program = f"import time; t = time.perf_counter(); import {modules}; print(time.perf_counter() - t)"
+
+    async def run() -> float:
+        done = await asyncio.to_thread(
+            subprocess.run, [sys.executable, "-W", "ignore", "-c", program], check=True, capture_output=True
+        )
+        return float(done.stdout)
+
+    return run
+
+
+def test_import(table: Table) -> None:
+    """Importing the SDK costs little more than importing what it stands on."""
+    contestants = {name: importing(modules) for name, modules in IMPORTS.items()}
+    figures = asyncio.run(in_turn(contestants, rounds=9, unit="s"))
+    table.compare("import of the package, against that of its five dependencies", figures, to=FIVE, goal=at_most(1.2))
