@@ -3,12 +3,10 @@
 The standard: https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
 """
 
-from codecs import getincrementaldecoder
+from codecs import BOM_UTF8
 
-from httpx_sse import ServerSentEvent as ServerSentEvent
+from httpx_sse import ServerSentEvent
 from httpx_sse._decoders import SSEDecoder
-
-_UTF8 = getincrementaldecoder("utf-8-sig")
 
 
 class EventTooLarge(Exception):
@@ -18,9 +16,9 @@ class EventTooLarge(Exception):
 class EventDecoder:
     """Takes a stream in chunks cut anywhere, and gives each event as soon as its last line is there.
 
-    httpx-sse interprets the lines. Decoding and splitting are done here, since its own splitting believes a
+    httpx-sse interprets the lines. Splitting and decoding are done here, since its own way believes a
     `charset` against the standard, loses the first event to a byte-order mark, and holds an event back
-    that ends in a carriage return.
+    that ends in a carriage return. Lines are decoded whole, so that no character is ever cut.
 
     Attributes:
         last_event_id: The last `id:`, or `""`; the service documents none, but a deployment may send them.
@@ -33,10 +31,10 @@ class EventDecoder:
         self.last_event_id = ""
         self.retry: int | None = None
         self._max_event = max_event
-        self._decode = _UTF8("replace").decode
         self._interpret = SSEDecoder().decode
-        self._line = ""
+        self._line = bytearray()
         self._after_cr = False
+        self._is_first_line = True
         self._size = 0
 
     def feed(self, chunk: bytes) -> list[ServerSentEvent]:
@@ -46,33 +44,53 @@ class EventDecoder:
             EventTooLarge: An event has more bytes than the limit.
 
         """
-        self._size += len(chunk)
         events = []
-        for line in self._lines(self._decode(chunk)):
-            event = self._interpret(line)
-            if not line:
-                self._size = len(chunk)
+        for line in self._lines(chunk):
+            self._count(line)
+            event = self._interpret(self._decode(line))
             if event is not None:
-                self.last_event_id = event.id
                 self.retry = self.retry if event.retry is None else event.retry
                 if event.data:
                     events.append(event)
-        if self._size > self._max_event + len(chunk):
-            message = f"an event has more than {self._max_event} bytes"
-            raise EventTooLarge(message)
+            if not line:
+                self.last_event_id = event.id if event is not None and _fits_a_header(event.id) else ""
+        self._check(self._size + len(self._line))
         return events
 
-    def _lines(self, text: str) -> list[str]:
-        if self._after_cr and text.startswith("\n"):
-            text = text[1:]
-        if text:
-            self._after_cr = text.endswith("\r")
-        if "\r" in text:
-            text = text.replace("\r\n", "\n").replace("\r", "\n")
-        *lines, rest = text.split("\n")
-        if lines:
-            lines[0] = self._line + lines[0]
-            self._line = rest
-        else:
-            self._line += rest
+    def _lines(self, chunk: bytes) -> list[bytes]:
+        """Give the lines that the chunk completes; a line feed that comes after a carriage return ends no other line."""
+        text = chunk[1:] if self._after_cr and chunk.startswith(b"\n") else chunk
+        self._after_cr = chunk.endswith(b"\r") if chunk else self._after_cr
+        if b"\r" in text:
+            text = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        first, *others = text.split(b"\n")
+        self._line += first
+        if not others:
+            return []
+        lines = [bytes(self._line), *others[:-1]]
+        self._line = bytearray(others[-1])
         return lines
+
+    def _decode(self, line: bytes) -> str:
+        if self._is_first_line:
+            self._is_first_line = False
+            line = line.removeprefix(BOM_UTF8)
+        return line.decode("utf-8", "replace")
+
+    def _count(self, line: bytes) -> None:
+        """Count the bytes of an event line by line; comments do not add up, however long they keep a stream alive."""
+        self._check(self._size + len(line))
+        if not line:
+            self._size = 0
+        elif not line.startswith(b":"):
+            self._size += len(line)
+
+    def _check(self, size: int) -> None:
+        if size > self._max_event:
+            message = f"an event has more than {self._max_event} bytes"
+            raise EventTooLarge(message)
+
+
+def _fits_a_header(event_id: str) -> bool:
+    """Whether an id can be sent as `Last-Event-ID`; with one that cannot, no stream could be opened again."""
+    return event_id.isprintable() and event_id == event_id.strip()
