@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import attrs
 
 from cyberun_async._errors import ConfigurationError
+from cyberun_async._observing import Observer
 
 TokenProvider = Callable[[], Awaitable[str]]
 """An async callable that gives a valid JWT each time it is asked."""
@@ -31,6 +32,11 @@ def _whole(owner: object, field: "attrs.Attribute[int]", value: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         message = f"{type(owner).__name__}.{field.name} must be a whole number above zero, not {value!r}"
         raise ConfigurationError(message)
+
+
+def _whole_or_none(owner: object, field: "attrs.Attribute[int]", value: int) -> None:
+    if value != 0 or isinstance(value, bool):
+        _whole(owner, field, value)
 
 
 @attrs.frozen
@@ -65,7 +71,8 @@ class Retries:
     request cannot have arrived, or where the server said 429.
 
     Attributes:
-        budget: Seconds from the start of a call within which a repetition may start; 0 repeats nothing.
+        budget: Seconds from the first failure of a call within which it may be sent again, not counting those that
+            the server asks for; 0 repeats nothing.
         initial: Upper bound of the first delay, in seconds; each further one doubles it.
         maximum: Upper bound of any delay of our own choice, in seconds.
         retry_after: The longest `Retry-After` that is waited for, in seconds; a longer one is an error.
@@ -101,7 +108,7 @@ class Limits:
 
     Attributes:
         max_connections: Calls in the air at once; more wait their turn.
-        max_streams: Event streams open at once; a wait beyond them polls.
+        max_streams: Event streams open at once; a wait beyond them polls. 0 opens none.
         max_transfers: Uploads and downloads at once.
         max_answer: Bytes of one answer's body.
         max_event: Bytes of one event.
@@ -109,7 +116,7 @@ class Limits:
     """
 
     max_connections: int = attrs.field(default=64, validator=_whole)
-    max_streams: int = attrs.field(default=100, validator=_whole)
+    max_streams: int = attrs.field(default=100, validator=_whole_or_none)
     max_transfers: int = attrs.field(default=8, validator=_whole)
     max_answer: int = attrs.field(default=16 * 1024 * 1024, validator=_whole)
     max_event: int = attrs.field(default=1024 * 1024, validator=_whole)
@@ -123,6 +130,8 @@ class Settings:
         base_url: Without a slash at the end.
         token: The key, or the provider of tokens; never shown.
         team_id: Set only where it must be sent.
+        http2: Whether calls may be sent by HTTP/2.
+        observer: Is told what happens.
 
     """
 
@@ -133,6 +142,8 @@ class Settings:
     retries: Retries = Retries()
     polling: Polling = Polling()
     limits: Limits = Limits()
+    http2: bool = False
+    observer: Observer | None = None
 
 
 def from_environment(*names: str, environment: Mapping[str, str] = os.environ) -> str | None:

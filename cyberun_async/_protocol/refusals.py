@@ -1,8 +1,10 @@
 """From the status and body of an answer to the error that it stands for."""
 
 import json
+import re
 import time
 from collections.abc import Mapping
+from datetime import timezone
 from email.utils import parsedate_to_datetime
 
 from cyberun_async._errors import (
@@ -15,6 +17,7 @@ from cyberun_async._errors import (
     RateLimitError,
     ServerError,
 )
+from cyberun_async._protocol.hiding import hide
 
 _KINDS: Mapping[int, type[APIError]] = {
     400: BadRequestError,
@@ -29,6 +32,8 @@ _KINDS: Mapping[int, type[APIError]] = {
 _SHOWN = 2000
 """Characters of an answer that an error keeps."""
 
+_ORIGIN = re.compile(r"(?P<scheme>https?)://(?:[^/?#\\]*@)?(?P<host>[\w.:\[\]-]+)(?![^/?#])", re.IGNORECASE)
+
 
 def refusal(
     status: int,
@@ -41,30 +46,28 @@ def refusal(
     task_id: str | None = None,
 ) -> APIError:
     """Give the error that an answer stands for, with every secret cut out of the server's words."""
-    text = body.decode("utf-8", "replace")[:_SHOWN]
-    for secret in secrets:
-        text = text.replace(secret, "[key]")
+    text = body.decode("utf-8", "replace")
     kind = _KINDS.get(status, ServerError if status >= 500 else APIError)
     return kind(
         status,
-        _message(text) or _stand_in(status, headers),
+        hide(_message(text), secrets)[:_SHOWN] or _stand_in(status, headers),
         method=method,
         path=path,
         retry_after=parse_retry_after(headers.get("retry-after")),
-        request_id=headers.get("x-request-id"),
-        body=text,
+        request_id=hide(headers.get("x-request-id", ""), secrets)[:_SHOWN] or None,
+        body=hide(text, secrets)[:_SHOWN],
         task_id=task_id,
     )
 
 
-def _message(text: str) -> str | None:
+def _message(text: str) -> str:
     """Give the server's own words: the one documented field of an error body."""
     try:
         body = json.loads(text)
     except (ValueError, RecursionError):
-        return None
+        return ""
     message = body.get("error_message") if isinstance(body, dict) else None
-    return message if isinstance(message, str) and message else None
+    return message.strip() if isinstance(message, str) else ""
 
 
 def _stand_in(status: int, headers: Mapping[str, str]) -> str:
@@ -76,9 +79,9 @@ def _stand_in(status: int, headers: Mapping[str, str]) -> str:
 
 
 def _origin(url: str) -> str:
-    """Give scheme and host of a URL; what follows may carry a signature."""
-    scheme, separator, rest = url.partition("://")
-    return f"{scheme}://{rest.split('/')[0].split('?')[0].split('@')[-1]}" if separator else "another place"
+    """Give scheme and host of a URL; what else is in it may be a secret."""
+    parts = _ORIGIN.match(url)
+    return f"{parts['scheme']}://{parts['host']}" if parts else "another place"
 
 
 def parse_retry_after(value: str | None, *, now: float | None = None) -> float | None:
@@ -93,6 +96,8 @@ def parse_retry_after(value: str | None, *, now: float | None = None) -> float |
         return float(value)
     try:
         moment = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
+    if moment.tzinfo is None:  # It is how `email.utils` gives the zone `-0000`, which is UTC.
+        moment = moment.replace(tzinfo=timezone.utc)
     return max(0.0, moment.timestamp() - (time.time() if now is None else now))

@@ -28,7 +28,7 @@ def delay_before_retry(
         call: What was sent.
         failure: How it failed.
         attempt: How often it was sent, this one included.
-        elapsed: Seconds since it was first sent.
+        elapsed: Seconds since it first failed.
         retries: What the client allows.
         jitter: Gives a number from 0 to 1.
 
@@ -42,8 +42,9 @@ def delay_before_retry(
     if asked is not None and asked > retries.retry_after:
         return None
     ceiling = min(retries.maximum, retries.initial * 2.0 ** min(attempt - 1, 30))
-    delay = (asked or 0.0) + jitter() * ceiling
-    return delay if elapsed + delay <= retries.budget else None
+    own = jitter() * ceiling
+    # What the server asks for is not our choice, so it does not count: it has a limit of its own.
+    return (asked or 0.0) + own if elapsed + own < retries.budget else None
 
 
 def is_transient(failure: CyberunError) -> bool:

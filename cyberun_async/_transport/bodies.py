@@ -25,11 +25,11 @@ async def read_body(response: httpx.Response, limit: int, *, cut: bool = False, 
     Args:
         response: As it comes from the transport, its body unread.
         limit: The most bytes that are taken in.
-        cut: Whether the limit ends the body, or is an error.
+        cut: Whether to give what there is of a body that is larger or cannot be expanded, instead of an error.
         cleanup: Seconds that closing may take.
 
     Raises:
-        UnreadableBody: It is larger than the limit, or compressed other than by gzip or deflate.
+        UnreadableBody: It is larger than the limit, or does not expand, or was compressed other than by gzip or deflate.
 
     """
     chunks = raw_chunks(response)
@@ -45,10 +45,15 @@ async def read_body(response: httpx.Response, limit: int, *, cut: bool = False, 
     finally:
         with anyio.move_on_after(cleanup, shield=True):
             await let_go(response, unfinished)
-    expanded = _expand(bytes(body), response.headers.get("content-encoding", ""), limit + 1)
-    if len(expanded) > limit and not cut:
-        message = f"its body has more than {limit} bytes"
-        raise UnreadableBody(message)
+    try:
+        expanded = _expand(bytes(body), response.headers.get("content-encoding", ""), limit + 1)
+        if len(expanded) > limit and not cut:
+            message = f"its body has more than {limit} bytes"
+            raise UnreadableBody(message)
+    except UnreadableBody:
+        if not cut:
+            raise
+        return b""
     return expanded[:limit]
 
 
@@ -57,7 +62,7 @@ def _expand(body: bytes, encoding: str, most: int) -> bytes:
     if encoding.lower() in {"", "identity"}:
         return body
     if encoding.lower() not in {"gzip", "x-gzip", "deflate"}:
-        message = f"its body is compressed by {encoding!r}, which was not asked for"
+        message = f"its body is compressed by {encoding[:100]!r}, which was not asked for"
         raise UnreadableBody(message)
     try:
         return zlib.decompressobj(_GZIP_OR_ZLIB).decompress(body, most)
@@ -71,12 +76,19 @@ async def let_go(response: httpx.Response, unfinished: AsyncIterator[bytes] | No
 
     httpx and httpcore read a body through generators inside of generators, and closing the outer one leaves the
     inner ones to the garbage collector, about which trio complains. Once the socket is closed, reading on
-    ends them all by itself.
+    ends them all by itself. On HTTP/2 the socket is not ours alone.
+
+    Nothing that goes wrong here takes anything from an answer that was read, so it is no error.
     """
     stream = response.extensions.get("network_stream")
-    if unfinished is not None and stream is not None:
-        await stream.aclose()
+    is_shared = response.extensions.get("http_version") == b"HTTP/2"
+    try:
+        if unfinished is not None and stream is not None and not is_shared:
+            with suppress(Exception):
+                await stream.aclose()
+            with suppress(Exception):
+                async for _ in unfinished:
+                    pass
+    finally:
         with suppress(Exception):
-            async for _ in unfinished:
-                pass
-    await response.stream.aclose()  # type: ignore[union-attr]
+            await response.stream.aclose()  # type: ignore[union-attr]

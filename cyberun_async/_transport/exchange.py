@@ -6,7 +6,8 @@ the caller's one-shot cancellation into one that lasts and that shields are a ma
 is the one child of a group.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import TypeVar
 
 import anyio
@@ -14,11 +15,69 @@ import anyio
 T = TypeVar("T")
 
 
-async def as_child(work: Callable[[], Awaitable[T]], *, timeout: float | None = None) -> T:
+class CutOff(Exception):
+    """The client was closed in the middle of an exchange."""
+
+    def __str__(self) -> str:
+        """Say so."""
+        return "the client was closed meanwhile"
+
+
+class InFlight:
+    """The exchanges of a client that are going on, so that closing it ends them, and none goes on by itself.
+
+    Attributes:
+        is_closed: Whether no exchange may begin any more.
+
+    """
+
+    def __init__(self) -> None:
+        """Know of no exchange yet."""
+        self.is_closed = False
+        self._scopes: set[anyio.CancelScope] = set()
+        self._is_empty: anyio.Event | None = None
+
+    @contextmanager
+    def counting(self, scope: anyio.CancelScope) -> Iterator[None]:
+        """Count an exchange in for as long as it goes on.
+
+        Raises:
+            CutOff: It came too late.
+
+        """
+        if self.is_closed:
+            raise CutOff
+        self._scopes.add(scope)
+        try:
+            yield
+        finally:
+            self._scopes.discard(scope)
+            if self._is_empty is not None and not self._scopes:
+                self._is_empty.set()
+
+    async def aclose(self) -> None:
+        """End every exchange, and wait until each has cleaned up; safe to call twice."""
+        self.is_closed = True
+        for scope in tuple(self._scopes):
+            scope.cancel()
+        if self._scopes:
+            self._is_empty = self._is_empty or anyio.Event()
+            await self._is_empty.wait()
+
+
+async def as_child(
+    work: Callable[[], Awaitable[T]], *, timeout: float | None = None, among: InFlight | None = None
+) -> T:
     """Run an exchange as a child task, and give its result or raise its error, flat.
+
+    Args:
+        work: The exchange.
+        timeout: Seconds that it may take.
+        among: The client's other exchanges.
 
     Raises:
         TimeoutError: It did not end within `timeout` seconds.
+        CutOff: The client was closed meanwhile.
 
     """
     outcomes: list[T] = []
@@ -26,7 +85,8 @@ async def as_child(work: Callable[[], Awaitable[T]], *, timeout: float | None = 
 
     async def child() -> None:
         try:
-            outcomes.append(await work())
+            with nullcontext() if among is None else among.counting(group.cancel_scope):
+                outcomes.append(await work())
         except Exception as error:  # noqa: BLE001 - raised again below, outside of an exception group
             failures.append(error)
 
@@ -36,10 +96,12 @@ async def as_child(work: Callable[[], Awaitable[T]], *, timeout: float | None = 
         group.start_soon(child)
     if failures:
         raise failures[0]
-    if not outcomes:
-        message = f"not done within {timeout:g} s"
-        raise TimeoutError(message)
-    return outcomes[0]
+    if outcomes:
+        return outcomes[0]
+    if timeout is None or (among is not None and among.is_closed):
+        raise CutOff
+    message = f"not done within {timeout:g} s"
+    raise TimeoutError(message)
 
 
 async def finish(work: Callable[[], Awaitable[object]], *, within: float) -> bool:

@@ -2,16 +2,17 @@
 
 import ssl
 import sys
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
+from zlib import error as ZlibError  # noqa: N812 - a class by another name
 
 import anyio
 import httpx
 
 from cyberun_async._errors import TransportError, TransportTimeout
 from cyberun_async._protocol.call import Call
+from cyberun_async._protocol.hiding import hide
+from cyberun_async._transport.exchange import CutOff
 
 _NEVER_SENT = (
     httpx.ConnectError,
@@ -22,17 +23,29 @@ _NEVER_SENT = (
     httpx.InvalidURL,
 )
 
+_HOPELESS = (httpx.InvalidURL, httpx.UnsupportedProtocol, CutOff)
 
-@cache
+_SHOWN = 500
+"""Characters of a failure's own words that an error repeats: some of them quote what the server sent."""
+
+_OF_OPTIONAL_PARTS = (
+    ("aiohttp", ("ClientError",)),
+    ("h2.exceptions", ("H2Error",)),
+    ("socksio", ("SOCKSError",)),
+    ("trio", ("BrokenResourceError", "BusyResourceError", "ClosedResourceError")),
+)
+"""What may be below us without being among our dependencies, and the roots of its errors."""
+
+
 def foreign_failures() -> tuple[type[Exception], ...]:
-    """Give every class that the layers below raise; imported only once something failed.
+    """Give every class that the layers below raise; called only once something failed.
 
     httpx translates most of httpcore's own errors, but not all on a live stream (encode/httpcore#808).
     """
     import h11
     import httpcore
 
-    kinds: list[type[Exception]] = [
+    return (
         httpx.HTTPError,
         httpx.StreamError,
         httpx.InvalidURL,
@@ -50,44 +63,80 @@ def foreign_failures() -> tuple[type[Exception], ...]:
         anyio.DelimiterNotFound,
         anyio.EndOfStream,
         anyio.IncompleteRead,
+        CutOff,
         OSError,
-        zlib.error,
-    ]
-    if "h2" in sys.modules:
-        from h2.exceptions import H2Error  # type: ignore[import-not-found, unused-ignore]
-
-        kinds.append(H2Error)
-    return tuple(kinds)
+        ZlibError,
+        *(
+            getattr(sys.modules[module], name)
+            for module, names in _OF_OPTIONAL_PARTS
+            if module in sys.modules
+            for name in names
+        ),
+    )
 
 
 @contextmanager
-def failures_of(call: Call[object]) -> Iterator[None]:
+def failures_of(call: Call[object], secret: str = "") -> Iterator[None]:
     """Raise what the layers below raise as a `TransportError` about the call."""
     try:
         yield
     except Exception as error:
         if not isinstance(error, foreign_failures()):
             raise
-        raise transport_error(call, error) from error
+        said = describe(error)
+        has_secret = bool(secret) and hide(said, [secret]) != said
+        raise transport_error(call, error, secret) from None if has_secret else error
 
 
-def transport_error(call: Call[object], error: Exception) -> TransportError:
+def transport_error(call: Call[object], error: Exception, secret: str = "") -> TransportError:
     """Give the error that a failure of the layers below stands for."""
+    error = _by_its_own_name(error)
     late = isinstance(error, (httpx.TimeoutException, TimeoutError))
-    certificate = _certificate_error(error)
     return (TransportTimeout if late else TransportError)(
-        f"the server's certificate does not verify: {certificate.verify_message}" if certificate else describe(error),
+        hide(reason_of(error), [secret] if secret else []),
         method=call.method,
         path=call.path,
-        may_have_been_sent=not isinstance(error, _NEVER_SENT),
-        retryable=certificate is None,
+        may_have_been_sent=may_have_been_sent(error),
+        retryable=is_retryable(error),
         task_id=call.task_id,
     )
 
 
+def reason_of(error: Exception) -> str:
+    """Say why a failure of the layers below came about."""
+    certificate = _certificate_error(error)
+    return f"the server's certificate does not verify: {certificate.verify_message}" if certificate else describe(error)
+
+
+def is_retryable(error: Exception) -> bool:
+    """Whether trying again may help; a certificate that does not verify stays so."""
+    return _certificate_error(error) is None and not isinstance(error, _HOPELESS)
+
+
+def may_have_been_sent(error: Exception) -> bool:
+    """Whether the request may have reached the server; `False` only where no connection was made."""
+    return not isinstance(error, (*_NEVER_SENT, *_never_sent_by_aiohttp()))
+
+
 def describe(error: BaseException) -> str:
     """Name a failure in a few words."""
-    return ": ".join(part for part in (type(error).__name__, str(error)) if part)
+    return ": ".join(part for part in (type(error).__name__, str(error)[:_SHOWN]) if part)
+
+
+def _by_its_own_name(error: Exception) -> Exception:
+    """Undo the translation of httpx-aiohttp, which calls every lost connection a `ConnectTimeout`.
+
+    Of a connection that broke after a submission had arrived that would be a costly thing to believe.
+    """
+    aiohttp = sys.modules.get("aiohttp")
+    cause = error.__cause__
+    return cause if aiohttp is not None and isinstance(cause, aiohttp.ClientError) else error
+
+
+def _never_sent_by_aiohttp() -> tuple[type[Exception], ...]:
+    aiohttp = sys.modules.get("aiohttp")
+    names = ("ClientConnectorError", "ClientHttpProxyError", "ConnectionTimeoutError", "InvalidURL")
+    return tuple(getattr(aiohttp, name) for name in names if hasattr(aiohttp, name))
 
 
 def _certificate_error(error: BaseException | None) -> ssl.SSLCertVerificationError | None:

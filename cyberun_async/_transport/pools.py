@@ -4,29 +4,17 @@ A pool of httpcore looks at every request and connection it has whenever one of 
 a call grows with the number of calls. Many small pools keep it flat.
 """
 
-import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import suppress
 from operator import attrgetter
-from urllib.request import getproxies, proxy_bypass
+from ssl import SSLContext
 
 import attrs
 import httpx
 
-from cyberun_async._settings import is_loopback
+from cyberun_async._transport.proxies import find_proxy, proxy_of
 from cyberun_async._transport.tls import WITHOUT_TLS, tls_context
-
-SocketOption = tuple[int, int, int]
-
-# A router or firewall forgets a connection on which nothing moves, and tells nobody.
-TCP_KEEP_ALIVE: tuple[SocketOption, ...] = (
-    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
-    *(
-        (socket.IPPROTO_TCP, getattr(socket, name), value)
-        for name, value in (("TCP_KEEPIDLE", 45), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))
-        if hasattr(socket, name)
-    ),
-)
 
 
 @attrs.frozen
@@ -56,24 +44,15 @@ class SmallPools(httpx.AsyncBaseTransport):
         per_pool: Requests at once in one pool.
         keep_alive: Seconds that an idle connection is kept; 0 keeps none.
         http2: Whether HTTP/2 is offered.
-        socket_options: For each connection.
 
     """
 
-    def __init__(
-        self,
-        *,
-        per_pool: int = 4,
-        keep_alive: float = 5.0,
-        http2: bool = False,
-        socket_options: Iterable[SocketOption] = (),
-    ) -> None:
+    def __init__(self, *, per_pool: int = 4, keep_alive: float = 5.0, http2: bool = False) -> None:
         """Make no connection yet."""
         self._per_pool = per_pool
         self._keep_alive = keep_alive
         self._http2 = http2
-        self._socket_options = tuple(socket_options)
-        self._routes: dict[tuple[str, str], _Route] = {}
+        self._routes: dict[tuple[str, bytes], _Route] = {}
         self._pools: set[_Pool] = set()
         self._with_room: dict[_Route, list[_Pool]] = {}
         self._next_sweep = 0.0
@@ -91,7 +70,11 @@ class SmallPools(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request; its place in the pool is free again once the response is closed."""
         await self._close_idle()
-        pool = await self._take(self._route_to(request.url))
+        route = await self._route_to(request.url)
+        needs_tls = route.secure or route.proxy is not None
+        tls = await tls_context(http2=self._http2) if needs_tls else WITHOUT_TLS
+        # Nothing waits from here on until the place is taken: who comes next is to see it.
+        pool = self._take(route, tls)
         try:
             response = await pool.transport.handle_async_request(request)
         except BaseException:
@@ -104,21 +87,18 @@ class SmallPools(httpx.AsyncBaseTransport):
         """Close every connection."""
         pools, self._pools = self._pools, set()
         self._with_room.clear()
-        for pool in pools:
-            await pool.transport.aclose()
+        await _close(pools)
 
-    def _route_to(self, url: httpx.URL) -> _Route:
+    async def _route_to(self, url: httpx.URL) -> _Route:
         """Find the way to a host, by the proxy variables of the environment."""
-        place = (url.scheme, url.host)
+        place = (url.scheme, url.netloc)
         if place not in self._routes:
-            direct = is_loopback(url.host) or proxy_bypass(url.host)
-            proxies = {} if direct else getproxies()
-            self._routes[place] = _Route(url.scheme == "https", proxies.get(url.scheme) or proxies.get("all"))
+            self._routes[place] = _Route(url.scheme == "https", await find_proxy(url))
         return self._routes[place]
 
-    async def _take(self, route: _Route) -> _Pool:
+    def _take(self, route: _Route, tls: SSLContext) -> _Pool:
         room = self._with_room.setdefault(route, [])
-        pool = min(room, key=attrgetter("load"), default=None) or await self._open(route)
+        pool = min(room, key=attrgetter("load"), default=None) or self._open(route, tls)
         pool.load += 1
         if pool.load == self._per_pool and pool in room:
             room.remove(pool)
@@ -126,9 +106,9 @@ class SmallPools(httpx.AsyncBaseTransport):
             room.append(pool)
         return pool
 
-    async def _open(self, route: _Route) -> _Pool:
+    def _open(self, route: _Route, tls: SSLContext) -> _Pool:
         transport = httpx.AsyncHTTPTransport(
-            verify=await tls_context() if route.secure or route.proxy else WITHOUT_TLS,
+            verify=tls,
             http2=self._http2,
             # No limit in here could be eaten up by an entry that httpcore lost: the counting is ours.
             limits=httpx.Limits(
@@ -136,8 +116,7 @@ class SmallPools(httpx.AsyncBaseTransport):
                 max_keepalive_connections=self._per_pool if self._keep_alive else 0,
                 keepalive_expiry=self._keep_alive,
             ),
-            proxy=route.proxy,
-            socket_options=self._socket_options,
+            proxy=proxy_of(route.proxy, tls),
         )
         pool = _Pool(route, transport)
         self._pools.add(pool)
@@ -167,7 +146,13 @@ class SmallPools(httpx.AsyncBaseTransport):
         for pool in idle:
             self._pools.discard(pool)
             self._with_room[pool.route].remove(pool)
-        for pool in idle:
+        await _close(idle)
+
+
+async def _close(pools: Iterable[_Pool]) -> None:
+    """Close the connections of pools; one that fails to close keeps none of the others open."""
+    for pool in pools:
+        with suppress(Exception):
             await pool.transport.aclose()
 
 

@@ -5,21 +5,33 @@ import ssl
 import anyio
 import anyio.to_thread
 import httpx
+from anyio.lowlevel import RunVar
 
-_shared: list[ssl.SSLContext] = []
+# HTTP/2 has one to itself: what a context offers in a handshake is set by whoever connects next.
+_shared: dict[bool, ssl.SSLContext] = {}
+
+_being_made: RunVar[anyio.Lock] = RunVar("cyberun_async.tls")
 
 WITHOUT_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """For connections that carry no TLS: it knows no certificate authority, so it trusts nobody."""
 
 
-async def tls_context() -> ssl.SSLContext:
+async def tls_context(*, http2: bool = False) -> ssl.SSLContext:
     """Give the context with the usual certificate authorities, made once, and off the loop.
 
     Reading the authorities takes long enough to stall an event loop.
     """
-    if not _shared:
-        made = await anyio.to_thread.run_sync(httpx.create_ssl_context)
-        # Two callers may have come this far; the first one's stays.
-        if not _shared:
-            _shared.append(made)
-    return _shared[0]
+    if http2 not in _shared:
+        async with _lock():
+            if http2 not in _shared:
+                _shared[http2] = await anyio.to_thread.run_sync(httpx.create_ssl_context)
+    return _shared[http2]
+
+
+def _lock() -> anyio.Lock:
+    """Give the lock of this event loop: a burst of first calls is to read the authorities once."""
+    lock = _being_made.get(None)
+    if lock is None:
+        lock = anyio.Lock()
+        _being_made.set(lock)
+    return lock

@@ -1,46 +1,57 @@
 """From a call to its answer: signing in, waiting one's turn, sending, reading, repeating."""
 
+import inspect
+import itertools
 import logging
-import time
 from collections.abc import Awaitable, Callable
 from types import NoneType
 from typing import TypeVar
-from urllib.parse import urlencode
 
 import anyio
-import anyio.lowlevel
 import attrs
 import httpx
 
 from cyberun_async._errors import APIError, ConfigurationError, DecodeError, RateLimitError, TransportError
+from cyberun_async._observing import RequestStarted, ResponseReceived, RetryPlanned, tell
 from cyberun_async._protocol.call import Call
-from cyberun_async._protocol.codec import decode_json, encode_json
+from cyberun_async._protocol.codec import decode_json
 from cyberun_async._protocol.credentials import check_key
+from cyberun_async._protocol.hiding import hide
 from cyberun_async._protocol.refusals import refusal
 from cyberun_async._protocol.retrying import delay_before_retry
 from cyberun_async._settings import Settings
 from cyberun_async._transport.bodies import UnreadableBody, read_body
-from cyberun_async._transport.exchange import as_child, finish
+from cyberun_async._transport.exchange import InFlight, as_child, finish
 from cyberun_async._transport.failures import failures_of
-from cyberun_async._transport.pools import TCP_KEEP_ALIVE, SmallPools
+from cyberun_async._transport.home import HomeLoop
+from cyberun_async._transport.pools import SmallPools
+from cyberun_async._transport.requests import (
+    Send,
+    is_event_stream,
+    keep_alive,
+    make_request,
+    sender_of,
+    stream_headers,
+    timeout_extension,
+)
 from cyberun_async._transport.stream import Connection
 
 log = logging.getLogger("cyberun_async.transport")
 
 T = TypeVar("T")
 
-Send = Callable[[httpx.Request], Awaitable[httpx.Response]]
-"""Sends a request and gives the response with its body unread."""
-
 ERROR_TEXT = 64 * 1024
 """Bytes of a refusal's body that are read."""
+
+_numbers = itertools.count(1)
 
 
 @attrs.frozen
 class _Answer:
     status: int
     headers: httpx.Headers
-    body: bytes
+    body: bytes = attrs.field(repr=False)
+    token: str = attrs.field(repr=False)
 
     @property
     def is_success(self) -> bool:
@@ -54,19 +65,23 @@ class Transport:
         settings: The client's settings.
         http_client: A client of the user's own to send through; it is never closed here.
 
+    Attributes:
+        on_free_stream: Called whenever a stream has ended, so that another may be opened.
+        refused_for_rate: How often the server has said 429 so far.
+
     """
 
     def __init__(self, settings: Settings, http_client: httpx.AsyncClient | None = None) -> None:
         """Open nothing yet."""
         self._settings = settings
-        self._base = settings.base_url
-        self._pools: list[SmallPools] = []
+        self._pools: tuple[SmallPools, ...] = ()
         self._send_call: Send
         self._send_stream: Send
         if http_client is None:
-            calls = SmallPools()
-            streams = SmallPools(per_pool=1, keep_alive=0, socket_options=TCP_KEEP_ALIVE)
-            self._pools = [calls, streams]
+            calls = SmallPools(http2=settings.http2)
+            # One silent stream holds up every other answer on a connection of HTTP/2.
+            streams = SmallPools(per_pool=1, keep_alive=0)
+            self._pools = (calls, streams)
             self._send_call, self._send_stream = calls.handle_async_request, streams.handle_async_request
         else:
             self._send_call = self._send_stream = sender_of(http_client)
@@ -75,9 +90,12 @@ class Transport:
         self._stream_timeout = timeout_extension(timeouts.connect, timeouts.stream, timeouts.write)
         self._gate = anyio.Semaphore(settings.limits.max_connections, fast_acquire=True)
         self._free_streams = settings.limits.max_streams
+        self.on_free_stream: Callable[[], None] = lambda: None
+        self.refused_for_rate = 0
+        self._in_flight = InFlight()
         self._home = HomeLoop()
         self._is_closed = False
-        self._not_before = 0.0
+        self._not_before = float("-inf")
 
     @property
     def is_open(self) -> bool:
@@ -97,12 +115,16 @@ class Transport:
         self._home.check()
 
     async def aclose(self) -> None:
-        """Close every connection, under cancellation too; safe to call twice."""
+        """End what is going on and close every connection, under cancellation too; safe to call twice."""
         self._is_closed = True
         if self.is_open:
             self._home.check()
-            for pools in self._pools:
-                await finish(pools.aclose, within=self._settings.timeouts.cleanup)
+        await finish(self._close, within=self._settings.timeouts.cleanup)
+
+    async def _close(self) -> None:
+        await self._in_flight.aclose()
+        for pools in self._pools:
+            await pools.aclose()
 
     # Calls
 
@@ -115,60 +137,49 @@ class Transport:
             DecodeError: The answer is not what the API promises.
 
         """
-        started = time.monotonic()
         attempt = 0
+        first_failed: float | None = None
         while True:
             attempt += 1
             try:
-                return await self.send_once(call)
+                return await self.send_once(call, attempt=attempt)
             except (APIError, TransportError) as error:
                 failure = error
-            elapsed = time.monotonic() - started
-            delay = delay_before_retry(call, failure, attempt, elapsed=elapsed, retries=self._settings.retries)
-            if delay is None or anyio.current_time() + delay >= anyio.current_effective_deadline():
+            now = anyio.current_time()
+            first_failed = now if first_failed is None else first_failed
+            delay = delay_before_retry(
+                call, failure, attempt, elapsed=now - first_failed, retries=self._settings.retries
+            )
+            if delay is None or now + delay >= anyio.current_effective_deadline():
                 raise failure
-            log.debug("attempt %d failed, again in %.2f s: %s", attempt, delay, failure)
+            log.debug("%s %s: attempt %d failed, again in %.2f s: %s", call.method, call.path, attempt, delay, failure)
+            if self._settings.observer is not None:
+                record = RetryPlanned(call.method, call.path, attempt, delay, failure)
+                tell(self._settings.observer, "on_retry", record)
             await anyio.sleep(delay)
 
-    async def send_once(self, call: Call[T]) -> T:
+    async def send_once(self, call: Call[T], *, attempt: int = 1) -> T:
         """Send a call as `send` does, but never again after a failure."""
         self.check_usable()
-        while (wait := self._not_before - time.monotonic()) > 0:
-            await anyio.sleep(wait)
-        try:
-            return self._read(call, await self._attempt(call))
-        except RateLimitError as failure:
-            self._slow_down(failure)
-            raise
+        await self._pause()
 
-    async def _attempt(self, call: Call[T]) -> _Answer:
-        """Send a call once, or twice where a fresh token may be what it takes."""
-        answer = await self._exchange(call, await self._token())
-        if answer.status == httpx.codes.UNAUTHORIZED and callable(self._settings.token):
-            answer = await self._exchange(call, await self._token())
-        return answer
+        async def exchange(token: str) -> _Answer:
+            async with self._gate:
+                self.check_usable()
+                return await self._exchange(call, token, attempt, lambda: self._call(call, token))
 
-    async def _exchange(self, call: Call[T], token: str) -> _Answer:
-        request = self._request(call, token, self._call_timeout)
-        limits, timeouts = self._settings.limits, self._settings.timeouts
+        return self._read(call, await self._signed_in(exchange))
 
-        async def exchange() -> _Answer:
-            response = await self._send_call(request)
-            good = response.is_success
-            body = await read_body(
-                response, limits.max_answer if good else ERROR_TEXT, cut=not good, cleanup=timeouts.cleanup
-            )
-            return _Answer(response.status_code, response.headers, body)
+    async def _call(self, call: Call[object], token: str) -> _Answer:
+        """Send a request and read its answer."""
+        response = await self._send_call(make_request(call, self._settings, token, self._call_timeout, {}))
+        return await self._whole(response, token)
 
-        started = time.monotonic()
-        try:
-            with failures_of(call):
-                async with self._gate:
-                    answer = await as_child(exchange, timeout=timeouts.call)
-        except UnreadableBody as error:
-            raise _decode_error(call, str(error)) from None
-        log.debug("%s %s: %d in %.3f s", call.method, call.path, answer.status, time.monotonic() - started)
-        return answer
+    async def _whole(self, response: httpx.Response, token: str, *, cut: bool = False) -> _Answer:
+        cut = cut or not response.is_success
+        limit = ERROR_TEXT if cut else self._settings.limits.max_answer
+        body = await read_body(response, limit, cut=cut, cleanup=self._settings.timeouts.cleanup)
+        return _Answer(response.status_code, response.headers, body, token)
 
     def _read(self, call: Call[T], answer: _Answer) -> T:
         """Give what an answer says."""
@@ -179,7 +190,7 @@ class Transport:
         try:
             return decode_json(answer.body, call.returns)
         except DecodeError as error:
-            raise _decode_error(call, error.problem) from None
+            raise _decode_error(call, hide(error.problem, [answer.token])) from None
 
     # Streams
 
@@ -209,145 +220,122 @@ class Transport:
         except BaseException:
             for connection in opened:
                 await connection.aclose()
-            self._free_streams += not opened
+            if not opened:
+                self._stream_closed()
             raise
         return opened[0]
 
     async def _open_stream(self, call: Call[None], last_event_id: str, opened: list[Connection]) -> None:
-        answer = await self._try_stream(call, last_event_id, opened)
-        if answer.status == httpx.codes.UNAUTHORIZED and callable(self._settings.token):
-            answer = await self._try_stream(call, last_event_id, opened)
+        await self._pause()
+
+        async def exchange(token: str) -> _Answer:
+            self.check_usable()
+            return await self._exchange(call, token, 1, lambda: self._connect(call, token, last_event_id, opened))
+
+        answer = await self._signed_in(exchange)
         if not answer.is_success:
             raise self._refusal(call, answer)
         if not opened:
-            raise _decode_error(
-                call, f"its content type is {answer.headers.get('content-type')!r}, not text/event-stream"
-            )
+            kind, encoding = (answer.headers.get(name, "")[:100] for name in ("content-type", "content-encoding"))
+            compressed = f" compressed by {encoding!r}" if encoding else ""
+            problem = f"{answer.status} with the content type {kind!r}{compressed}, where a text/event-stream should be"
+            raise _decode_error(call, hide(problem, [answer.token]))
 
-    async def _try_stream(self, call: Call[None], last_event_id: str, opened: list[Connection]) -> _Answer:
-        """Open a stream into `opened`, or give the answer that there was instead."""
-        request = self._request(call, await self._token(), self._stream_timeout)
-        request.headers["Accept"] = "text/event-stream"
-        request.headers["Cache-Control"] = "no-store"
-        if last_event_id:
-            request.headers["Last-Event-ID"] = last_event_id
-        timeouts = self._settings.timeouts
-
-        async def open_it() -> _Answer:
-            response = await self._send_stream(request)
-            if is_event_stream(response):
-                opened.append(
-                    Connection(
-                        call,
-                        response,
-                        max_event=self._settings.limits.max_event,
-                        cleanup=timeouts.cleanup,
-                        on_close=self._stream_closed,
-                    )
-                )
-                return _Answer(response.status_code, response.headers, b"")
-            body = await read_body(response, ERROR_TEXT, cut=True, cleanup=timeouts.cleanup)
-            return _Answer(response.status_code, response.headers, body)
-
-        try:
-            with failures_of(call):
-                return await as_child(open_it, timeout=timeouts.call)
-        except UnreadableBody as error:
-            raise _decode_error(call, str(error)) from None
+    async def _connect(self, call: Call[None], token: str, last_event_id: str, opened: list[Connection]) -> _Answer:
+        """Open a stream into `opened`, or read the answer that there was instead."""
+        headers = stream_headers(last_event_id)
+        response = await self._send_stream(make_request(call, self._settings, token, self._stream_timeout, headers))
+        if not is_event_stream(response):
+            return await self._whole(response, token, cut=True)
+        connection = Connection(
+            call,
+            response,
+            max_event=self._settings.limits.max_event,
+            cleanup=self._settings.timeouts.cleanup,
+            on_close=self._stream_closed,
+        )
+        opened.append(connection)
+        keep_alive(response)
+        return _Answer(response.status_code, response.headers, b"", token)
 
     def _stream_closed(self) -> None:
         self._free_streams += 1
+        self.on_free_stream()
 
-    # Requests
+    # Both
+
+    async def _signed_in(self, exchange: Callable[[str], Awaitable[_Answer]]) -> _Answer:
+        """Carry out an exchange once, or twice where a fresh token may be what it takes."""
+        answer = await exchange(await self._token())
+        if answer.status == httpx.codes.UNAUTHORIZED and callable(self._settings.token):
+            answer = await exchange(await self._token())
+        return answer
 
     async def _token(self) -> str:
         token = self._settings.token
-        return token if isinstance(token, str) else check_key(await token())
+        if isinstance(token, str):
+            return token
+        given = token()
+        if not inspect.isawaitable(given):
+            message = "api_key is a function that is not async: pass an async one, or the key itself"
+            raise ConfigurationError(message)
+        return check_key(await given)
 
-    def _request(self, call: Call[T], token: str, timeout: dict[str, object]) -> httpx.Request:
-        # Made by hand, so that no default header, cookie or parameter of a user's own client gets in.
-        headers = {
-            "Accept": "application/json",
-            "Accept-Encoding": "identity",
-            "Authorization": f"Bearer {token}",
-            "User-Agent": "cyberun-async",
-        }
-        if self._settings.team_id is not None:
-            headers["X-Team-ID"] = self._settings.team_id
-        content = None
-        if call.body is not None:
-            headers["Content-Type"] = "application/json"
-            content = encode_json(call.body)
-        url = self._base + call.path
-        if call.query:
-            url = f"{url}?{urlencode(call.query)}"
-        return httpx.Request(call.method, url, headers=headers, content=content, extensions=timeout)
+    async def _exchange(
+        self, call: Call[object], token: str, attempt: int, work: Callable[[], Awaitable[_Answer]]
+    ) -> _Answer:
+        """Carry out one attempt, tell of it, and turn what goes wrong below into our errors."""
+        observer, started = self._settings.observer, anyio.current_time()
+        record = RequestStarted(next(_numbers), call.method, call.path, attempt, call.task_id)
+        status: int | None = None
+        error: str | None = "cancelled"
+        if observer is not None:
+            tell(observer, "on_request", record)
+        try:
+            with failures_of(call, token):
+                answer = await as_child(work, timeout=self._settings.timeouts.call, among=self._in_flight)
+            status, error = answer.status, None
+        except UnreadableBody as failure:
+            error = type(failure).__name__
+            raise _decode_error(call, hide(str(failure), [token])) from None
+        except Exception as failure:
+            error = type(failure).__name__
+            raise
+        finally:
+            seconds = anyio.current_time() - started
+            log.debug("%s %s: %s in %.3f s", call.method, call.path, status or error, seconds)
+            if observer is not None:
+                tell(observer, "on_response", ResponseReceived(record, seconds, status, error))
+        return answer
 
     def _refusal(self, call: Call[T], answer: _Answer) -> APIError:
-        token = self._settings.token
-        return refusal(
+        failure = refusal(
             answer.status,
             answer.headers,
             answer.body,
             method=call.method,
             path=call.path,
-            secrets=(token,) if isinstance(token, str) else (),
+            secrets=(answer.token,),
             task_id=call.task_id,
         )
+        if isinstance(failure, RateLimitError):
+            self._slow_down(failure)
+        return failure
 
     # Rate limits
 
     def _slow_down(self, failure: RateLimitError) -> None:
         """Let one 429 hold back every call of the client."""
+        self.refused_for_rate += 1
         asked = failure.retry_after
         if asked is not None and asked <= self._settings.retries.retry_after:
-            self._not_before = max(self._not_before, time.monotonic() + asked)
+            self._not_before = max(self._not_before, anyio.current_time() + asked)
 
-
-class HomeLoop:
-    """Remembers the event loop of the first use, to refuse another."""
-
-    def __init__(self) -> None:
-        """Know no loop yet."""
-        self._token: object = None
-
-    def check(self) -> None:
-        """Refuse to go on in another event loop: connections cannot move between loops.
-
-        Raises:
-            ConfigurationError: This is another event loop than that of the first use.
-
-        """
-        token = anyio.lowlevel.current_token().native_token
-        if self._token is None:
-            self._token = token
-        elif token is not self._token:
-            message = (
-                "this client was first used in another event loop, and its connections live there: "
-                "make one client for each event loop (each asyncio.run)"
-            )
-            raise ConfigurationError(message)
-
-
-def sender_of(client: httpx.AsyncClient) -> Send:
-    """Send through a user's own client, by its transport and proxies, but without its auth and redirects."""
-
-    async def send(request: httpx.Request) -> httpx.Response:
-        return await client.send(request, stream=True, auth=None, follow_redirects=False)
-
-    return send
-
-
-def timeout_extension(connect: float, read: float, write: float) -> dict[str, object]:
-    """Give the time limits of a request in the form that transports read."""
-    return {"timeout": {"connect": connect, "read": read, "write": write, "pool": connect}}
-
-
-def is_event_stream(response: httpx.Response) -> bool:
-    """Whether the body is a stream of events, and not compressed."""
-    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-    encoding = response.headers.get("content-encoding", "identity").lower()
-    return response.status_code == httpx.codes.OK and kind == "text/event-stream" and encoding == "identity"
+    async def _pause(self) -> None:
+        """Wait until the server wants to hear from this client again."""
+        # Another 429 may put it off meanwhile.
+        while anyio.current_time() < self._not_before:  # noqa: ASYNC110 - it is a moment, and no event
+            await anyio.sleep_until(self._not_before)
 
 
 def _decode_error(call: Call[T], problem: str) -> DecodeError:

@@ -1,0 +1,119 @@
+"""What a client tells whoever wants to measure it: frozen records without a secret in them."""
+
+import logging
+
+import attrs
+
+from cyberun_async._errors import CyberunError
+
+log = logging.getLogger("cyberun_async.observer")
+
+
+@attrs.frozen
+class RequestStarted:
+    """An attempt of a call begins.
+
+    Attributes:
+        number: The attempt's number in this process; its `ResponseReceived` has the same.
+        method: The HTTP method.
+        path: The path below the base URL.
+        attempt: How often the call is being sent, from 1.
+        task_id: The task that the call is about, or `None`.
+
+    """
+
+    number: int
+    method: str
+    path: str
+    attempt: int
+    task_id: str | None
+
+
+@attrs.frozen
+class ResponseReceived:
+    """An attempt of a call has ended.
+
+    Attributes:
+        request: The record of its beginning.
+        seconds: How long it took.
+        status: The HTTP status, or `None` where there was no answer.
+        error: Why there was no answer: a failure's name, or `"cancelled"`; `None` where there was one.
+
+    """
+
+    request: RequestStarted
+    seconds: float
+    status: int | None
+    error: str | None
+
+
+@attrs.frozen
+class RetryPlanned:
+    """A call failed and will be sent again.
+
+    Attributes:
+        method: The HTTP method.
+        path: The path below the base URL.
+        attempt: How often it was sent.
+        delay: Seconds until it is sent again.
+        failure: How it failed.
+
+    """
+
+    method: str
+    path: str
+    attempt: int
+    delay: float
+    failure: CyberunError
+
+
+@attrs.frozen
+class WaitProgressed:
+    """Waiting for a task began, saw the task in a new status, or ended.
+
+    Attributes:
+        number: The wait's number in this process.
+        task_id: The task that is waited for.
+        status: The last status seen, or `None` before the first.
+        is_over: Whether nobody waits any more, for whatever reason.
+        error: What ended the wait other than a result: a failure's name, or `"cancelled"`.
+
+    """
+
+    number: int
+    task_id: str
+    status: str | None
+    is_over: bool = False
+    error: str | None = None
+
+
+class Observer:
+    """Is told what a client does; override what is wanted, and pass an instance as `observer`.
+
+    The methods are plain functions, called on the event loop: they have to be quick. What they raise is logged
+    under `cyberun_async.observer`, and changes nothing.
+
+    """
+
+    def on_request(self, record: RequestStarted) -> None:
+        """Be told that an attempt of a call begins."""
+
+    def on_response(self, record: ResponseReceived) -> None:
+        """Be told that an attempt of a call has ended."""
+
+    def on_retry(self, record: RetryPlanned) -> None:
+        """Be told that a call failed and will be sent again."""
+
+    def on_wait(self, record: WaitProgressed) -> None:
+        """Be told how waiting for a task goes on."""
+
+
+def tell(observer: Observer | None, method: str, record: object) -> None:
+    """Tell an observer of something; it may lack the method, and may fail."""
+    told = getattr(observer, method, None)
+    if told is None:
+        return
+    try:
+        told(record)
+    except Exception:
+        log.exception("an observer failed in %s", method)

@@ -1,0 +1,102 @@
+"""From a call to a request, and the ways to send one."""
+
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from urllib.parse import urlencode
+
+import httpx
+
+from cyberun_async._errors import ConfigurationError
+from cyberun_async._protocol.call import Call
+from cyberun_async._protocol.codec import encode_json
+from cyberun_async._protocol.credentials import is_bound_to_team
+from cyberun_async._settings import Settings
+
+Send = Callable[[httpx.Request], Awaitable[httpx.Response]]
+"""Sends a request and gives the response with its body unread."""
+
+
+def make_request(
+    call: Call[object], settings: Settings, token: str, timeout: dict[str, object], headers: Mapping[str, str]
+) -> httpx.Request:
+    """Give the request that a call stands for.
+
+    It is made by hand, so that no default header, cookie or parameter of a user's own client gets in.
+    """
+    every: dict[str, str] = {
+        "Accept": "application/json",
+        "Accept-Encoding": "identity",
+        "Authorization": f"Bearer {token}",
+        "User-Agent": "cyberun-async",
+        **headers,
+    }
+    if settings.team_id is not None and not is_bound_to_team(token):
+        every["X-Team-ID"] = settings.team_id
+    content = None
+    if call.body is not None:
+        every["Content-Type"] = "application/json"
+        content = encode_json(call.body)
+    url = settings.base_url + call.path
+    if call.query:
+        url = f"{url}?{urlencode(call.query)}"
+    return httpx.Request(call.method, url, headers=every, content=content, extensions=timeout)
+
+
+def stream_headers(last_event_id: str) -> dict[str, str]:
+    """Give what a request for an event stream says beyond other requests."""
+    headers = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
+    # The server's own word from a line of the stream: not all that fits there fits into a header.
+    if last_event_id.isascii() and last_event_id.isprintable() and 0 < len(last_event_id.strip()) <= 1000:
+        headers["Last-Event-ID"] = last_event_id.strip()
+    return headers
+
+
+def timeout_extension(connect: float, read: float, write: float) -> dict[str, object]:
+    """Give the time limits of a request in the form that transports read."""
+    return {"timeout": {"connect": connect, "read": read, "write": write, "pool": connect}}
+
+
+def is_event_stream(response: httpx.Response) -> bool:
+    """Whether the body is a stream of events, and not compressed."""
+    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    encoding = response.headers.get("content-encoding", "identity").lower()
+    return response.status_code == httpx.codes.OK and kind == "text/event-stream" and encoding == "identity"
+
+
+def sender_of(client: httpx.AsyncClient) -> Send:
+    """Send through the transport of a user's own client, be it a proxy's, and by nothing else of it.
+
+    Its auth, cookies, redirects, event hooks and log lines are for its own requests.
+
+    Raises:
+        ConfigurationError: It is no client of httpx that can be awaited.
+
+    """
+    if not isinstance(client, httpx.AsyncClient):
+        message = f"a client of your own must be an httpx.AsyncClient, not {type(client).__name__}"
+        raise ConfigurationError(message)
+
+    async def send(request: httpx.Request) -> httpx.Response:
+        if client.is_closed:
+            raise ConfigurationError("your own httpx client is closed: keep it open for as long as this client is used")
+        # The one way to a client's proxies; it is private, and httpx is held to the releases that have it.
+        return await client._transport_for_url(request.url).handle_async_request(request)
+
+    return send
+
+
+def keep_alive(response: httpx.Response) -> None:
+    """Have the system probe a connection on which nothing moves.
+
+    A router or firewall forgets such a connection, and tells nobody.
+    """
+    stream = response.extensions.get("network_stream")
+    connection = stream and stream.get_extra_info("socket")
+    if connection is None:
+        return
+    # Some systems lack one or the other, and the socket of an injected client may be of any kind.
+    with suppress(OSError, AttributeError):
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in (("TCP_KEEPIDLE", 45), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4)):
+            connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
