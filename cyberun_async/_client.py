@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from cyberun_async._errors import ConfigurationError
@@ -9,6 +10,7 @@ from cyberun_async._flows.events import EventStream
 from cyberun_async._flows.submitting import Definitions, submit
 from cyberun_async._flows.waiting import Abandon, EventCallback, Wait, run, wait_for_result
 from cyberun_async._flows.watching import Watch
+from cyberun_async._observing import Observer
 from cyberun_async._protocol.credentials import check_key, check_team
 from cyberun_async._protocol.endpoints import Dispatch
 from cyberun_async._protocol.tasks import TaskResult
@@ -59,6 +61,8 @@ class AsyncClient:
         http_client: A client of your own for the API, for proxies, custom TLS or another transport. Its transport is used,
             but none of its headers, cookies, auth or redirects; it is never closed.
         storage_client: Likewise for uploads and downloads.
+        http2: Whether single requests may be sent by HTTP/2; needs the extra `http2`. Event streams never are.
+        observer: Is told of each request, response, retry and wait.
         allow_insecure_http: Allow `http://` to a host that is not loopback.
 
     Attributes:
@@ -95,6 +99,8 @@ class AsyncClient:
         limits: Limits = Limits(),
         http_client: "httpx.AsyncClient | None" = None,
         storage_client: "httpx.AsyncClient | None" = None,
+        http2: bool = False,
+        observer: Observer | None = None,
         allow_insecure_http: bool = False,
     ) -> None:
         """Check the settings; nothing is opened or sent yet."""
@@ -109,6 +115,8 @@ class AsyncClient:
             retries=retries,
             polling=polling,
             limits=limits,
+            http2=_check_http2(http2=http2, http_client=http_client),
+            observer=observer,
         )
         self._transport = Transport(self._settings, http_client)
         self._definitions = Definitions(self._transport)
@@ -275,3 +283,13 @@ def _find_key(api_key: str | None) -> str:
         message = "there is no API key: set CYBERUN_API_KEY or pass api_key"
         raise ConfigurationError(message)
     return check_key(key)
+
+
+def _check_http2(*, http2: bool, http_client: object) -> bool:
+    if http2 and http_client is not None:
+        message = "http2 is for the client's own connections: set it on your http_client instead"
+        raise ConfigurationError(message)
+    if http2 and find_spec("h2") is None:
+        message = "http2 needs an extra: pip install 'cyberun-async[http2]'"
+        raise ConfigurationError(message)
+    return http2
