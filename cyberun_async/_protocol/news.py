@@ -1,6 +1,13 @@
 """Which events are news: what was handed out before is not told again."""
 
-from cyberun_async._protocol.events import ProgressEvent, StatusEvent, TaskEvent
+from cyberun_async._protocol.events import (
+    CancelledEvent,
+    CompletedEvent,
+    FailedEvent,
+    ProgressEvent,
+    StatusEvent,
+    TaskEvent,
+)
 from cyberun_async._protocol.status import TaskStatus
 
 _RANK = {
@@ -15,9 +22,9 @@ _RANK = {
 class News:
     """Remembers how far the story of one task has been told.
 
-    Whether a stream tells the past again after a reconnect is not documented. So after each connect, whatever lies
-    behind the point that was reached is dropped, up to the first event that goes beyond it. On a running stream a task
-    may go back, since the server can start it anew.
+    Whether a stream tells the past again when it is opened is not documented. So after each connect, what lies on the
+    stream behind the point that was reached is dropped, up to its first event that goes beyond. On a running
+    stream a task may go back, since the server can start it anew; and a look always tells the present.
 
     Attributes:
         status: The last status handed out, or `None` before the first.
@@ -29,6 +36,7 @@ class News:
         self.status: TaskStatus | None = None
         self._last: TaskEvent | None = None
         self._reached = (-1, -1.0)
+        self._words_without_place: set[TaskStatus] = set()
         self._may_be_told_again = False
 
     def connected(self) -> None:
@@ -40,23 +48,37 @@ class News:
         if event == self._last or (isinstance(event, StatusEvent) and event.status == self.status):
             return False
         point = _point_of(event)
-        if point is not None:
-            if self._may_be_told_again and point <= self._reached:
+        if event.source == "stream" and self._may_be_told_again:
+            if self._was_told(event, point):
                 return False
-            self._reached, self._may_be_told_again = point, False
-        if isinstance(event, StatusEvent):
-            self.status = event.status
-        elif isinstance(event, ProgressEvent):
-            self.status = TaskStatus.RUNNING
+            self._may_be_told_again = point is None
+        self._reached = point or self._reached
         self._last = event
+        self._note_status(event)
         return True
+
+    def _was_told(self, event: TaskEvent, point: tuple[int, float] | None) -> bool:
+        if point is not None:
+            return point <= self._reached
+        return isinstance(event, StatusEvent) and event.status in self._words_without_place
+
+    def _note_status(self, event: TaskEvent) -> None:
+        match event:
+            case StatusEvent() | CompletedEvent() | FailedEvent() | CancelledEvent():
+                self.status = event.status
+                if event.status not in _RANK:
+                    self._words_without_place.add(event.status)
+            case ProgressEvent():
+                self.status = TaskStatus.RUNNING
+            case _:
+                pass
 
 
 def _point_of(event: TaskEvent) -> tuple[int, float] | None:
-    """Place an event in the story; an event that says nothing of the task's way has no place."""
+    """Place an event in the story; one that does not say how far the task is has no place."""
     if isinstance(event, StatusEvent):
         rank = _RANK.get(event.status)
         return None if rank is None else (rank, -1.0)
-    if isinstance(event, ProgressEvent):
-        return _RANK[TaskStatus.RUNNING], event.progress or 0.0
+    if isinstance(event, ProgressEvent) and event.progress is not None:
+        return _RANK[TaskStatus.RUNNING], event.progress
     return None

@@ -5,8 +5,10 @@ The standard: https://html.spec.whatwg.org/multipage/server-sent-events.html#eve
 
 from codecs import BOM_UTF8
 
-from httpx_sse import ServerSentEvent as ServerSentEvent
+from httpx_sse import ServerSentEvent
 from httpx_sse._decoders import SSEDecoder
+
+__all__ = ["EventDecoder", "EventTooLarge", "ServerSentEvent"]
 
 
 class EventTooLarge(Exception):
