@@ -9,6 +9,7 @@ import anyio
 import attrs
 
 from cyberun_async._errors import ConfigurationError, CyberunError, TaskCancelled, TaskFailed, WaitTimeout
+from cyberun_async._flows.lookups import Lookups
 from cyberun_async._flows.watching import Watch
 from cyberun_async._protocol import endpoints
 from cyberun_async._protocol.events import TaskEvent
@@ -62,16 +63,26 @@ class Wait:
         return "cancel" in {self.on_timeout, self.on_cancel}
 
 
-async def wait_for_result(transport: Transport, settings: Settings, task_id: str, wait: Wait) -> TaskResult:
+async def wait_for_result(
+    transport: Transport, lookups: Lookups, settings: Settings, task_id: str, wait: Wait, *, is_new: bool = False
+) -> TaskResult:
     """Wait until a task has ended and give its result; see `AsyncClient.wait_for_result`."""
 
     async def known() -> str:
         return task_id
 
-    return await run(transport, settings, known, wait)
+    return await run(transport, lookups, settings, known, wait, is_new=is_new)
 
 
-async def run(transport: Transport, settings: Settings, start: Callable[[], Awaitable[str]], wait: Wait) -> TaskResult:
+async def run(
+    transport: Transport,
+    lookups: Lookups,
+    settings: Settings,
+    start: Callable[[], Awaitable[str]],
+    wait: Wait,
+    *,
+    is_new: bool = True,
+) -> TaskResult:
     """Start a task, wait until it has ended and give its result; see `AsyncClient.run`."""
     task_id: str | None = None
     watch: Watch | None = None
@@ -86,7 +97,7 @@ async def run(transport: Transport, settings: Settings, start: Callable[[], Awai
                 await see_through(start_it, within=settings.timeouts.cleanup)
             else:
                 await start_it()
-            watch = Watch(transport, task_id or "", settings.polling)
+            watch = Watch(transport, lookups, task_id or "", settings.polling, is_new=is_new)
             return _verdict(await _follow(watch, wait.on_event))
     except anyio.get_cancelled_exc_class():
         if wait.on_cancel == "cancel" and task_id is not None:

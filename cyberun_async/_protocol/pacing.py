@@ -65,6 +65,11 @@ class Pace:
         """Make the next look urgent."""
         self.look_due = _LONG_AGO
 
+    def look_soon(self) -> None:
+        """Make the first look urgent."""
+        if self._last_look == _LONG_AGO:
+            self.look_now()
+
     def looked(self, now: float) -> None:
         """Plan the look after this one: later while events arrive on the stream."""
         interval = self._polling.relaxed if self.has_event_since_look else self._polling.interval
@@ -106,9 +111,3 @@ class Pace:
         ceiling = min(FIRST_RECONNECT * 2.0 ** min(self._fruitless, 30), LONGEST_RECONNECT)
         self._fruitless += 1
         self.stream_due = now + max(self._least_delay, random.uniform(0.0, ceiling))
-
-    def no_stream_free(self, now: float) -> None:
-        """Plan to ask again for a place among the open streams; until then looks have to do."""
-        self.stream_due = now + self._polling.interval
-        if self._last_look == _LONG_AGO:
-            self.look_now()
