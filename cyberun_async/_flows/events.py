@@ -48,16 +48,14 @@ class EventStream(AsyncGenerator[TaskEvent, None]):
 
     async def __anext__(self) -> TaskEvent:
         """Wait for the next event."""
-        if self._is_waiting:
-            message = "these events are already being waited for by another task: give each task a stream of its own"
-            raise RuntimeError(message)
+        self._check_nobody_waits()
         if self._is_over:
             raise StopAsyncIteration
         self._is_waiting = True
         try:
             event = await self._watch.next()
         except Exception:
-            await self.aclose()
+            self._is_over = True
             raise
         finally:
             self._is_waiting = False
@@ -81,8 +79,17 @@ class EventStream(AsyncGenerator[TaskEvent, None]):
 
     async def aclose(self) -> None:
         """Close the stream; safe to call twice."""
+        self._check_nobody_waits()
         self._is_over = True
         await self._watch.aclose()
+
+    def _check_nobody_waits(self) -> None:
+        if self._is_waiting:
+            message = (
+                "another task is waiting for these events: give each task a stream of its own, and to close this one, "
+                "cancel the task that waits"
+            )
+            raise RuntimeError(message)
 
     async def __aenter__(self) -> "Self":
         """Give the stream itself."""

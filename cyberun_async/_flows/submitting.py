@@ -4,8 +4,10 @@ from collections.abc import Mapping
 
 from cyberun_async._errors import InvalidParameters
 from cyberun_async._protocol import endpoints
+from cyberun_async._protocol.call import Call
 from cyberun_async._protocol.endpoints import Dispatch
 from cyberun_async._protocol.parameters import problems_with
+from cyberun_async._protocol.tasks import Submitted
 from cyberun_async._protocol.workflows import ParameterDef
 from cyberun_async._transport.transport import Transport
 
@@ -44,18 +46,17 @@ class Definitions:
         return definition.parameters
 
 
-async def submit(
-    transport: Transport,
+async def prepare(
     definitions: Definitions,
     workflow: str,
     parameters: Mapping[str, object] | None,
     *,
     validate: bool,
     dispatch: Dispatch,
-) -> str:
-    """Submit a task and give its id; see `AsyncClient.submit`."""
+) -> Call[Submitted]:
+    """Give the call that submits a task, once its parameters are known to fit; see `AsyncClient.submit`."""
     values = dict(parameters or {})
     call = endpoints.run_workflow(workflow, values, dispatch)
     if validate:
         await definitions.check(workflow, values)
-    return (await transport.send(call)).task_id
+    return call

@@ -8,13 +8,13 @@ from typing import Literal
 import anyio
 import attrs
 
-from cyberun_async._errors import ConfigurationError, CyberunError, TaskCancelled, TaskFailed, WaitTimeout
-from cyberun_async._flows.lookups import Lookups
+from cyberun_async._errors import ConfigurationError, TaskCancelled, TaskFailed, WaitTimeout
 from cyberun_async._flows.watching import Watch
 from cyberun_async._protocol import endpoints
+from cyberun_async._protocol.call import Call
 from cyberun_async._protocol.events import TaskEvent
 from cyberun_async._protocol.status import TaskStatus
-from cyberun_async._protocol.tasks import TaskResult
+from cyberun_async._protocol.tasks import Submitted, TaskResult
 from cyberun_async._settings import Settings
 from cyberun_async._transport.exchange import finish, see_through
 from cyberun_async._transport.transport import Transport
@@ -32,7 +32,7 @@ EventCallback = Callable[[TaskEvent], object | Awaitable[object]]
 
 
 def _is_policy(_: object, field: "attrs.Attribute[str]", value: str) -> None:
-    if value not in {"leave", "cancel"}:
+    if value not in ("leave", "cancel"):
         message = f"{field.name} must be 'leave' or 'cancel', not {value!r}"
         raise ConfigurationError(message)
 
@@ -43,17 +43,24 @@ def _is_timeout(_: object, __: object, value: float | None) -> None:
         raise ConfigurationError(message)
 
 
+def _is_callback(_: object, __: object, value: EventCallback | None) -> None:
+    if value is not None and not callable(value):
+        message = f"on_event must be a function that takes an event, not {value!r}"
+        raise ConfigurationError(message)
+
+
 @attrs.frozen(kw_only=True)
 class Wait:
     """How somebody wants to wait.
 
     Raises:
-        ConfigurationError: The timeout is not a number above zero, or a policy is not one of the two.
+        ConfigurationError: The timeout is not a number above zero, the callback cannot be called, or a policy is
+            not one of the two.
 
     """
 
     timeout: float | None = attrs.field(validator=_is_timeout)
-    on_event: EventCallback | None
+    on_event: EventCallback | None = attrs.field(validator=_is_callback)
     on_timeout: Abandon = attrs.field(validator=_is_policy)
     on_cancel: Abandon = attrs.field(validator=_is_policy)
 
@@ -63,48 +70,59 @@ class Wait:
         return "cancel" in {self.on_timeout, self.on_cancel}
 
 
-async def wait_for_result(
-    transport: Transport, lookups: Lookups, settings: Settings, task_id: str, wait: Wait, *, is_new: bool = False
-) -> TaskResult:
+async def wait_for_result(transport: Transport, settings: Settings, task_id: str, wait: Wait) -> TaskResult:
     """Wait until a task has ended and give its result; see `AsyncClient.wait_for_result`."""
 
-    async def known() -> str:
-        return task_id
+    async def known(note: Callable[[str], None]) -> None:
+        note(task_id)
 
-    return await run(transport, lookups, settings, known, wait, is_new=is_new)
+    return await _wait(transport, settings, known, wait)
 
 
 async def run(
-    transport: Transport,
-    lookups: Lookups,
-    settings: Settings,
-    start: Callable[[], Awaitable[str]],
-    wait: Wait,
-    *,
-    is_new: bool = True,
+    transport: Transport, settings: Settings, prepare: Callable[[], Awaitable[Call[Submitted]]], wait: Wait
 ) -> TaskResult:
-    """Start a task, wait until it has ended and give its result; see `AsyncClient.run`."""
+    """Submit a task, wait until it has ended and give its result; see `AsyncClient.run`."""
+
+    async def submitted(note: Callable[[str], None]) -> None:
+        call = await prepare()
+
+        async def submit() -> None:
+            note((await transport.send(call)).task_id)
+
+        if wait.may_cancel:
+            await see_through(submit, within=settings.timeouts.cleanup)
+        else:
+            await submit()
+
+    return await _wait(transport, settings, submitted, wait)
+
+
+async def _wait(
+    transport: Transport,
+    settings: Settings,
+    start: Callable[[Callable[[str], None]], Awaitable[None]],
+    wait: Wait,
+) -> TaskResult:
+    """Wait for the task whose id `start` notes, and see to it when the caller leaves."""
     task_id: str | None = None
     watch: Watch | None = None
 
-    async def start_it() -> None:
+    def note(given: str) -> None:
         nonlocal task_id
-        task_id = await start()
+        task_id = given
 
     try:
         with anyio.move_on_after(wait.timeout):
-            if wait.may_cancel:
-                await see_through(start_it, within=settings.timeouts.cleanup)
-            else:
-                await start_it()
-            watch = Watch(transport, lookups, task_id or "", settings.polling, is_new=is_new)
+            await start(note)
+            watch = Watch(transport, task_id or "", settings.polling)
             return _verdict(await _follow(watch, wait.on_event))
     except anyio.get_cancelled_exc_class():
-        if wait.on_cancel == "cancel" and task_id is not None:
+        if wait.on_cancel == "cancel":
             await cancel_remote(transport, settings, task_id)
         raise
     remote: Remote = "left"
-    if wait.on_timeout == "cancel" and task_id is not None:
+    if wait.on_timeout == "cancel":
         remote = await cancel_remote(transport, settings, task_id)
     status = watch.status if watch is not None else None
     raise WaitTimeout(wait.timeout or 0.0, task_id=task_id, status=status, remote=remote)
@@ -133,15 +151,18 @@ def _verdict(result: TaskResult) -> TaskResult:
     return result
 
 
-async def cancel_remote(transport: Transport, settings: Settings, task_id: str) -> Remote:
+async def cancel_remote(transport: Transport, settings: Settings, task_id: str | None) -> Remote:
     """Cancel a task although the caller is leaving, for a bounded time, and say what became of that."""
+    if task_id is None:
+        # The server has not said whether there is one.
+        return "cancel_failed"
     confirmed = False
 
     async def cancel() -> None:
         nonlocal confirmed
         try:
             await transport.send(endpoints.cancel_task(task_id))
-        except CyberunError as failure:
+        except Exception as failure:  # noqa: BLE001 - a token provider's, too: none may take the place of a cancellation
             log.warning("task %s: cancelling it failed: %s", task_id, failure)
         else:
             confirmed = True

@@ -13,7 +13,7 @@ import attrs
 from cyberun_async._errors import DecodeError
 from cyberun_async._protocol.codec import parse_json, structure
 from cyberun_async._protocol.status import TaskStatus
-from cyberun_async._protocol.tasks import TaskResult
+from cyberun_async._protocol.tasks import Task, TaskResult
 from cyberun_async._protocol.timestamps import format_timestamp
 
 Source = Literal["stream", "poll"]
@@ -168,14 +168,16 @@ def decode_event(name: str, data: str, *, task_id: str) -> TaskEvent:
         message = f"the data of a {name} event is not an object"
         raise DecodeError(message, task_id=task_id)
     fields.pop("source", None)
-    fields.setdefault("task_id", task_id)
+    if fields.get("task_id") is None:
+        fields["task_id"] = task_id
     return structure(fields, kind)
 
 
 def encode_event(event: TaskEvent) -> tuple[str, str]:
     """Write an event as `(name, data)`, ready to be relayed as Server-Sent Events.
 
-    `decode_event` gives an equal event back; fields that are not set are left out, and `data` is one line.
+    `decode_event` gives an equal event back. Fields that are not set are left out. The data is one line of ASCII, but
+    for an `UnknownEvent`, whose data is the server's and may have several.
     """
     if isinstance(event, UnknownEvent):
         return event.name, event.data
@@ -196,9 +198,9 @@ def _encode_moment(value: object) -> str:
     raise TypeError(message)
 
 
-def event_from_status(task_id: str, status: TaskStatus) -> StatusEvent:
-    """Give the event that a look at a task which has not ended amounts to."""
-    return StatusEvent(task_id=task_id, status=status, source="poll")
+def event_from_task(task: Task) -> StatusEvent:
+    """Give the status event that a look at the task amounts to."""
+    return StatusEvent(task_id=task.id, status=task.status, source="poll")
 
 
 def event_from_result(result: TaskResult) -> TerminalEvent:

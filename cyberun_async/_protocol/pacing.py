@@ -13,6 +13,9 @@ LONGEST_RECONNECT = 60.0
 FIRST_LAG = 0.1
 """Delay before a result that does not yet say what its task says is read again, in seconds; each time doubles it."""
 
+LEAST_BETWEEN_LOOKS = 1.0
+"""Seconds between two looks that events ask for: a stream full of oddities must not become a stream of looks."""
+
 _LONG_AGO = float("-inf")
 
 
@@ -26,9 +29,9 @@ class Pace:
     """
 
     __slots__ = (
+        "_failing_since",
         "_fruitless",
         "_lags",
-        "_last_answer",
         "_last_event",
         "_last_look",
         "_least_delay",
@@ -43,7 +46,8 @@ class Pace:
         self._polling = polling
         self._started = False
         self._fruitless = self._lags = 0
-        self._last_answer = self._last_event = self._last_look = _LONG_AGO
+        self._last_event = self._last_look = _LONG_AGO
+        self._failing_since: float | None = None
         self._least_delay = 0.0
         self.look_due = self.stream_due = _LONG_AGO
 
@@ -51,24 +55,18 @@ class Pace:
         """Begin with the stream; the first look follows once it is open, or does not open. Only the first start counts."""
         if not self._started:
             self._started = True
-            self._last_answer = self.stream_due = now
+            self.stream_due = now
             self.look_due = now + self._polling.interval
 
     # Looks
 
-    @property
-    def is_look_urgent(self) -> bool:
-        """Whether something happened that only a look explains."""
-        return self.look_due == _LONG_AGO
-
     def look_now(self) -> None:
-        """Make the next look urgent."""
+        """Make a look due: what happens to the stream, only a look explains."""
         self.look_due = _LONG_AGO
 
-    def look_soon(self) -> None:
-        """Make the first look urgent."""
-        if self._last_look == _LONG_AGO:
-            self.look_now()
+    def look_soon(self, now: float) -> None:
+        """Bring the next look forward: something on the stream calls for it."""
+        self.look_due = min(self.look_due, max(now, self._last_look + LEAST_BETWEEN_LOOKS))
 
     def looked(self, now: float) -> None:
         """Plan the look after this one: later while events arrive on the stream."""
@@ -81,13 +79,18 @@ class Pace:
         self.look_due = now + min(FIRST_LAG * 2.0 ** min(self._lags, 30), self._polling.interval)
         self._lags += 1
 
-    def answered(self, now: float) -> None:
+    def answered(self) -> None:
         """Note that the server answers."""
-        self._last_answer = now
+        self._failing_since = None
+
+    def failed(self, since: float) -> None:
+        """Note that what was sent at `since` got no answer that is of use."""
+        if self._failing_since is None:
+            self._failing_since = since
 
     def is_out_of_patience(self, now: float) -> bool:
-        """Whether the server has not answered for too long."""
-        return now - self._last_answer > self._polling.patience
+        """Whether the server has failed to answer for too long; the time that nobody asks does not count."""
+        return self._failing_since is not None and now - self._failing_since > self._polling.patience
 
     # The stream
 
@@ -104,10 +107,16 @@ class Pace:
     def retry_asked(self, milliseconds: int | None) -> None:
         """Take the server's `retry:` field as the least delay."""
         if milliseconds is not None and milliseconds >= 0:
-            self._least_delay = min(milliseconds / 1000, LONGEST_RECONNECT)
+            self._least_delay = min(milliseconds, 1000 * LONGEST_RECONNECT) / 1000
 
-    def stream_broke(self, now: float) -> None:
+    def stream_broke(self, now: float, retry_after: float | None = None) -> None:
         """Plan to open the stream again; a polite end counts as well, and only news starts the delays over."""
         ceiling = min(FIRST_RECONNECT * 2.0 ** min(self._fruitless, 30), LONGEST_RECONNECT)
         self._fruitless += 1
-        self.stream_due = now + max(self._least_delay, random.uniform(0.0, ceiling))
+        self.stream_due = now + max(self._least_delay, retry_after or 0.0, random.uniform(0.0, ceiling))
+
+    def no_stream_free(self, now: float) -> None:
+        """Plan to ask again for a place among the open streams; until then looks have to do."""
+        self.stream_due = now + self._polling.interval
+        if self._last_look == _LONG_AGO:
+            self.look_now()
