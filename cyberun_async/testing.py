@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-# Every pytest run on a machine loads this plugin, so what it needs is imported by those who use it.
+# Every pytest run loads this plugin, also where the extra is not installed: the server is imported by those who use it.
 if TYPE_CHECKING:
     from cyberun_async._client import AsyncClient
     from cyberun_async.local import LocalCyberun
@@ -24,7 +24,7 @@ _CLIENT = "cyberun_client"
 @pytest.fixture
 def cyberun() -> "Iterator[LocalCyberun]":
     """Run a local Cyberun for one test: `cyberun.base_url`, `cyberun.api_key`, `cyberun.faults`, `cyberun.clock`."""
-    from cyberun_async.local import LocalCyberun  # noqa: PLC0415
+    from cyberun_async.local import LocalCyberun
 
     with LocalCyberun() as server:
         yield server
@@ -36,7 +36,7 @@ def cyberun_client(cyberun: "LocalCyberun") -> "AsyncClient":
 
     It looks at tasks every 0.1 s instead of every 3 s, since nobody pays for the requests.
     """
-    from cyberun_async import AsyncClient, Polling  # noqa: PLC0415
+    from cyberun_async import AsyncClient, Polling
 
     return AsyncClient(cyberun.api_key, base_url=cyberun.base_url, polling=Polling(interval=0.1, relaxed=0.5))
 
