@@ -1,41 +1,54 @@
 """Lists that come in pages, as one iterator."""
 
+from collections import deque
 from collections.abc import AsyncIterator, Callable
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+import anyio
 
 from cyberun_async._protocol.call import Call
-from cyberun_async._protocol.pages import MOST_PER_PAGE, Page
+from cyberun_async._protocol.pages import MOST_PER_PAGE, HasId, Page, Walk
 from cyberun_async._transport.transport import Transport
 
-
-class HasId(Protocol):
-    """Anything that an id tells apart."""
-
-    @property
-    def id(self) -> str:
-        """What tells it apart."""
-
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 T = TypeVar("T", bound=HasId)
 
 
-async def every_item(transport: Transport, page_call: Callable[[int, int], Call[Page[T]]]) -> AsyncIterator[T]:
-    """Go through all pages, and give each item once, also where the list grows meanwhile.
+class EveryItem(AsyncIterator[T]):
+    """All items of a list, page by page, each once.
 
-    The service knows pages only by number, so what is added in front of the list moves items on to the next page, where
-    they are not told again. A list that repeats itself ends.
+    Nothing is open between two items, so it can be left at any point. After a page that failed, or was cancelled, the
+    next step asks for that page again. Several tasks may share it, and each item goes to one of them.
     """
-    seen: set[str] = set()
-    total_before: int | None = None
-    number = 1
-    while True:
-        page = await transport.send(page_call(number, MOST_PER_PAGE))
-        fresh = [item for item in page.items if item.id not in seen]
-        seen.update(item.id for item in fresh)
-        for item in fresh:
-            yield item
-        grown = (page.total or 0) - (total_before or 0)
-        if page.is_last(number, MOST_PER_PAGE) or not page.items or not (fresh or grown > 0):
+
+    # Not an async generator: one that is left early has to be closed, and trio complains if it is not.
+
+    def __init__(self, transport: Transport, page_call: Callable[[int, int], Call[Page[T]]]) -> None:
+        """Send nothing yet."""
+        self._transport = transport
+        self._page_call = page_call
+        self._walk: Walk[T] = Walk()
+        self._ready: deque[T] = deque()
+        self._turn = anyio.Lock()
+
+    def __aiter__(self) -> "Self":
+        """Give the iterator itself."""
+        return self
+
+    async def __anext__(self) -> T:
+        """Give the next item, for which the next page may have to be read."""
+        while not self._ready:
+            async with self._turn:
+                await self._read_page()
+        return self._ready.popleft()
+
+    async def _read_page(self) -> None:
+        if self._ready:  # Another task has read it meanwhile.
             return
-        total_before = page.total
-        number += 1
+        number = self._walk.number
+        if number is None:
+            raise StopAsyncIteration
+        page = await self._transport.send(self._page_call(number, MOST_PER_PAGE))
+        self._ready.extend(self._walk.take(number, page))

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import cache, partial
+from math import isfinite
 from types import NoneType, UnionType
 from typing import Any, TypeVar, get_args, get_origin
 
@@ -11,7 +12,7 @@ import attrs
 from cattrs import Converter
 
 from cyberun_async._errors import DecodeError, InvalidParameters
-from cyberun_async._protocol.pages import Page
+from cyberun_async._protocol.pages import Page, PageMeta
 from cyberun_async._protocol.status import TaskStatus
 from cyberun_async._protocol.timestamps import parse_timestamp
 
@@ -57,7 +58,14 @@ def _refuse(word: str) -> object:
     raise ValueError(message)
 
 
-_parse = json.JSONDecoder(parse_constant=_refuse).decode
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not isfinite(number):
+        _refuse(digits)
+    return number
+
+
+_parse = json.JSONDecoder(parse_float=_finite, parse_constant=_refuse).decode
 
 
 def parse_json(data: bytes | str) -> object:
@@ -198,12 +206,15 @@ def _is_mapping(kind: Any) -> bool:
 def _mapping_hook(kind: type, converter: Converter) -> Hook:
     item_kind = get_args(kind)[1]
     build = converter.get_structure_hook(item_kind)
+    is_open = item_kind is object
 
     def hook(value: object, _: type) -> object:
         if not isinstance(value, dict):
             raise _expected("an object", value)
         items = {}
         for key, item in value.items():
+            if item is None and not is_open:
+                continue
             try:
                 items[key] = build(item, item_kind)
             except _Misfit as misfit:
@@ -218,22 +229,39 @@ def _is_page(kind: Any) -> bool:
 
 
 def _page_hook(kind: type, converter: Converter) -> Hook:
-    """Structure a page by its one list: the list's name differs from call to call, and not all are documented."""
-    items_kind: Any = tuple[get_args(kind)[0], ...]  # type: ignore[misc]
+    """Structure a page by its list."""
+    item_kind: Any = get_args(kind)[0]
+    items_kind: Any = tuple[item_kind, ...]
     build = converter.get_structure_hook(items_kind)
+    build_meta = converter.get_structure_hook(PageMeta)
 
     def hook(value: object, _: type) -> object:
         if not isinstance(value, dict):
             raise _expected("an object", value)
-        meta = value.get("page_meta")
-        total = meta.get("total_count") if isinstance(meta, dict) else None
-        name, items = next(((name, item) for name, item in value.items() if isinstance(item, list)), ("", []))
+        name = _name_of_list(value, item_kind)
         try:
-            return Page(items=build(items, items_kind), total=None if total is None else _integer(total, int))
+            items = build(value.get(name) or [], items_kind)
         except _Misfit as misfit:
             raise misfit.below(f".{name}") from None
+        try:
+            meta = build_meta(value.get("page_meta") or {}, PageMeta)
+        except _Misfit as misfit:
+            raise misfit.below(".page_meta") from None
+        return Page(items, meta.per_page, meta.total_count)
 
     return hook
+
+
+def _name_of_list(page: Mapping[str, object], item_kind: type) -> str:
+    """Find the list of a page: those that are documented are called `task_list` and the like, but not all are."""
+    documented = f"{item_kind.__name__.lower()}_list"
+    if documented in page:
+        return documented
+    lists = [name for name, item in page.items() if isinstance(item, list)]
+    if not lists and "page_meta" not in page:
+        problem = f"{documented} is missing"
+        raise _Misfit(problem)
+    return next((name for name in lists if name.endswith("_list")), lists[0] if lists else documented)
 
 
 def _string(value: object, _: type) -> str:
@@ -252,7 +280,10 @@ def _integer(value: object, _: type) -> int:
 
 def _number(value: object, _: type) -> float:
     if type(value) is float or type(value) is int:
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise _Misfit("expected a number that a float can hold") from None
     raise _expected("a number", value)
 
 

@@ -3,14 +3,36 @@
 Source: https://docs.cyberun.cloud/api-reference
 """
 
-from typing import Generic, TypeVar
+from math import ceil
+from typing import Generic, Protocol, TypeVar
 
 import attrs
 
+
+class HasId(Protocol):
+    """Anything that an id tells apart."""
+
+    @property
+    def id(self) -> str:
+        """What tells it apart."""
+
+
 T = TypeVar("T")
+T_id = TypeVar("T_id", bound=HasId)
 
 MOST_PER_PAGE = 100
 """The most that the server gives on one page."""
+
+MOST_STALE = 10
+"""Pages in a row without a new item, after which a list counts as told however much it changes."""
+
+
+@attrs.frozen(kw_only=True)
+class PageMeta:
+    """What a page says of its list."""
+
+    per_page: int | None = None
+    total_count: int | None = None
 
 
 @attrs.frozen
@@ -19,15 +41,62 @@ class Page(Generic[T]):
 
     Attributes:
         items: What is on it.
+        size: How many items a full page has, or `None` where the server does not say.
         total: How many there are on all pages, or `None` where the server does not say.
 
     """
 
     items: tuple[T, ...] = ()
+    size: int | None = None
     total: int | None = None
 
-    def is_last(self, number: int, per_page: int) -> bool:
-        """Whether the list ends here; pages count from 1."""
-        if self.total is None:
-            return len(self.items) < per_page
-        return number * per_page >= self.total
+
+class Walk(Generic[T_id]):
+    """The way through a list that may change meanwhile, and whose pages are known only by number.
+
+    What is added in front moves items on to a later page, where they are not told again. What is taken away moves
+    items back onto pages that were read already; the total shows it, and those pages are read again. A list that
+    repeats itself ends.
+
+    Attributes:
+        number: The page to ask for next, from 1; `None` at the end.
+
+    """
+
+    def __init__(self) -> None:
+        """Begin at the first page."""
+        self.number: int | None = 1
+        self._furthest = 0
+        self._seen: set[str] = set()
+        self._total: int | None = None
+        self._grown_by = 0
+        self._repeated = 0
+        self._stale = 0
+
+    def take(self, number: int, page: Page[T_id]) -> list[T_id]:
+        """Take in a page, and give what is new on it."""
+        fresh = {item.id: item for item in page.items if item.id not in self._seen}
+        self._seen.update(fresh)
+        self._stale = 0 if fresh else self._stale + 1
+        grown_by = 0 if page.total is None or self._total is None else page.total - self._total
+        self._total = page.total
+        self._grown_by += max(grown_by, 0)
+        if number > self._furthest:
+            self._furthest = number
+            self._repeated += len(page.items) - len(fresh)
+        self.number = self._next(number, page, grown_by)
+        return list(fresh.values())
+
+    def _next(self, number: int, page: Page[T_id], grown_by: int) -> int | None:
+        size = max(page.size or MOST_PER_PAGE, 1)
+        if self._stale > MOST_STALE:
+            return None
+        if grown_by < 0 and number > 1:
+            return max(1, number - ceil(-grown_by / size))
+        # Each item that is added in front is a reason to see one item again, and there is no other.
+        is_repetition = number == self._furthest and self._repeated > self._grown_by
+        if self._stale and (is_repetition or not page.items):
+            return None
+        # A server may put less on a page than it says, so what has been seen counts, too.
+        is_short = not self._stale and page.total is not None and len(self._seen) < page.total
+        return number + 1 if page.total is None or number * size < page.total or is_short else None

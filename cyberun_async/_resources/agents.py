@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 
-from cyberun_async._flows.paging import every_item
+from cyberun_async._flows.paging import EveryItem
 from cyberun_async._protocol import endpoints
 from cyberun_async._protocol.agents import Agent
 from cyberun_async._resources.group import Group
@@ -21,4 +21,4 @@ class Agents(Group):
         Source: https://docs.cyberun.cloud/cloud/guides/api-key
 
         """
-        return every_item(self._transport, endpoints.list_agents)
+        return EveryItem(self._transport, endpoints.list_agents)

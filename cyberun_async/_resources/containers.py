@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping
 
-from cyberun_async._flows.paging import every_item
+from cyberun_async._flows.paging import EveryItem
 from cyberun_async._protocol import endpoints
 from cyberun_async._protocol.containers import Container, Invocation
 from cyberun_async._resources.group import Group
@@ -21,7 +21,7 @@ class Containers(Group):
         Source: https://docs.cyberun.cloud/api-reference/containers
 
         """
-        return every_item(self._transport, endpoints.list_containers)
+        return EveryItem(self._transport, endpoints.list_containers)
 
     async def get(self, service: str) -> Container:
         """Read a service by slug.

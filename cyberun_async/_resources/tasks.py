@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 
-from cyberun_async._flows.paging import every_item
+from cyberun_async._flows.paging import EveryItem
 from cyberun_async._protocol import endpoints
 from cyberun_async._protocol.status import TaskStatus
 from cyberun_async._protocol.tasks import Task, TaskResult
@@ -22,7 +22,7 @@ class Tasks(Group):
         Source: https://docs.cyberun.cloud/api-reference/task/list-tasks
 
         """
-        return every_item(
+        return EveryItem(
             self._transport, lambda number, per_page: endpoints.list_tasks(number, per_page, status=status)
         )
 
