@@ -2,7 +2,10 @@
 
 from collections.abc import Mapping
 
+import anyio
+
 from cyberun_async._errors import InvalidParameters
+from cyberun_async._flows.uploading import Uploads
 from cyberun_async._protocol import endpoints
 from cyberun_async._protocol.call import Call
 from cyberun_async._protocol.endpoints import Dispatch
@@ -22,6 +25,7 @@ class Definitions:
         """Remember none yet."""
         self._transport = transport
         self._remembered: dict[str, tuple[ParameterDef, ...]] = {}
+        self._first_reads: dict[str, anyio.Event] = {}
 
     async def check(self, workflow: str, parameters: Mapping[str, object]) -> None:
         """Check parameters against a workflow's definition; only a fresh one may refuse them.
@@ -31,15 +35,29 @@ class Definitions:
             APIError: The definition cannot be read.
 
         """
+        if workflow in self._first_reads:
+            await self._first_reads[workflow].wait()
         remembered = self._remembered.get(workflow)
         if remembered is not None and not problems_with(parameters, remembered):
             return
-        problems = problems_with(parameters, await self._read(workflow))
+        definition = await (self._read(workflow) if remembered is not None else self._read_first(workflow))
+        problems = problems_with(parameters, definition)
         if problems:
             raise InvalidParameters(problems)
 
+    async def _read_first(self, workflow: str) -> tuple[ParameterDef, ...]:
+        """Read a definition while all others who want it wait: a thousand tasks need it once."""
+        done = self._first_reads[workflow] = anyio.Event()
+        try:
+            return await self._read(workflow)
+        finally:
+            done.set()
+            if self._first_reads.get(workflow) is done:
+                del self._first_reads[workflow]
+
     async def _read(self, workflow: str) -> tuple[ParameterDef, ...]:
         definition = await self._transport.send(endpoints.get_workflow(workflow))
+        self._remembered.pop(workflow, None)
         if len(self._remembered) >= MOST_REMEMBERED:
             del self._remembered[next(iter(self._remembered))]
         self._remembered[workflow] = definition.parameters
@@ -48,6 +66,7 @@ class Definitions:
 
 async def prepare(
     definitions: Definitions,
+    uploads: Uploads,
     workflow: str,
     parameters: Mapping[str, object] | None,
     *,
@@ -55,8 +74,9 @@ async def prepare(
     dispatch: Dispatch,
 ) -> Call[Submitted]:
     """Give the call that submits a task, once its parameters are known to fit; see `AsyncClient.submit`."""
-    values = dict(parameters or {})
+    values = {} if parameters is None else parameters
     call = endpoints.run_workflow(workflow, values, dispatch)
     if validate:
         await definitions.check(workflow, values)
-    return call
+    with_keys = await uploads.of_parameters(values)
+    return call if with_keys == values else endpoints.run_workflow(workflow, with_keys, dispatch)

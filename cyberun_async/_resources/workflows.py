@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping
 
-from cyberun_async._flows.paging import every_item
+from cyberun_async._flows.paging import EveryItem
 from cyberun_async._protocol import endpoints
 from cyberun_async._protocol.endpoints import Dispatch
 from cyberun_async._protocol.workflows import Workflow
@@ -22,7 +22,7 @@ class Workflows(Group):
         Source: https://docs.cyberun.cloud/cloud/guides/api-key
 
         """
-        return every_item(self._transport, endpoints.list_workflows)
+        return EveryItem(self._transport, endpoints.list_workflows)
 
     async def get(self, workflow: str) -> Workflow:
         """Read a workflow with its parameters, by slug, `slug@version` or UUID.
@@ -58,4 +58,5 @@ class Workflows(Group):
 
         """
         dispatch = Dispatch(dispatch_target, target_pool, submitter_region, tool_type)
-        return (await self._transport.send(endpoints.run_workflow(workflow, parameters or {}, dispatch))).task_id
+        call = endpoints.run_workflow(workflow, {} if parameters is None else parameters, dispatch)
+        return (await self._transport.send(call)).task_id
