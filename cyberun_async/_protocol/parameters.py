@@ -6,12 +6,18 @@ Source: https://docs.cyberun.cloud/api-reference/task/execute-a-workflow-by-id
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from math import isfinite
+from reprlib import repr as shorten
 
 from cyberun_async._protocol.workflows import ParameterDef
 
 
 def problems_with(parameters: Mapping[str, object], definitions: Sequence[ParameterDef]) -> list[str]:
-    """Give one sentence for each way in which the parameters do not fit; a type that is not known fits anything."""
+    """Give one sentence for each way in which the parameters do not fit; a type that is not known fits anything.
+
+    A definition without parameters is no definition: the server may have left them out.
+    """
+    if not definitions:
+        return []
     known = {definition.key: definition for definition in definitions}
     problems = [_unknown(key, list(known)) for key in parameters if key not in known]
     for key, definition in known.items():
@@ -24,13 +30,14 @@ def problems_with(parameters: Mapping[str, object], definitions: Sequence[Parame
 
 def _unknown(key: str, known: Sequence[str]) -> str:
     close = get_close_matches(str(key), known, n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else f"; it takes {', '.join(known) or 'none'}"
+    hint = f"; did you mean {close[0]!r}?" if close else f"; it takes {', '.join(known)}"
     return f"{key!r} is not a parameter of this workflow{hint}"
 
 
 def _misfits(value: object, definition: ParameterDef) -> Iterator[str]:
     if value is None:
-        yield f"{definition.key!r} is None: leave it out to use the default"
+        what_to_do = "it is required" if definition.required else "leave it out to use the default"
+        yield f"{definition.key!r} must not be None: {what_to_do}"
     elif check := _CHECKS.get(definition.type):
         for misfit in check(value, definition):
             yield f"{definition.key!r} {misfit}"
@@ -44,12 +51,12 @@ def _text(value: object, _: ParameterDef) -> Iterator[str]:
 def _number(value: object, definition: ParameterDef) -> Iterator[str]:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         yield f"must be a number, not {type(value).__name__}"
-    elif not isfinite(value):
+    elif isinstance(value, float) and not isfinite(value):
         yield f"must be a finite number, not {value!r}"
     elif definition.min is not None and value < definition.min:
-        yield f"must be at least {definition.min:g}, not {value!r}"
+        yield f"must be at least {definition.min:.15g}, not {value!r}"
     elif definition.max is not None and value > definition.max:
-        yield f"must be at most {definition.max:g}, not {value!r}"
+        yield f"must be at most {definition.max:.15g}, not {value!r}"
 
 
 def _boolean(value: object, _: ParameterDef) -> Iterator[str]:
@@ -59,7 +66,7 @@ def _boolean(value: object, _: ParameterDef) -> Iterator[str]:
 
 def _choice(value: object, definition: ParameterDef) -> Iterator[str]:
     if definition.options and value not in definition.options:
-        yield f"must be one of {', '.join(map(repr, definition.options))}, not {value!r}"
+        yield f"must be one of {', '.join(map(repr, definition.options))}, not {shorten(value)}"
 
 
 def _file(value: object, _: ParameterDef) -> Iterator[str]:

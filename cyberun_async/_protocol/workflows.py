@@ -15,7 +15,7 @@ class ParameterDef:
 
     Attributes:
         key: The name to give it by.
-        type: `string`, `number`, `boolean`, `select` or `file`.
+        type: `string`, `number`, `boolean`, `select` or `file`; empty where the server leaves it out.
         label: Its name for people.
         description: What it does.
         required: Whether a value must be given.
@@ -32,7 +32,7 @@ class ParameterDef:
     """
 
     key: str
-    type: str = "string"
+    type: str = ""
     label: str | None = None
     description: str | None = None
     required: bool = False
