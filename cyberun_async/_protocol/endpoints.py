@@ -70,6 +70,8 @@ def get_workflow(ref: str) -> Call[Workflow]:
 
 def run_workflow(ref: str, parameters: Mapping[str, object], dispatch: Dispatch = Dispatch()) -> Call[Submitted]:
     """Submit a task: the one call that costs money each time it arrives."""
+    if not isinstance(parameters, Mapping):
+        raise InvalidParameters([f"parameters must be a mapping of values by key, not {type(parameters).__name__}"])
     body = {"parameters": dict(parameters), **attrs.asdict(dispatch, filter=lambda _, value: value is not None)}
     return Call("POST", f"{_workflow_path(ref)}/run", Submitted, body=body, repeatable=False)
 
@@ -78,6 +80,8 @@ def list_tasks(
     number: int = 1, per_page: int = MOST_PER_PAGE, *, status: TaskStatus | str | None = None
 ) -> Call[Page[Task]]:
     """Ask for one page of the tasks, of one status or of all."""
+    if status is not None and (not isinstance(status, str) or not status or not status.isascii()):
+        raise InvalidParameters([f"status must be a status word such as running, not {status!r}"])
     word = None if status is None else str(status)
     return Call("GET", "/r/tasks", Page[Task], query=_page_query(number, per_page, status=word))
 
@@ -148,6 +152,8 @@ def invoke_container(
         problems.append(f"path must begin with a single slash and stay on the service, not {path!r}")
     if content is not None and not isinstance(content, (bytes, bytearray, memoryview)):
         problems.append(f"content must be bytes, not {type(content).__name__}")
+    if headers and not all(isinstance(text, str) for text in (*headers, *headers.values())):
+        problems.append("headers must be strings by name")
     if problems:
         raise InvalidParameters(problems)
     body: dict[str, object] = {"method": method, "path": path}
