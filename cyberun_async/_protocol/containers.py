@@ -1,6 +1,5 @@
 """Container services and the calls that go through to them."""
 
-import binascii
 from base64 import b64decode
 from collections.abc import Mapping
 from datetime import datetime
@@ -107,6 +106,6 @@ class Invocation:
         """
         try:
             return b64decode(self.body_base64, validate=True)
-        except binascii.Error as error:
+        except ValueError as error:
             message = f"body_base64 is not base64 ({error})"
             raise DecodeError(message) from None

@@ -4,7 +4,7 @@ import re
 import sys
 from datetime import datetime, timezone
 
-_LENIENT_FRACTION = sys.version_info >= (3, 11)
+_READS_IT_ALL = sys.version_info >= (3, 11)
 _FRACTION = re.compile(r"\.(\d+)")
 
 
@@ -18,13 +18,14 @@ def parse_timestamp(text: str) -> datetime:
         ValueError: The text is not a timestamp.
 
     """
-    moment = datetime.fromisoformat(text if _LENIENT_FRACTION else _for_python_3_10(text))
+    text = text.upper()  # The standard allows `z`, which `datetime` does not know.
+    moment = datetime.fromisoformat(text if _READS_IT_ALL else _for_python_3_10(text))
     return moment if moment.tzinfo is not None else moment.replace(tzinfo=timezone.utc)
 
 
 def _for_python_3_10(text: str) -> str:
     """Write the timestamp in the one form that Python 3.10 reads."""
-    text = text[:-1] + "+00:00" if text[-1:] in {"Z", "z"} else text
+    text = text[:-1] + "+00:00" if text.endswith("Z") else text
     return _FRACTION.sub(lambda digits: "." + digits[1][:6].ljust(6, "0"), text, count=1)
 
 
