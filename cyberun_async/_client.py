@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from cyberun_async._errors import ConfigurationError
 from cyberun_async._flows.events import EventStream
+from cyberun_async._flows.lookups import Lookups
 from cyberun_async._flows.submitting import Definitions, prepare
 from cyberun_async._flows.waiting import Abandon, EventCallback, Wait, run, wait_for_result
 from cyberun_async._flows.watching import Watch
@@ -120,6 +121,7 @@ class AsyncClient:
             observer=observer,
         )
         self._transport = Transport(self._settings, http_client)
+        self._lookups = Lookups(self._transport, polling)
         self._definitions = Definitions(self._transport)
         self.workflows = Workflows(self._transport)
         self.tasks = Tasks(self._transport)
@@ -194,7 +196,7 @@ class AsyncClient:
         Source: https://docs.cyberun.cloud/api-reference/streaming-events
 
         """
-        return EventStream(Watch(self._transport, task_id, self._settings.polling))
+        return EventStream(Watch(self._transport, self._lookups, task_id, self._settings.polling))
 
     async def wait_for_result(
         self,
@@ -228,7 +230,7 @@ class AsyncClient:
 
         """
         wait = Wait(timeout=timeout, on_event=on_event, on_timeout=on_timeout, on_cancel=on_cancel)
-        return await wait_for_result(self._transport, self._settings, task_id, wait)
+        return await wait_for_result(self._transport, self._lookups, self._settings, task_id, wait)
 
     async def run(
         self,
@@ -258,7 +260,7 @@ class AsyncClient:
 
         dispatch = Dispatch(dispatch_target, target_pool, submitter_region, tool_type)
         submission = partial(prepare, self._definitions, workflow, parameters, validate=validate, dispatch=dispatch)
-        return await run(self._transport, self._settings, submission, wait)
+        return await run(self._transport, self._lookups, self._settings, submission, wait)
 
     def __del__(self) -> None:
         """Warn of connections left open; closing them takes an event loop, which is not there any more."""

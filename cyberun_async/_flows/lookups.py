@@ -244,7 +244,7 @@ class Lookups:
         if not self._is_here(look):
             return
         look.pace.looked(when)
-        look.pace.answered(anyio.current_time())
+        look.pace.answered()
         if status == look.known:
             self._urgent.pop(look, None)
             self._park(look)
@@ -252,7 +252,9 @@ class Lookups:
             self._tell(look, status)
 
     def _missed(self, look: Look, when: float, *, may_be_gone: bool) -> None:
-        if may_be_gone or look.pace.is_out_of_patience(when):
+        if not may_be_gone:
+            look.pace.failed(when)
+        if may_be_gone or look.pace.is_out_of_patience(anyio.current_time()):
             self._tell(look, Turn.GONE)
         else:
             look.pace.looked(when)

@@ -9,6 +9,7 @@ import anyio
 import attrs
 
 from cyberun_async._errors import ConfigurationError, TaskCancelled, TaskFailed, WaitTimeout
+from cyberun_async._flows.lookups import Lookups
 from cyberun_async._flows.watching import Watch
 from cyberun_async._protocol import endpoints
 from cyberun_async._protocol.call import Call
@@ -70,17 +71,23 @@ class Wait:
         return "cancel" in {self.on_timeout, self.on_cancel}
 
 
-async def wait_for_result(transport: Transport, settings: Settings, task_id: str, wait: Wait) -> TaskResult:
+async def wait_for_result(
+    transport: Transport, lookups: Lookups, settings: Settings, task_id: str, wait: Wait, *, is_new: bool = False
+) -> TaskResult:
     """Wait until a task has ended and give its result; see `AsyncClient.wait_for_result`."""
 
     async def known(note: Callable[[str], None]) -> None:
         note(task_id)
 
-    return await _wait(transport, settings, known, wait)
+    return await _wait(transport, lookups, settings, known, wait, is_new=is_new)
 
 
 async def run(
-    transport: Transport, settings: Settings, prepare: Callable[[], Awaitable[Call[Submitted]]], wait: Wait
+    transport: Transport,
+    lookups: Lookups,
+    settings: Settings,
+    prepare: Callable[[], Awaitable[Call[Submitted]]],
+    wait: Wait,
 ) -> TaskResult:
     """Submit a task, wait until it has ended and give its result; see `AsyncClient.run`."""
 
@@ -95,14 +102,17 @@ async def run(
         else:
             await submit()
 
-    return await _wait(transport, settings, submitted, wait)
+    return await _wait(transport, lookups, settings, submitted, wait, is_new=True)
 
 
 async def _wait(
     transport: Transport,
+    lookups: Lookups,
     settings: Settings,
     start: Callable[[Callable[[str], None]], Awaitable[None]],
     wait: Wait,
+    *,
+    is_new: bool,
 ) -> TaskResult:
     """Wait for the task whose id `start` notes, and see to it when the caller leaves."""
     task_id: str | None = None
@@ -115,7 +125,7 @@ async def _wait(
     try:
         with anyio.move_on_after(wait.timeout):
             await start(note)
-            watch = Watch(transport, task_id or "", settings.polling)
+            watch = Watch(transport, lookups, task_id or "", settings.polling, is_new=is_new)
             return _verdict(await _follow(watch, wait.on_event))
     except anyio.get_cancelled_exc_class():
         if wait.on_cancel == "cancel":

@@ -8,6 +8,7 @@ from typing import TypeVar
 import anyio
 
 from cyberun_async._errors import APIError, CyberunError, DecodeError, TransportError
+from cyberun_async._flows.lookups import Look, Lookups, Turn
 from cyberun_async._protocol import endpoints
 from cyberun_async._protocol.call import Call
 from cyberun_async._protocol.events import (
@@ -16,13 +17,13 @@ from cyberun_async._protocol.events import (
     UnknownEvent,
     decode_event,
     event_from_result,
-    event_from_task,
+    event_from_status,
 )
 from cyberun_async._protocol.news import News
 from cyberun_async._protocol.pacing import Pace
 from cyberun_async._protocol.retrying import is_passing
 from cyberun_async._protocol.status import UNSTATED, TaskStatus
-from cyberun_async._protocol.tasks import Task, TaskResult
+from cyberun_async._protocol.tasks import TaskResult
 from cyberun_async._settings import Polling
 from cyberun_async._transport.sse import ServerSentEvent
 from cyberun_async._transport.stream import Connection
@@ -45,19 +46,42 @@ class Watch:
     Nothing runs between two steps. The stream opens first and the task is looked at next, so that nothing that ends in
     between is missed. A stream can only bring news: whatever goes wrong with it, the looks decide what that means.
 
+    Args:
+        transport: Sends the requests.
+        lookups: Shares the looks with all other waits of the client.
+        task_id: The task.
+        polling: How often it is looked up.
+        is_new: Whether the task was submitted a moment ago, so that there is no hurry to see how it stands.
+
     Attributes:
         result: The final result, where a look has already fetched it.
 
     """
 
-    def __init__(self, transport: Transport, task_id: str, polling: Polling) -> None:
+    __slots__ = (
+        "_connection",
+        "_is_asking",
+        "_is_new",
+        "_last_event_id",
+        "_lookups",
+        "_news",
+        "_pace",
+        "_ready",
+        "_task_id",
+        "_transport",
+        "result",
+    )
+
+    def __init__(
+        self, transport: Transport, lookups: Lookups, task_id: str, polling: Polling, *, is_new: bool = False
+    ) -> None:
         """Check the id; nothing is sent yet."""
+        endpoints.get_task(task_id)
         self.result: TaskResult | None = None
         self._transport = transport
+        self._lookups = lookups
+        self._is_new = is_new
         self._task_id = task_id
-        self._task_call = endpoints.get_task(task_id)
-        self._result_call = endpoints.get_task_result(task_id)
-        self._stream_call = endpoints.stream_task_events(task_id)
         self._pace = Pace(polling)
         self._news = News()
         self._ready: deque[TaskEvent] = deque()
@@ -128,13 +152,13 @@ class Watch:
             if not self._ready:
                 await self._race(self._read_stream)
         elif pace.stream_due > now:
-            await anyio.sleep_until(min(pace.stream_due, pace.look_due))
-            if pace.look_due <= anyio.current_time():
-                await self._look()
+            await self._share_a_look(until=pace.stream_due)
         elif self._transport.has_free_stream:
             await self._race(self._open_stream)
         else:
-            pace.no_stream_free(now)
+            if not self._is_new:
+                pace.first_look_now()
+            await self._share_a_look(wants_stream=True)
 
     async def _race(self, stream_side: Callable[[], Awaitable[None]]) -> None:
         """Wait for the stream, looking at the task whenever that is due, until one of the two has news."""
@@ -171,7 +195,8 @@ class Watch:
 
     async def _open_stream(self) -> None:
         try:
-            self._connection = await self._transport.open_stream(self._stream_call, last_event_id=self._last_event_id)
+            call = endpoints.stream_task_events(self._task_id)
+            self._connection = await self._transport.open_stream(call, last_event_id=self._last_event_id)
         except (APIError, TransportError, DecodeError) as failure:
             self._stream_broke(failure)
         else:
@@ -226,31 +251,55 @@ class Watch:
 
     async def _look_until_news(self) -> None:
         while not self._ready:
-            await anyio.sleep_until(self._pace.look_due)
-            await self._look(stream_goes_first=self._connection is not None)
+            await self._share_a_look(stream_goes_first=self._connection is not None)
+
+    async def _share_a_look(
+        self, *, until: float = float("inf"), wants_stream: bool = False, stream_goes_first: bool = False
+    ) -> None:
+        """Wait for the client's looks to bring news of the task, and look at it alone where they say so."""
+        look = Look(self._task_id, self._news.status, self._pace, wants_stream=wants_stream)
+        told = await self._lookups.turn(look, until=until)
+        if told is Turn.LOOK:
+            await self._look(stream_goes_first=stream_goes_first)
+        elif told is Turn.GONE:
+            self._pace.looked(anyio.current_time())
+            result = await self._ask(endpoints.get_task_result(self._task_id))
+            if result is not None:
+                await self._weigh(result.status, result, stream_goes_first=stream_goes_first)
+        elif not isinstance(told, Turn):
+            await self._weigh(told, stream_goes_first=stream_goes_first)
 
     async def _look(self, *, stream_goes_first: bool = False) -> None:
         """Read the task once, and turn what it says into an event where that is news."""
         self._pace.looked(anyio.current_time())
-        task = await self._ask(self._task_call)
-        if stream_goes_first and task is not None and self._is_ahead(task):
+        task = await self._ask(endpoints.get_task(self._task_id))
+        if task is not None:
+            await self._weigh(task.status, stream_goes_first=stream_goes_first)
+
+    async def _weigh(
+        self, status: TaskStatus, result: TaskResult | None = None, *, stream_goes_first: bool = False
+    ) -> None:
+        """Turn a status that was looked up into an event where it is news."""
+        if stream_goes_first and self._is_ahead(status):
             # Either the stream is about to tell it, or the look was behind, or else the stream is mute.
             await anyio.sleep(DELIVERY)
-            task = await self._ask(self._task_call)
-        if task is None:
-            return
-        if task.status.is_terminal or task.status == UNSTATED:
-            if await self._read_result() and self.result is not None:
+            task = await self._ask(endpoints.get_task(self._task_id))
+            if task is None:
+                return
+            status = task.status
+        if status.is_terminal or status == UNSTATED:
+            self.result = result if status.is_terminal else None
+            if (self.result is not None or await self._read_result()) and self.result is not None:
                 self._tell(event_from_result(self.result))
-        elif self._is_ahead(task):
-            self._tell(event_from_task(task))
+        elif self._is_ahead(status):
+            self._tell(event_from_status(self._task_id, status))
             if stream_goes_first:
                 self._stream_broke("it is open, but what happens does not come through")
 
-    def _is_ahead(self, task: Task) -> bool:
+    def _is_ahead(self, status: TaskStatus) -> bool:
         """Whether a look knows of a status that the stream has not told."""
-        is_over = task.status.is_terminal or task.status == UNSTATED
-        return not is_over and task.status != self._news.status and not self._pace.has_event_since_look
+        is_over = status.is_terminal or status == UNSTATED
+        return not is_over and status != self._news.status and not self._pace.has_event_since_look
 
     def _tell(self, event: TaskEvent) -> None:
         if self._news.is_news(event):
@@ -258,7 +307,7 @@ class Watch:
 
     async def _read_result(self) -> bool:
         """Read the result, and keep it if it is final."""
-        result = await self._ask(self._result_call)
+        result = await self._ask(endpoints.get_task_result(self._task_id))
         if result is not None and result.status.is_terminal:
             self.result = result
             return True

@@ -13,7 +13,7 @@ import attrs
 from cyberun_async._errors import DecodeError
 from cyberun_async._protocol.codec import parse_json, structure
 from cyberun_async._protocol.status import TaskStatus
-from cyberun_async._protocol.tasks import Task, TaskResult
+from cyberun_async._protocol.tasks import TaskResult
 from cyberun_async._protocol.timestamps import format_timestamp
 
 Source = Literal["stream", "poll"]
@@ -198,9 +198,9 @@ def _encode_moment(value: object) -> str:
     raise TypeError(message)
 
 
-def event_from_task(task: Task) -> StatusEvent:
-    """Give the status event that a look at the task amounts to."""
-    return StatusEvent(task_id=task.id, status=task.status, source="poll")
+def event_from_status(task_id: str, status: TaskStatus) -> StatusEvent:
+    """Give the event that a look at a task which has not ended amounts to."""
+    return StatusEvent(task_id=task_id, status=status, source="poll")
 
 
 def event_from_result(result: TaskResult) -> TerminalEvent:

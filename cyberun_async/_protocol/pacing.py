@@ -64,6 +64,11 @@ class Pace:
         """Make a look due: what happens to the stream, only a look explains."""
         self.look_due = _LONG_AGO
 
+    def first_look_now(self) -> None:
+        """Make the first look due."""
+        if self._last_look == _LONG_AGO:
+            self.look_now()
+
     def look_soon(self, now: float) -> None:
         """Bring the next look forward: something on the stream calls for it."""
         self.look_due = min(self.look_due, max(now, self._last_look + LEAST_BETWEEN_LOOKS))
@@ -114,9 +119,3 @@ class Pace:
         ceiling = min(FIRST_RECONNECT * 2.0 ** min(self._fruitless, 30), LONGEST_RECONNECT)
         self._fruitless += 1
         self.stream_due = now + max(self._least_delay, retry_after or 0.0, random.uniform(0.0, ceiling))
-
-    def no_stream_free(self, now: float) -> None:
-        """Plan to ask again for a place among the open streams; until then looks have to do."""
-        self.stream_due = now + self._polling.interval
-        if self._last_look == _LONG_AGO:
-            self.look_now()
