@@ -1,20 +1,25 @@
 """The client: settings in, flows and groups out, opened and closed once."""
 
+import os
 import warnings
 from collections.abc import Mapping
 from functools import partial
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cyberun_async._errors import ConfigurationError
+from cyberun_async._flows.downloading import DownloadProgress, download
 from cyberun_async._flows.events import EventStream
 from cyberun_async._flows.lookups import Lookups
 from cyberun_async._flows.submitting import Definitions, prepare
+from cyberun_async._flows.uploading import UploadProgress, Uploads
 from cyberun_async._flows.waiting import Abandon, EventCallback, Wait, run, wait_for_result
 from cyberun_async._flows.watching import Watch
 from cyberun_async._observing import Observer
 from cyberun_async._protocol.credentials import check_key, check_team
 from cyberun_async._protocol.endpoints import Dispatch
+from cyberun_async._protocol.files import FileSource, input_file
 from cyberun_async._protocol.tasks import TaskResult
 from cyberun_async._resources.agents import Agents
 from cyberun_async._resources.containers import Containers
@@ -33,6 +38,7 @@ from cyberun_async._settings import (
     check_base_url,
     from_environment,
 )
+from cyberun_async._transport.storage import Storage
 from cyberun_async._transport.transport import Transport
 
 if TYPE_CHECKING:
@@ -121,6 +127,8 @@ class AsyncClient:
             observer=observer,
         )
         self._transport = Transport(self._settings, http_client)
+        self._storage = Storage(self._settings, storage_client, self._transport.check_usable)
+        self._uploads = Uploads(self._transport, self._storage, self._settings)
         self._lookups = Lookups(self._transport, polling)
         self._definitions = Definitions(self._transport)
         self.workflows = Workflows(self._transport)
@@ -146,6 +154,7 @@ class AsyncClient:
     async def aclose(self) -> None:
         """Close every connection, under cancellation too; safe to call twice."""
         await self._transport.aclose()
+        await self._storage.aclose()
 
     # Flows
 
@@ -184,7 +193,9 @@ class AsyncClient:
 
         """
         dispatch = Dispatch(dispatch_target, target_pool, submitter_region, tool_type)
-        call = await prepare(self._definitions, workflow, parameters, validate=validate, dispatch=dispatch)
+        call = await prepare(
+            self._definitions, self._uploads, workflow, parameters, validate=validate, dispatch=dispatch
+        )
         return (await self._transport.send(call)).task_id
 
     def events(self, task_id: str) -> EventStream:
@@ -259,13 +270,89 @@ class AsyncClient:
         wait = Wait(timeout=timeout, on_event=on_event, on_timeout=on_timeout, on_cancel=on_cancel)
 
         dispatch = Dispatch(dispatch_target, target_pool, submitter_region, tool_type)
-        submission = partial(prepare, self._definitions, workflow, parameters, validate=validate, dispatch=dispatch)
+        submission = partial(
+            prepare, self._definitions, self._uploads, workflow, parameters, validate=validate, dispatch=dispatch
+        )
         return await run(self._transport, self._lookups, self._settings, submission, wait)
+
+    async def upload(
+        self,
+        source: FileSource,
+        *,
+        name: str | None = None,
+        content_type: str | None = None,
+        size: int | None = None,
+        on_progress: UploadProgress | None = None,
+    ) -> str:
+        """Upload an input file, and give the key that stands for it as a `file` parameter.
+
+        Files given as parameters of `submit()` and `run()` are uploaded by themselves.
+
+        Args:
+            source: A path, bytes, a binary file object from where it stands, or an async iterable of bytes.
+            name: The file's name with its extension; told from the path or the open file unless given.
+            content_type: Its MIME type; told from the name unless given.
+            size: Its exact number of bytes; needed for async iterables, and for files that do not seek.
+            on_progress: Called with the file, the bytes on their way, and the bytes in all; may be async.
+
+        Raises:
+            InvalidParameters: The source cannot be a file.
+            StorageError: It cannot be read, changed while it was read, or was not taken.
+            APIError: The server gives no link to send it to.
+            TransportError: The server did not answer.
+
+        Source: https://docs.cyberun.cloud/api-reference/file-upload
+
+        """
+        file = input_file(source, name=name, content_type=content_type, size=size)
+        return await self._uploads.upload(file, on_progress)
+
+    async def download(
+        self,
+        task: str | TaskResult,
+        directory: "str | os.PathLike[str]",
+        *,
+        concurrency: int = 4,
+        on_progress: DownloadProgress | None = None,
+    ) -> list[Path]:
+        """Download every file of a result into a directory, and give their paths in the result's order.
+
+        A file has its name only once it is whole, checked, and on the disk; until then its bytes are in a hidden
+        temporary file, from which the same download goes on after a break, in another process too. What is there
+        already is not fetched again; a different file of the same name stays, and the new one is called `name-2`.
+
+        Args:
+            task: A result, or the id of a task that has completed.
+            directory: Where the files go; it must exist.
+            concurrency: Files at once, within `Limits.max_transfers`.
+            on_progress: Called with the file, its bytes on the disk, and its bytes in all where the storage says
+                so; may be async.
+
+        Raises:
+            StorageError: A file is missing: it cannot be fetched, checked or written, or the task has none yet.
+            TaskFailed: The task failed, and has no files.
+            TaskCancelled: The task was cancelled, and has no files.
+            APIError: The server does not give the result.
+            TransportError: The server did not answer.
+
+        Source: https://docs.cyberun.cloud/api-reference/task/get-task-result
+
+        """
+        return await download(
+            self._transport,
+            self._storage,
+            self._settings,
+            task,
+            directory,
+            concurrency=concurrency,
+            on_progress=on_progress,
+        )
 
     def __del__(self) -> None:
         """Warn of connections left open; closing them takes an event loop, which is not there any more."""
         transport = getattr(self, "_transport", None)
-        if transport is not None and transport.is_open:
+        storage = getattr(self, "_storage", None)
+        if (transport is not None and transport.is_open) or (storage is not None and storage.is_open):
             message = f"unclosed {self!r}: use 'async with AsyncClient()' or await aclose()"
             warnings.warn(message, ResourceWarning, source=self, stacklevel=2)
 

@@ -52,6 +52,12 @@ def unique_names(wanted: Sequence[str]) -> tuple[str, ...]:
     return tuple(_distinct([safe_name(name) for name in wanted]))
 
 
+def numbered(name: str) -> Iterator[str]:
+    """Give the names that a file may have in a directory where others have some: its own, then `image-2.png`, …."""
+    yield name
+    yield from _numbered(name, count(2))
+
+
 def name_from_key(key: str) -> str:
     """Give the last segment of a storage key as a wanted name.
 

@@ -1,8 +1,21 @@
 """Input files on their way to storage."""
 
-from collections.abc import Mapping
+import os
+from collections.abc import AsyncIterable, Iterator, Mapping, Sequence
+from inspect import iscoroutinefunction
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
 
 import attrs
+
+from cyberun_async._errors import InvalidParameters
+from cyberun_async._protocol.content_types import content_type_of, is_accepted, name_of_picture
+
+if TYPE_CHECKING:
+    from typing import TypeGuard
+
+FileSource = str | os.PathLike[str] | bytes | BinaryIO | AsyncIterable[bytes]
+"""What the bytes of an input file come from."""
 
 
 @attrs.frozen(kw_only=True)
@@ -21,3 +34,98 @@ class PresignedUpload:
     file_key: str
     upload_url: str = attrs.field(repr=False)
     upload_headers: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+
+
+def is_path(source: object) -> "TypeGuard[str | os.PathLike[str]]":
+    """Whether a source names a file on disk."""
+    return isinstance(source, (str, os.PathLike))
+
+
+def is_file_like(value: object) -> bool:
+    """Whether the value of a parameter is a file to upload; text is not, since it is the key of one that was."""
+    return isinstance(value, (InputFile, os.PathLike)) or _is_source(value)
+
+
+def _is_source(value: object) -> bool:
+    return isinstance(value, (bytes, bytearray, memoryview)) or hasattr(value, "__aiter__") or hasattr(value, "read")
+
+
+def _check_source(_: "InputFile", __: "attrs.Attribute[FileSource]", value: object) -> None:
+    if not is_path(value) and not _is_source(value):
+        raise InvalidParameters(
+            [f"a file must be a path, bytes, a binary file or an async iterable, not {type(value).__name__}"]
+        )
+    if not hasattr(value, "__aiter__") and iscoroutinefunction(getattr(value, "read", None)):
+        raise InvalidParameters([f"{type(value).__name__}.read() is async: give the plain file inside of it"])
+
+
+def _check_size(file: "InputFile", _: "attrs.Attribute[int | None]", size: object) -> None:
+    if size is None and hasattr(file.source, "__aiter__"):
+        raise InvalidParameters(["an async iterable needs its size: its exact number of bytes"])
+    if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 0):
+        raise InvalidParameters([f"the file's size must be its exact number of bytes, not {size!r}"])
+
+
+def _own_name(file: "InputFile") -> str:
+    """Find a name: that of the path or of the open file, or one by the first bytes."""
+    if is_path(file.source):
+        return Path(file.source).name
+    if isinstance(file.source, (bytes, bytearray, memoryview)):
+        return name_of_picture(bytes(file.source[:16]))
+    name = getattr(file.source, "name", None)
+    return (Path(name).name if isinstance(name, str) else "") or "file"
+
+
+def _type_of_name(file: "InputFile") -> str:
+    return content_type_of(file.name)
+
+
+def _shown(source: FileSource) -> str:
+    """Show a path; what else there is may be long, or a secret."""
+    return repr(source) if is_path(source) else f"<{type(source).__name__}>"
+
+
+@attrs.frozen(eq=False)
+class InputFile:
+    """A file for a `file` parameter, with what its bytes do not say of themselves.
+
+    A plain path, bytes or a file object do as well, where name, type and size can be told from them.
+
+    Attributes:
+        source: A path, bytes, a binary file object from where it stands, or an async iterable of bytes.
+        name: The file's name with its extension; paths and open files have one, and pictures in bytes are recognised.
+        content_type: Its MIME type; told from the name unless given.
+        size: Its exact number of bytes; needed for what cannot be measured: async iterables, and files that do not seek.
+
+    Raises:
+        InvalidParameters: It cannot be a file.
+
+    Source: https://docs.cyberun.cloud/api-reference/file-upload
+
+    """
+
+    source: FileSource = attrs.field(validator=_check_source, repr=_shown)
+    name: str = attrs.field(kw_only=True, default=attrs.Factory(_own_name, takes_self=True))
+    content_type: str = attrs.field(kw_only=True, default=attrs.Factory(_type_of_name, takes_self=True))
+    size: int | None = attrs.field(kw_only=True, default=None, validator=_check_size)
+
+
+def input_file(
+    source: object, *, name: str | None = None, content_type: str | None = None, size: int | None = None
+) -> InputFile:
+    """Give the record of a file, with what was said of it."""
+    if isinstance(source, InputFile):
+        return source
+    said = {"name": name, "content_type": content_type, "size": size}
+    return InputFile(source, **{key: value for key, value in said.items() if value is not None})  # type: ignore[arg-type]
+
+
+def misfits_of_file(value: object, accept: Sequence[str]) -> Iterator[str]:
+    """Say in which way a file does not fit a parameter."""
+    try:
+        file = input_file(value)
+    except InvalidParameters as error:
+        yield from (f"cannot be a file: {problem}" for problem in error.problems)
+    else:
+        if not is_accepted(accept, file.name, file.content_type):
+            yield f"must be one of {', '.join(accept)}, not {file.content_type} ({file.name})"

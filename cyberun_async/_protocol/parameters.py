@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from math import isfinite
 from reprlib import repr as shorten
 
+from cyberun_async._protocol.files import is_file_like, misfits_of_file
 from cyberun_async._protocol.workflows import ParameterDef
 
 
@@ -69,9 +70,11 @@ def _choice(value: object, definition: ParameterDef) -> Iterator[str]:
         yield f"must be one of {', '.join(map(repr, definition.options))}, not {shorten(value)}"
 
 
-def _file(value: object, _: ParameterDef) -> Iterator[str]:
-    if not isinstance(value, str) or not value:
-        yield "must be the file_key of an uploaded file"
+def _file(value: object, definition: ParameterDef) -> Iterator[str]:
+    if is_file_like(value):
+        yield from misfits_of_file(value, definition.accept)
+    elif not isinstance(value, str) or not value:
+        yield f"must be a file (a path, bytes, an open file) or the key of an uploaded one, not {type(value).__name__}"
 
 
 _CHECKS: Mapping[str, Callable[[object, ParameterDef], Iterator[str]]] = {

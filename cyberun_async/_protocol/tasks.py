@@ -80,6 +80,7 @@ class OutputFile:
         name: A file name that is safe on every system and differs from those of the result's other files.
         url: A signed link, valid for an hour; whoever has it can fetch the file, so it is never shown.
         expires_at: When the link expires, where the server says so.
+        task_id: The task that made it, which can be asked for a fresh link.
 
     """
 
@@ -87,6 +88,7 @@ class OutputFile:
     name: str
     url: str = attrs.field(repr=False)
     expires_at: datetime | None = None
+    task_id: str
 
 
 @attrs.frozen(kw_only=True)
@@ -132,6 +134,7 @@ class TaskResult:
                 name=name,
                 url=url,
                 expires_at=self.expires_at if url == self.download_url else None,
+                task_id=self.id,
             )
             for (key, _, url), name in zip(wanted, names, strict=True)
         )

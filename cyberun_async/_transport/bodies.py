@@ -75,18 +75,16 @@ async def let_go(response: httpx.Response, unfinished: AsyncIterator[bytes] | No
     """Close a response at whatever point it is; `unfinished` is its iterator unless that has come to its end.
 
     httpx and httpcore read a body through generators inside of generators, and closing the outer one leaves the
-    inner ones to the garbage collector, about which trio complains. Once the socket is closed, reading on
-    ends them all by itself. On HTTP/2 the socket is not ours alone.
+    inner ones to the garbage collector, about which trio complains. Reading on under cancellation ends them all from
+    the inside, and closes the connection, unless what is left of the body was there already: then it can be used
+    again.
 
     Nothing that goes wrong here takes anything from an answer that was read, so it is no error.
     """
-    stream = response.extensions.get("network_stream")
-    is_shared = response.extensions.get("http_version") == b"HTTP/2"
     try:
-        if unfinished is not None and stream is not None and not is_shared:
-            with suppress(Exception):
-                await stream.aclose()
-            with suppress(Exception):
+        if unfinished is not None:
+            with anyio.CancelScope() as scope, suppress(Exception):
+                scope.cancel()
                 async for _ in unfinished:
                     pass
     finally:

@@ -1,0 +1,218 @@
+"""Bytes in and out of storage, by signed URLs; no key and no header of the API comes near it."""
+
+import logging
+from collections.abc import AsyncIterable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+import anyio
+import attrs
+import httpx
+
+from cyberun_async._settings import Settings
+from cyberun_async._transport.bodies import UnreadableBody, let_go, raw_chunks, read_body
+from cyberun_async._transport.exchange import as_child, finish
+from cyberun_async._transport.failures import foreign_failures, is_retryable, reason_of
+from cyberun_async._transport.pools import SmallPools
+from cyberun_async._transport.requests import Send, sender_of, timeout_extension
+from cyberun_async._transport.transport import ERROR_TEXT
+
+
+class StorageFailure(Exception):
+    """The storage did not answer, or its answer broke off.
+
+    Attributes:
+        retryable: Whether trying again may help.
+
+    """
+
+    def __init__(self, reason: str, *, retryable: bool) -> None:
+        """Keep the reason."""
+        super().__init__(reason)
+        self.retryable = retryable
+
+
+@attrs.frozen
+class StorageAnswer:
+    """What the storage said to an upload."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = attrs.field(repr=False)
+
+
+class Storage:
+    """Sends requests to storage, a bounded number at once.
+
+    Args:
+        settings: The client's settings.
+        storage_client: A client of the user's own to send through; it is never closed here.
+        check_usable: Refuses a closed client, and another event loop than that of the first use.
+
+    Attributes:
+        gate: To be held by whoever moves a file.
+
+    """
+
+    def __init__(
+        self, settings: Settings, storage_client: httpx.AsyncClient | None, check_usable: Callable[[], None]
+    ) -> None:
+        """Open nothing yet."""
+        self.gate = anyio.Semaphore(settings.limits.max_transfers, fast_acquire=True)
+        self._check_usable = check_usable
+        self._pools = SmallPools()
+        self._send: Send = self._pools.handle_async_request
+        if storage_client is not None:
+            self._send = sender_of(storage_client)
+            logging.getLogger("httpx").addFilter(hide_signatures)
+        timeouts = settings.timeouts
+        self._cleanup = timeouts.cleanup
+        self._timeout = timeout_extension(timeouts.connect, timeouts.read, timeouts.write)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there may be connections."""
+        return self._pools.is_open
+
+    async def aclose(self) -> None:
+        """Close every connection, under cancellation too; safe to call twice."""
+        if self.is_open:
+            await finish(self._pools.aclose, within=self._cleanup)
+
+    async def get(self, url: str, headers: Mapping[str, str]) -> "Body":
+        """Ask for a file, or a part of it; the answer's body must be closed.
+
+        Raises:
+            StorageFailure: There was no answer.
+
+        """
+        self._check_usable()
+        opened: list[Body] = []
+
+        async def open_it() -> None:
+            # Identity, since ranges and checksums are of the bytes as they are stored.
+            request = self._request("GET", url, {"Accept-Encoding": "identity", **headers})
+            opened.append(Body(url, await self._send(request), self._cleanup))
+
+        try:
+            with failures_of_storage(url):
+                await as_child(open_it)
+        except BaseException:
+            for body in opened:
+                await body.aclose()
+            raise
+        return opened[0]
+
+    async def put(self, url: str, headers: Mapping[str, str], content: AsyncIterable[bytes]) -> StorageAnswer:
+        """Send a file, with exactly these headers.
+
+        Raises:
+            StorageFailure: There was no answer.
+            StorageError: What the content raises.
+
+        """
+        self._check_usable()
+
+        async def exchange() -> StorageAnswer:
+            response = await self._send(self._request("PUT", url, headers, content))
+            try:
+                body = await read_body(response, ERROR_TEXT, cut=True, cleanup=self._cleanup)
+            except UnreadableBody:
+                body = b""
+            return StorageAnswer(response.status_code, response.headers, body)
+
+        with failures_of_storage(url):
+            return await as_child(exchange)
+
+    def _request(
+        self, method: str, url: str, headers: Mapping[str, str], content: AsyncIterable[bytes] | None = None
+    ) -> httpx.Request:
+        # Made by hand, so that no default header, cookie or parameter of a user's own client gets in.
+        request = httpx.Request(method, url, headers=headers, content=content, extensions=self._timeout)
+        request.url = SignedURL(url)
+        return request
+
+
+class Body:
+    """The answer to a request for a file, with its body as it arrives.
+
+    It must be closed. Nobody but its owner may be waiting in it at that time.
+    """
+
+    def __init__(self, url: str, response: httpx.Response, cleanup: float) -> None:
+        """Take over the response."""
+        self._url = url
+        self._response = response
+        self._chunks = raw_chunks(response)
+        self._is_at_end = False
+        self._cleanup = cleanup
+        self._is_closed = False
+        self.status = response.status_code
+        self.headers: Mapping[str, str] = response.headers
+
+    async def receive(self) -> bytes | None:
+        """Wait for the next bytes.
+
+        Returns:
+            `None` at the end.
+
+        Raises:
+            StorageFailure: The connection broke.
+
+        """
+        with failures_of_storage(self._url):
+            try:
+                return await self._chunks.__anext__()
+            except StopAsyncIteration:
+                self._is_at_end = True
+                return None
+
+    async def text(self, most: int = ERROR_TEXT) -> bytes:
+        """Give the beginning of the body of a refusal, or nothing where it cannot be read."""
+        text = b""
+        try:
+            while len(text) < most and (chunk := await self.receive()) is not None:
+                text += chunk
+        except StorageFailure:
+            pass
+        return text
+
+    async def aclose(self) -> None:
+        """Close the connection unless the body was read to its end, under cancellation too; safe to call twice."""
+        if not self._is_closed:
+            self._is_closed = True
+            unfinished = None if self._is_at_end else self._chunks
+            await finish(lambda: let_go(self._response, unfinished), within=self._cleanup)
+
+
+@contextmanager
+def failures_of_storage(url: str) -> Iterator[None]:
+    """Raise what the layers below raise as a `StorageFailure` that says nothing of the signature."""
+    try:
+        yield
+    except Exception as error:
+        if not isinstance(error, foreign_failures()):
+            raise
+        reason = reason_of(error)
+        for secret in filter(None, (url, urlsplit(url).query)):
+            reason = reason.replace(secret, "[signed]")
+        raise StorageFailure(reason, retryable=is_retryable(error)) from None
+
+
+# What a user's own client logs
+
+
+class SignedURL(httpx.URL):
+    """A URL whose query is a secret."""
+
+
+class _HideSignatures(logging.Filter):
+    """Takes the query off signed URLs; httpx logs every URL at INFO."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if isinstance(record.args, tuple):
+            record.args = tuple(arg.copy_with(query=None) if isinstance(arg, SignedURL) else arg for arg in record.args)
+        return True
+
+
+hide_signatures = _HideSignatures()
