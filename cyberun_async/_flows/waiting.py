@@ -126,7 +126,7 @@ async def _wait(
         with anyio.move_on_after(wait.timeout):
             await start(note)
             watch = Watch(transport, lookups, task_id or "", settings.polling, is_new=is_new)
-            return _verdict(await _follow(watch, wait.on_event))
+            return verdict(await _follow(watch, wait.on_event))
     except anyio.get_cancelled_exc_class():
         if wait.on_cancel == "cancel":
             await cancel_remote(transport, settings, task_id)
@@ -153,7 +153,8 @@ async def _follow(watch: Watch, on_event: EventCallback | None) -> TaskResult:
         await watch.aclose()
 
 
-def _verdict(result: TaskResult) -> TaskResult:
+def verdict(result: TaskResult) -> TaskResult:
+    """Give a result, or raise where the task ended without one."""
     if result.status == TaskStatus.FAILED:
         raise TaskFailed(result)
     if result.status == TaskStatus.CANCELLED:
