@@ -23,8 +23,11 @@ from cyberun_async._errors import (
     WaitTimeout,
     WebhookError,
 )
+from cyberun_async._flows.downloading import DownloadProgress
 from cyberun_async._flows.events import EventStream
+from cyberun_async._flows.reading import FileStream
 from cyberun_async._flows.throttling import throttle
+from cyberun_async._flows.uploading import UploadProgress
 from cyberun_async._flows.waiting import Abandon, EventCallback
 from cyberun_async._protocol.agents import GPU, Agent, SystemStats
 from cyberun_async._protocol.bars import text_bar
@@ -42,7 +45,7 @@ from cyberun_async._protocol.events import (
     decode_event,
     encode_event,
 )
-from cyberun_async._protocol.files import PresignedUpload
+from cyberun_async._protocol.files import FileSource, InputFile, PresignedUpload
 from cyberun_async._protocol.status import TaskStatus
 from cyberun_async._protocol.tasks import OutputFile, Task, TaskResult
 from cyberun_async._protocol.webhooks import Webhook
@@ -72,11 +75,15 @@ __all__ = [
     "Containers",
     "CyberunError",
     "DecodeError",
+    "DownloadProgress",
     "ErrorEvent",
     "EventCallback",
     "EventStream",
     "FailedEvent",
+    "FileSource",
+    "FileStream",
     "Files",
+    "InputFile",
     "InvalidParameters",
     "Invocation",
     "Limits",
@@ -107,6 +114,7 @@ __all__ = [
     "TransportError",
     "TransportTimeout",
     "UnknownEvent",
+    "UploadProgress",
     "Variable",
     "Volume",
     "WaitTimeout",

@@ -12,6 +12,7 @@ from cyberun_async._errors import ConfigurationError
 from cyberun_async._flows.downloading import DownloadProgress, download
 from cyberun_async._flows.events import EventStream
 from cyberun_async._flows.lookups import Lookups
+from cyberun_async._flows.reading import FileStream, read_file
 from cyberun_async._flows.submitting import Definitions, prepare
 from cyberun_async._flows.uploading import UploadProgress, Uploads
 from cyberun_async._flows.waiting import Abandon, EventCallback, Wait, run, wait_for_result
@@ -20,7 +21,7 @@ from cyberun_async._observing import Observer
 from cyberun_async._protocol.credentials import check_key, check_team
 from cyberun_async._protocol.endpoints import Dispatch
 from cyberun_async._protocol.files import FileSource, input_file
-from cyberun_async._protocol.tasks import TaskResult
+from cyberun_async._protocol.tasks import OutputFile, TaskResult
 from cyberun_async._resources.agents import Agents
 from cyberun_async._resources.containers import Containers
 from cyberun_async._resources.files import Files
@@ -171,6 +172,9 @@ class AsyncClient:
     ) -> str:
         """Submit a task and give its id.
 
+        Files among the parameters (a `Path`, bytes, an open file or an `InputFile`) are uploaded once the parameters
+        are known to fit, and nothing is submitted where that fails; text stands for a file that was uploaded before.
+
         The parameters are checked first against the workflow's definition, which is read once and remembered; a check
         that fails reads it afresh before it refuses. The submission itself is repeated only where it cannot have
         arrived, or where the server said 429, since each one that arrives is billed.
@@ -186,6 +190,7 @@ class AsyncClient:
 
         Raises:
             InvalidParameters: The parameters do not fit, with every reason; nothing was submitted.
+            StorageError: A file could not be uploaded; nothing was submitted.
             APIError: The server refused.
             TransportError: The server did not answer; `may_have_been_sent` says whether a task may exist.
 
@@ -347,6 +352,36 @@ class AsyncClient:
             concurrency=concurrency,
             on_progress=on_progress,
         )
+
+    def open_file(self, file: OutputFile) -> FileStream:
+        """Stream an output file without a disk, for a web backend that hands it on.
+
+        Its checksum is not checked, since the bytes are handed out as they come; its length is.
+
+        Args:
+            file: One of `TaskResult.files`.
+
+        Source: https://docs.cyberun.cloud/api-reference/task/get-task-result
+
+        """
+        return FileStream(self._transport, self._storage, self._settings, file)
+
+    async def read_file(self, file: OutputFile, *, max_bytes: int = 64 * 1024 * 1024) -> bytes:
+        """Give the bytes of an output file, checked.
+
+        Args:
+            file: One of `TaskResult.files`.
+            max_bytes: The most that are taken into memory; 64 MiB by default.
+
+        Raises:
+            StorageError: It is larger, cannot be fetched, or does not have its checksum.
+            APIError: The server does not give a fresh link.
+            TransportError: The server did not answer.
+
+        Source: https://docs.cyberun.cloud/api-reference/task/get-task-result
+
+        """
+        return await read_file(self.open_file(file), self._storage, max_bytes)
 
     def __del__(self) -> None:
         """Warn of connections left open; closing them takes an event loop, which is not there any more."""

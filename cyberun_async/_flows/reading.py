@@ -1,0 +1,179 @@
+"""An output file without a disk: as a stream, or as bytes."""
+
+import hashlib
+import warnings
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+import anyio
+import anyio.to_thread
+
+from cyberun_async._errors import StorageError
+from cyberun_async._flows.outputs import Links, Output
+from cyberun_async._protocol.checksums import Checksum
+from cyberun_async._protocol.ranges import Delivery, Have
+from cyberun_async._protocol.tasks import OutputFile
+from cyberun_async._settings import Settings
+from cyberun_async._transport.storage import Body, Storage, StorageFailure
+from cyberun_async._transport.transport import Transport
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class FileStream(AsyncIterator[bytes]):
+    """The bytes of one output file, as they arrive: an async iterator, and an async context manager.
+
+    After a break it goes on where it was, and it ends only once the file is complete. Leaving `async with` closes it
+    at once, however that happens.
+
+    ```python
+    async with client.open_file(file) as chunks:
+        async for chunk in chunks:
+            await response.write(chunk)
+    ```
+
+    A cancelled step can be taken again: the stream goes on where it was.
+
+    Attributes:
+        file: Which file it is.
+        size: Its number of bytes; `None` until the first of them is there, and where the storage does not say.
+
+    Raises:
+        StorageError: The storage refuses the file, or has not answered for longer than `Retries.budget`.
+        APIError: The server does not give a fresh link.
+
+    """
+
+    def __init__(self, transport: Transport, storage: Storage, settings: Settings, file: OutputFile) -> None:
+        """Ask for nothing before the first bytes are wanted."""
+        self.file = file
+        self.size: int | None = None
+        self._links = Links(transport, file.task_id, (file,))
+        self._storage = storage
+        self._settings = settings
+        self._output: Output | None = None
+        self._delivery: Delivery | None = None
+        self._body: Body | None = None
+        self._at = self._to_skip = 0
+        self._is_over = False
+
+    def __aiter__(self) -> "Self":
+        """Give the stream itself."""
+        return self
+
+    async def __anext__(self) -> bytes:
+        """Wait for the next bytes."""
+        while not self._is_over:
+            try:
+                chunk = await self._receive()
+            except StorageFailure as failure:
+                await self._let_go()
+                await self._asked().pause(failure)
+                continue
+            except BaseException:
+                await self._let_go()
+                raise
+            if chunk:
+                return chunk
+        raise StopAsyncIteration
+
+    async def _receive(self) -> bytes:
+        """Give the next bytes, or nothing where those that came were had before, or none are left.
+
+        Raises:
+            StorageFailure: The connection broke.
+
+        """
+        if self._body is None:
+            await self._open()
+        body = self._body
+        chunk = await body.receive() if body is not None else None
+        if chunk is None:
+            await self._end()
+            return b""
+        skipped = min(self._to_skip, len(chunk))
+        self._to_skip -= skipped
+        fresh = chunk[skipped:]
+        self._at += len(fresh)
+        if self.size is not None and self._at > self.size:
+            raise self._asked().error(f"more than the promised {self.size} bytes came")
+        if fresh:
+            self._asked().progressed(self._at)
+        return fresh
+
+    async def _open(self) -> None:
+        before = self._delivery
+        delivery, self._body = await self._asked().ask(Have(self._at, before.etag if before else None))
+        if self._at and delivery.start == 0:
+            if before is None or before.etag is None or before.etag != delivery.etag:
+                raise self._asked().error(f"it broke off after {self._at} bytes, and cannot be gone on with")
+            self._to_skip = self._at
+        self.size = delivery.total
+        self._delivery = delivery
+        if delivery.is_complete:
+            await self._let_go()
+
+    async def _end(self) -> None:
+        await self._let_go()
+        if self.size is not None and self._at < self.size:
+            raise StorageFailure(f"{self._at} of the promised {self.size} bytes came", retryable=True)
+        self._is_over = True
+
+    def _asked(self) -> Output:
+        if self._output is None:
+            self._output = Output(self._storage, self._links, self.file, self._settings.retries)
+        return self._output
+
+    @property
+    def checksum(self) -> Checksum | None:
+        """What the file has to come to, where the storage says so; known with the first bytes. It is not checked here."""
+        return self._delivery.checksum if self._delivery else None
+
+    async def _let_go(self) -> None:
+        body, self._body = self._body, None
+        if body is not None:
+            await body.aclose()
+
+    async def aclose(self) -> None:
+        """Close the stream; safe to call twice."""
+        self._is_over = True
+        await self._let_go()
+
+    async def __aenter__(self) -> "Self":
+        """Give the stream itself."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close the stream."""
+        await self.aclose()
+
+    def __del__(self) -> None:
+        """Warn of a connection left open; closing it takes an event loop, which is not there any more."""
+        if self._body is not None:
+            message = f"unclosed {type(self).__name__} of {self.file.name}: use 'async with client.open_file(...)'"
+            warnings.warn(message, ResourceWarning, source=self, stacklevel=2)
+
+
+async def read_file(stream: FileStream, storage: Storage, max_bytes: int) -> bytes:
+    """Give the bytes of a file, checked; see `AsyncClient.read_file`."""
+    data = bytearray()
+    async with storage.gate, stream:
+        async for chunk in stream:
+            data += chunk
+            if max(len(data), stream.size or 0) > max_bytes:
+                reason = f"it has {stream.size or f'more than {max_bytes}'} bytes, and max_bytes is {max_bytes}"
+                raise StorageError(reason, file=stream.file.name, bytes_done=len(data), task_id=stream.file.task_id)
+    if stream.checksum is not None and not await anyio.to_thread.run_sync(_has, data, stream.checksum):
+        raise StorageError(
+            "what arrived does not have the checksum that the storage gives",
+            file=stream.file.name,
+            bytes_done=len(data),
+            retryable=True,
+            task_id=stream.file.task_id,
+        )
+    return bytes(data)
+
+
+def _has(data: bytearray, checksum: Checksum) -> bool:
+    return hashlib.new(checksum.algorithm, data, usedforsecurity=False).hexdigest() == checksum.value
