@@ -20,6 +20,13 @@ def _reason(error: str | None) -> str | None:
     return error or None
 
 
+def _implied_status(result: "TaskResult") -> TaskStatus:
+    """Give the status that follows from what the documentation says of a result's other fields."""
+    if result.error:
+        return TaskStatus.FAILED
+    return UNSTATED if result.output is None else TaskStatus.COMPLETED
+
+
 @attrs.frozen
 class Submitted:
     """The server's answer to a submitted task."""
@@ -99,30 +106,31 @@ class TaskResult:
 
     Attributes:
         id: The task's UUID.
-        status: Where it stands; the server answers for a task that has not ended, too.
         output: The agent's metadata about the outputs; `None` unless it completed.
+        error: Why it failed; `None` unless it did.
+        status: Where it stands; the server answers for a task that has not ended, too. Where it leaves the status out,
+            as in the documented sample, an error means `failed` and an output means `completed`.
         download_url: The signed link of the primary output; never shown.
         download_urls: Signed links by output key, where a task has several outputs; never shown.
         expires_at: When `download_url` expires.
-        error: Why it failed; `None` unless it did.
         completed_at: When it ended.
 
     """
 
     id: str
-    status: TaskStatus = wire("task_status")
     output: Mapping[str, object] | None = wire("task_output", default=None)
+    error: str | None = wire("task_error", default=None, converter=_reason)
+    status: TaskStatus = wire("task_status", default=attrs.Factory(_implied_status, takes_self=True))
     download_url: str | None = attrs.field(default=None, repr=False)
     download_urls: Mapping[str, str] = attrs.field(factory=dict, repr=False)
     expires_at: datetime | None = None
-    error: str | None = wire("task_error", default=None, converter=_reason)
     completed_at: datetime | None = None
 
     @property
     def files(self) -> tuple[OutputFile, ...]:
         """Every output file, the primary one first; keys and names stay the same from call to call."""
-        stored = {key: self._stored_as(key, url) for key, url in self.download_urls.items()}
-        wanted = [(key, name_from_output(key, stored[key]), url) for key, url in self.download_urls.items()]
+        urls = {key: url for key, url in self.download_urls.items() if url}
+        wanted = [(key, name_from_output(key, self._stored_as(key, url)), url) for key, url in urls.items()]
         if self.download_url and self.download_url not in self.download_urls.values():
             primary = self._text("storage_key")
             name = name_from_key(primary) if primary else name_from_url(self.download_url)
