@@ -135,9 +135,7 @@ def test_harmless_names_stay(wanted: str) -> None:
         pytest.param(["é.png", "e\u0301.png"], ("é.png", "é-2.png"), id="differ in composition"),
         pytest.param(["a/b", "a:b"], ("a_b", "a_b-2"), id="differ in what is refused"),
         pytest.param(["a.tar.gz"] * 2, ("a.tar.gz", "a-2.tar.gz"), id="two extensions"),
-        pytest.param(
-            ["a.png", "a.png", "a-2.png"], ("a.png", "a-3.png", "a-2.png"), id="wanted later"
-        ),
+        pytest.param(["a.png", "a.png", "a-2.png"], ("a.png", "a-3.png", "a-2.png"), id="wanted later"),
         pytest.param(["a.png", "A-2.PNG", "a.png"], ("a.png", "A-2.PNG", "a-3.png"), id="wanted"),
         pytest.param(["", "..", "file"], ("file", "file-2", "file-3"), id="nothing left"),
     ],
@@ -149,9 +147,7 @@ def test_unique_names(wanted: list[str], names: tuple[str, ...]) -> None:
 
 @given(
     st.lists(
-        st.one_of(
-            HOSTILE, st.text("aA.-2", max_size=5), st.sampled_from(["ß", "SS", "K", "\u212a"])
-        ),
+        st.one_of(HOSTILE, st.text("aA.-2", max_size=5), st.sampled_from(["ß", "SS", "K", "\u212a"])),
         max_size=12,
     )
 )
