@@ -1,0 +1,154 @@
+"""The live progress bar of a terminal."""
+
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TaskID,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TransferSpeedColumn,
+)
+from rich.table import Column
+from rich.text import Text
+
+from cyberun_async import ProgressEvent, TaskEvent, TaskResult, TaskStatus
+from cyberun_async.cli._show import details
+from cyberun_async.cli._text import printable, write_line
+
+_STYLES = {
+    TaskStatus.RUNNING: "cyan",
+    TaskStatus.COMPLETED: "green",
+    TaskStatus.FAILED: "red",
+    TaskStatus.CANCELLED: "yellow",
+}
+
+_MARKS = {TaskStatus.COMPLETED: "✓", TaskStatus.FAILED: "✗", TaskStatus.CANCELLED: "■"}
+_PLAIN_MARKS = {TaskStatus.COMPLETED: "+", TaskStatus.FAILED: "x", TaskStatus.CANCELLED: "-"}
+
+
+def is_capable() -> bool:
+    """Whether the terminal can redraw a line."""
+    return not Console(stderr=True).is_dumb_terminal
+
+
+class Bar:
+    """One line that moves: status, bar, percentage, node or stage, step, and the time so far."""
+
+    def __init__(self) -> None:
+        """Look at the terminal."""
+        self._console = Console(stderr=True, highlight=False)
+        width = min(40, max(10, self._console.width - 50))
+        self._progress = Progress(
+            _MarkColumn(is_unicode=self._is_unicode),
+            _StatusColumn(),
+            BarColumn(bar_width=width, style="grey30", pulse_style="cyan"),
+            TaskProgressColumn(),
+            TimeElapsedColumn(),
+            _DetailColumn(self._console, beside=width + 32),
+            console=self._console,
+            redirect_stdout=False,
+        )
+        self._task = TaskID(0)
+        self._status = TaskStatus.PENDING
+        self._downloads = Progress(
+            TextColumn("  {task.description}", markup=False, table_column=Column(no_wrap=True)),
+            BarColumn(bar_width=20, style="grey30"),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            console=self._console,
+            redirect_stdout=False,
+            transient=True,
+        )
+        self._files: dict[str, TaskID] = {}
+
+    @property
+    def _is_unicode(self) -> bool:
+        return self._console.encoding.lower().startswith("utf")
+
+    def submitted(self, workflow: str, task_id: str) -> None:
+        """Name the task above the bar."""
+        self._console.print(Text.assemble((printable(workflow), "bold"), (f"  task {printable(task_id)}", "dim")))
+
+    def following(self) -> AbstractContextManager[object]:
+        """Draw the bar; where it stands at the end, it stays."""
+        self._task = self._progress.add_task("", total=None, status=self._status, detail="")
+        return self._progress
+
+    def event(self, event: TaskEvent) -> None:
+        """Move the bar."""
+        if isinstance(event, ProgressEvent):
+            detail = printable(" · ".join(details(event)) if self._is_unicode else ", ".join(details(event)))
+            self._progress.update(self._task, detail=detail)
+            if event.progress is not None:
+                self._progress.update(self._task, total=1.0, completed=event.progress)
+        status = getattr(event, "status", None)
+        if status is not None:
+            self._progress.update(self._task, status=status)
+        if status == TaskStatus.COMPLETED:
+            self._progress.update(self._task, total=1.0, completed=1.0)
+        if event.is_terminal:
+            self._progress.stop_task(self._task)
+
+    def completed(self, result: TaskResult) -> None:
+        """The bar says so."""
+
+    def fetching(self) -> AbstractContextManager[object]:
+        """Draw one bar for each file that is on its way; none of them stays."""
+        return self._downloads
+
+    def fetched(self, file: str, done: int, total: int | None) -> None:
+        """Move the file's bar."""
+        if file not in self._files:
+            self._files[file] = self._downloads.add_task(printable(file), total=total)
+        self._downloads.update(self._files[file], completed=done, total=total)
+
+    def saved(self, path: Path) -> None:
+        """Give the path, which is what was asked for."""
+        write_line(str(path))
+
+
+class _MarkColumn(ProgressColumn):
+    """A spinner that becomes a mark when the task has ended."""
+
+    def __init__(self, *, is_unicode: bool) -> None:
+        super().__init__()
+        self._spinner = SpinnerColumn("dots" if is_unicode else "line", style="cyan")
+        self._marks = _MARKS if is_unicode else _PLAIN_MARKS
+
+    def render(self, task: Task) -> Text:
+        status = task.fields["status"]
+        if status in self._marks:
+            return Text(self._marks[status], style=_STYLES[status])
+        spinning = self._spinner.render(task)
+        return spinning if isinstance(spinning, Text) else Text(" ")
+
+
+class _StatusColumn(ProgressColumn):
+    """The status, in a column that is as wide as the longest one, so that the bar stands still."""
+
+    def render(self, task: Task) -> Text:
+        status = task.fields["status"]
+        return Text(f"{printable(status):<9}", style=_STYLES.get(status, "yellow"))
+
+
+class _DetailColumn(ProgressColumn):
+    """Node or stage, step and message, cut so that a line never fills the terminal: the `^C` that it echoes would break it."""
+
+    def __init__(self, console: Console, *, beside: int) -> None:
+        super().__init__()
+        self._console = console
+        self._beside = beside
+
+    def render(self, task: Task) -> Text:
+        text = Text(task.fields["detail"], style="dim", no_wrap=True)
+        text.truncate(max(1, self._console.width - self._beside), overflow="ellipsis")
+        return text

@@ -1,0 +1,96 @@
+"""Which Cyberun a command talks to, and as whom."""
+
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Group, Parameter
+
+from cyberun_async import AsyncClient, ConfigurationError, Retries
+
+if TYPE_CHECKING:
+    from cyberun_async.local import LocalCyberun
+
+GROUP = Group("Connection", sort_key=9)
+
+RETRIES = Retries(budget=10.0)
+"""Shorter than in a service: somebody is watching, who may have mistyped the address."""
+
+PACE = 1.0
+"""Of the tasks of `--local`: they take a few seconds, so that they can be watched."""
+
+
+@Parameter(name="*", group=GROUP)
+@dataclass(frozen=True)
+class Account:
+    """Where to send requests, and where the key is. A key itself is no option: other users can list a program's arguments."""
+
+    key_file: Annotated[
+        Path | None,
+        Parameter(
+            allow_leading_hyphen=True,
+            help="Read the key from this file, or from stdin with `-`; else from CYBERUN_API_KEY.",
+        ),
+    ] = None
+    team_id: Annotated[str | None, Parameter(help="The team, needed with a user's token; else CYBERUN_TEAM_ID.")] = None
+    base_url: Annotated[str | None, Parameter(help="Else CYBERUN_BASE_URL, else Cyberun Cloud.")] = None
+
+    def as_options(self) -> list[str]:
+        """Give the options that a later command needs to find the same account."""
+        given = {"--key-file": self.key_file, "--team-id": self.team_id, "--base-url": self.base_url}
+        return [word for option, value in given.items() if value is not None for word in (option, str(value))]
+
+
+@asynccontextmanager
+async def connect(account: Account) -> AsyncIterator[AsyncClient]:
+    """Open a client for the account."""
+    key = None if account.key_file is None else _read_key(account.key_file)
+    async with AsyncClient(key, team_id=account.team_id, base_url=account.base_url, retries=RETRIES) as client:
+        yield client
+
+
+@asynccontextmanager
+async def connect_locally(account: Account) -> AsyncIterator[AsyncClient]:
+    """Start a local Cyberun for as long as the client is open."""
+    if account != Account():
+        raise ConfigurationError("--local has an account of its own: leave out --key-file, --team-id and --base-url")
+    async with (
+        local_cyberun(pace=PACE) as server,
+        AsyncClient(server.api_key, base_url=server.base_url) as client,
+    ):
+        yield client
+
+
+def connection(account: Account, *, local: bool) -> AbstractAsyncContextManager[AsyncClient]:
+    """Open a client for the account, or for a local Cyberun."""
+    return connect_locally(account) if local else connect(account)
+
+
+def local_cyberun(*, host: str = "127.0.0.1", port: int = 0, pace: float) -> "LocalCyberun":
+    """Make a local Cyberun, if the extra is there.
+
+    Raises:
+        ConfigurationError: It is not.
+
+    """
+    try:
+        from cyberun_async.local import LocalCyberun
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in {"PIL", "starlette", "uvicorn"}:
+            raise
+        message = "the local Cyberun needs an extra: pip install 'cyberun-async[local]'"
+        raise ConfigurationError(message) from None
+    return LocalCyberun(host=host, port=port, pace=pace)
+
+
+def _read_key(path: Path) -> str:
+    try:
+        key = sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        message = f"the key file {path} cannot be read: {reason}"
+        raise ConfigurationError(message) from None
+    return key.strip()

@@ -1,0 +1,73 @@
+"""From a command line to an exit code: whatever goes wrong becomes one line and a number."""
+
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from types import FrameType
+
+from cyclopts import CycloptsError
+
+from cyberun_async._errors import CyberunError
+from cyberun_async.cli._app import app
+from cyberun_async.cli._exit import ExitCode, exit_code
+from cyberun_async.cli._text import printable, write_json
+
+
+def run_command(arguments: Sequence[str]) -> int:
+    """Run one command and give its exit code."""
+    try:
+        code = _run(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return _leave_quietly()
+    return code
+
+
+def _run(arguments: Sequence[str]) -> int:
+    terminated: list[int] = []
+
+    def terminate(number: int, _: FrameType | None) -> None:
+        # The way out of a Ctrl-C is well trodden: the terminal is put in order, and files are closed.
+        terminated.append(number)
+        signal.raise_signal(signal.SIGINT)
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        return app(arguments, exit_on_error=False, print_error=False) or ExitCode.OK
+    except CycloptsError as error:
+        _complain(str(error), hint="--help shows what can be said")
+        return ExitCode.USAGE
+    except KeyboardInterrupt:
+        return ExitCode.TERMINATED if terminated else ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a user is shown one line whatever happens
+        return _report(error, as_json="--json" in arguments)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _report(error: Exception, *, as_json: bool) -> ExitCode:
+    code = exit_code(error)
+    message = str(error) if isinstance(error, (CyberunError, OSError)) else f"{type(error).__name__}: {error}"
+    if os.environ.get("CYBERUN_DEBUG"):
+        traceback.print_exception(error)
+    if as_json:
+        task_id = getattr(error, "task_id", None)
+        write_json(
+            {"type": "error", "error": type(error).__name__, "message": message, "task_id": task_id, "exit_code": code}
+        )
+    _complain(message)
+    return code
+
+
+def _complain(message: str, *, hint: str = "") -> None:
+    print(f"cyberun-async: {printable(message)}{f' ({hint})' if hint else ''}", file=sys.stderr)
+
+
+def _leave_quietly() -> ExitCode:
+    # Python flushes stdout once more on its way out, which would fail again, and loudly.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return ExitCode.BROKEN_PIPE
