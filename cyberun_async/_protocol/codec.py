@@ -240,16 +240,20 @@ def _page_hook(kind: type, converter: Converter) -> Hook:
             raise _expected("an object", value)
         name = _name_of_list(value, item_kind)
         try:
-            items = build(value.get(name) or [], items_kind)
+            items = build(_or_empty(value.get(name), []), items_kind)
         except _Misfit as misfit:
             raise misfit.below(f".{name}") from None
         try:
-            meta = build_meta(value.get("page_meta") or {}, PageMeta)
+            meta = build_meta(_or_empty(value.get("page_meta"), {}), PageMeta)
         except _Misfit as misfit:
             raise misfit.below(".page_meta") from None
         return Page(items, meta.per_page, meta.total_count)
 
     return hook
+
+
+def _or_empty(value: object, empty: object) -> object:
+    return empty if value is None else value
 
 
 def _name_of_list(page: Mapping[str, object], item_kind: type) -> str:
