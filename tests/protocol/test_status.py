@@ -1,0 +1,91 @@
+"""Status words: the known ones, and those that the server may have tomorrow."""
+
+import copy
+import json
+import pickle
+
+import pytest
+
+from cyberun_async import TaskStatus
+from cyberun_async._protocol.status import UNSTATED
+
+KNOWN = ["pending", "waiting", "provisioning", "queued", "running", "completed", "failed", "cancelled"]
+
+
+def test_known_words() -> None:
+    """The words of the documentation are members, in the order in which a task lives through them."""
+    assert [status.value for status in TaskStatus] == KNOWN
+
+
+@pytest.mark.parametrize("word", KNOWN)
+def test_known_word(word: str) -> None:
+    """A known word is the member of that name, and final if the documentation says so."""
+    status = TaskStatus(word)
+
+    assert status is TaskStatus[word.upper()]
+    assert status.is_known
+    assert status.is_terminal == (word in {"completed", "failed", "cancelled"})
+
+
+@pytest.mark.parametrize("word", ["paused", "RUNNING", "Completed", "done", "", "größer", "completed "])
+def test_unknown_word(word: str) -> None:
+    """A word that this version does not know survives as itself, and is not final."""
+    status = TaskStatus(word)
+
+    assert isinstance(status, TaskStatus)
+    assert (status, status.value) == (word, word)
+    assert not status.is_known
+    assert not status.is_terminal
+
+
+@pytest.mark.parametrize("word", ["running", "paused"])
+def test_a_status_is_a_string(word: str) -> None:
+    """A status is written, compared, hashed and sent as its word."""
+    status = TaskStatus(word)
+
+    assert [str(status), f"{status}", f"{status:>8}", json.dumps(status)] == [word, word, f"{word:>8}", f'"{word}"']
+    assert {status: 1}[word] == {word: 1}[status] == 1  # type: ignore[index]
+    assert status == word
+    assert not status != word  # noqa: SIM202 - the operator is what is tested
+    assert status != "other"
+    assert status != 5
+    assert repr(status) == f"<TaskStatus.{word.upper()}: '{word}'>"
+
+
+@pytest.mark.parametrize("word", ["running", "paused"])
+def test_a_status_can_be_sent_to_another_process(word: str) -> None:
+    """A status is the same after pickling and copying."""
+    status = TaskStatus(word)
+    copies = [pickle.loads(pickle.dumps(status, protocol)) for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1)]
+
+    for each in [*copies, copy.copy(status), copy.deepcopy(status)]:
+        assert (each, each.is_known, type(each)) == (status, status.is_known, TaskStatus)
+
+
+def test_unknown_words_do_not_pile_up() -> None:
+    """What a server makes up is not kept for ever, and is no member."""
+    before = dict(TaskStatus.__members__), len(TaskStatus._value2member_map_)
+    for number in range(100):
+        TaskStatus(f"made up {number}")
+
+    assert (dict(TaskStatus.__members__), len(TaskStatus._value2member_map_)) == before
+
+
+def test_only_text_is_a_status() -> None:
+    """A number is no status."""
+    with pytest.raises(ValueError, match="5 is not a valid TaskStatus"):
+        TaskStatus(5)
+
+
+def test_match() -> None:
+    """A status matches its member and its word."""
+    match TaskStatus("running"):
+        case TaskStatus.RUNNING:
+            pass
+        case _:
+            pytest.fail("it is running")
+
+
+def test_unstated() -> None:
+    """Where the server says nothing, the status is a word that is not final and not one of the server's."""
+    assert (UNSTATED, UNSTATED.is_known, UNSTATED.is_terminal) == ("unknown", False, False)
