@@ -16,7 +16,7 @@ nox.options.download_python = "never"
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = nox.project.python_versions(PYPROJECT)
-EVERYTHING = ".[cli,http2,local,testing]"
+EVERYTHING = ".[cli,http2,local,otel,testing]"
 
 CORE_IS_NOT = "*/cyberun_async/cli/*,*/cyberun_async/local/*"
 """What the demand for 100 % leaves out: programs around the SDK, with a floor of their own."""

@@ -105,7 +105,10 @@ def transport_error(call: Call[object], error: Exception, secret: str = "") -> T
 def reason_of(error: Exception) -> str:
     """Say why a failure of the layers below came about."""
     certificate = _certificate_error(error)
-    return f"the server's certificate does not verify: {certificate.verify_message}" if certificate else describe(error)
+    if certificate is None:
+        return describe(error)
+    # Only OpenSSL's own has the short form.
+    return f"the server's certificate does not verify: {getattr(certificate, 'verify_message', '') or certificate}"
 
 
 def is_retryable(error: Exception) -> bool:
