@@ -1,0 +1,124 @@
+"""Whether parameters fit a workflow's definition of them."""
+
+from collections.abc import Mapping
+
+import pytest
+
+from cyberun_async import ParameterDef
+from cyberun_async._protocol.parameters import problems_with
+
+DEFINITIONS = [
+    ParameterDef(key="prompt", type="string", required=True),
+    ParameterDef(key="seed", type="number", min=0, max=2**32 - 1),
+    ParameterDef(key="strength", type="number", min=0, max=0.75),
+    ParameterDef(key="upscale", type="boolean"),
+    ParameterDef(key="sampler", type="select", options=("euler", "ddim")),
+    ParameterDef(key="free", type="select"),
+    ParameterDef(key="image", type="file"),
+    ParameterDef(key="untold"),
+    ParameterDef(key="novel", type="colour"),
+]
+OTHERS = "seed, strength, upscale, sampler, free, image, untold, novel"
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        pytest.param({"prompt": "x"}, id="what is required"),
+        pytest.param({"prompt": ""}, id="empty text"),
+        pytest.param({"prompt": "x", "seed": 0}, id="least"),
+        pytest.param({"prompt": "x", "seed": 2**32 - 1}, id="most"),
+        pytest.param({"prompt": "x", "strength": 0.75}, id="fraction"),
+        pytest.param({"prompt": "x", "upscale": False}, id="boolean"),
+        pytest.param({"prompt": "x", "sampler": "ddim"}, id="choice"),
+        pytest.param({"prompt": "x", "free": "anything"}, id="choice without options"),
+        pytest.param({"prompt": "x", "image": "inputs/1/a.png"}, id="key of a file"),
+        pytest.param({"prompt": "x", "image": b"bytes"}, id="bytes of a file"),
+        pytest.param({"prompt": "x", "untold": [1]}, id="type left out"),
+        pytest.param({"prompt": "x", "novel": {"r": 1}}, id="type of tomorrow"),
+    ],
+)
+def test_fit(parameters: Mapping[str, object]) -> None:
+    """What fits is let through."""
+    assert problems_with(parameters, DEFINITIONS) == []
+
+
+@pytest.mark.parametrize(
+    ("parameters", "problem"),
+    [
+        pytest.param({}, "'prompt' is required", id="missing"),
+        pytest.param({"prompt": None}, "'prompt' must not be None: it is required", id="None for what is required"),
+        pytest.param({"prompt": 5}, "'prompt' must be a string, not int", id="number for text"),
+        pytest.param(
+            {"prompt": "x", "seed": None}, "'seed' must not be None: leave it out to use the default", id="None"
+        ),
+        pytest.param({"prompt": "x", "seed": "5"}, "'seed' must be a number, not str", id="text for a number"),
+        pytest.param({"prompt": "x", "seed": True}, "'seed' must be a number, not bool", id="boolean for a number"),
+        pytest.param({"prompt": "x", "seed": -1}, "'seed' must be at least 0, not -1", id="too small"),
+        pytest.param(
+            {"prompt": "x", "seed": 2**32}, "'seed' must be at most 4294967295, not 4294967296", id="too large"
+        ),
+        pytest.param({"prompt": "x", "strength": 0.8}, "'strength' must be at most 0.75, not 0.8", id="fraction"),
+        pytest.param({"prompt": "x", "seed": 10**400}, f"'seed' must be at most 4294967295, not {10**400}", id="huge"),
+        pytest.param(
+            {"prompt": "x", "seed": float("nan")}, "'seed' must be a finite number, not nan", id="not a number"
+        ),
+        pytest.param({"prompt": "x", "seed": float("inf")}, "'seed' must be a finite number, not inf", id="infinity"),
+        pytest.param(
+            {"prompt": "x", "upscale": 1}, "'upscale' must be True or False, not int", id="number for a boolean"
+        ),
+        pytest.param(
+            {"prompt": "x", "sampler": "heun"}, "'sampler' must be one of 'euler', 'ddim', not 'heun'", id="no option"
+        ),
+        pytest.param(
+            {"prompt": "x", "sampler": ["euler"]},
+            "'sampler' must be one of 'euler', 'ddim', not ['euler']",
+            id="list for a choice",
+        ),
+        pytest.param(
+            {"prompt": "x", "image": ""},
+            "'image' must be a file (a path, bytes, an open file) or the key of an uploaded one, not str",
+            id="empty key of a file",
+        ),
+        pytest.param(
+            {"prompt": "x", "image": 5},
+            "'image' must be a file (a path, bytes, an open file) or the key of an uploaded one, not int",
+            id="number for a file",
+        ),
+        pytest.param(
+            {"prompt": "x", "sead": 5},
+            "'sead' is not a parameter of this workflow; did you mean 'seed'?",
+            id="mistyped",
+        ),
+        pytest.param(
+            {"prompt": "x", "zzz": 5},
+            f"'zzz' is not a parameter of this workflow; it takes prompt, {OTHERS}",
+            id="unknown",
+        ),
+        pytest.param(
+            {"prompt": "x", 5: 5},
+            f"5 is not a parameter of this workflow; it takes prompt, {OTHERS}",
+            id="a key that is no text",
+        ),
+    ],
+)
+def test_misfit(parameters: Mapping[str, object], problem: str) -> None:
+    """What does not fit is one sentence that says what would."""
+    assert problems_with(parameters, DEFINITIONS) == [problem]
+
+
+def test_every_problem_at_once() -> None:
+    """One look at the error is enough to set everything right."""
+    assert len(problems_with({"sead": 5, "seed": "x", "upscale": 3}, DEFINITIONS)) == 4
+
+
+def test_long_values_are_not_repeated() -> None:
+    """A picture pasted into the wrong place does not come back in the error."""
+    (problem,) = problems_with({"prompt": "x", "sampler": "z" * 1_000_000}, DEFINITIONS)
+
+    assert len(problem) < 200
+
+
+def test_no_definition() -> None:
+    """Where the server shows no parameters of a workflow, whatever is given is left to the server."""
+    assert problems_with({"prompt": "x"}, []) == []
