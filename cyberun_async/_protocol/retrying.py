@@ -7,7 +7,8 @@ from cyberun_async._errors import APIError, CyberunError, DecodeError, RateLimit
 from cyberun_async._protocol.call import Call
 from cyberun_async._settings import Retries
 
-_REPEATABLE_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
+_NEVER_BETTER = frozenset({501, 505})
+"""Of the failures of a server, those that say what it cannot do at all."""
 
 LONGEST_PAUSE = 60.0
 """Seconds that a server may ask a wait to pause for; a longer pause is an error, not a sleep."""
@@ -50,7 +51,8 @@ def delay_before_retry(
 def is_transient(failure: CyberunError) -> bool:
     """Whether the same request may succeed a little later."""
     if isinstance(failure, APIError):
-        return failure.status in _REPEATABLE_STATUSES
+        # Proxies have numbers of their own beyond the standard's, such as 522 and 530.
+        return failure.status in {408, 429} or (failure.status >= 500 and failure.status not in _NEVER_BETTER)
     return isinstance(failure, TransportError) and failure.retryable
 
 
