@@ -23,14 +23,17 @@ from cyberun_async._errors import (
     WaitTimeout,
     WebhookError,
 )
+from cyberun_async._flows.batching import Batch
 from cyberun_async._flows.downloading import DownloadProgress
 from cyberun_async._flows.events import EventStream
+from cyberun_async._flows.journal import Journal
 from cyberun_async._flows.reading import FileStream
 from cyberun_async._flows.throttling import throttle
 from cyberun_async._flows.uploading import UploadProgress
 from cyberun_async._flows.waiting import Abandon, EventCallback
 from cyberun_async._protocol.agents import GPU, Agent, SystemStats
 from cyberun_async._protocol.bars import text_bar
+from cyberun_async._protocol.batches import Outcome
 from cyberun_async._protocol.containers import Container, Invocation, Variable, Volume
 from cyberun_async._protocol.events import (
     CancelledEvent,
@@ -67,6 +70,7 @@ __all__ = [
     "AsyncClient",
     "AuthenticationError",
     "BadRequestError",
+    "Batch",
     "CancelledEvent",
     "CompletedEvent",
     "ConfigurationError",
@@ -86,8 +90,10 @@ __all__ = [
     "InputFile",
     "InvalidParameters",
     "Invocation",
+    "Journal",
     "Limits",
     "NotFoundError",
+    "Outcome",
     "OutputFile",
     "ParameterDef",
     "PermissionDeniedError",

@@ -2,15 +2,18 @@
 
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cyberun_async._errors import ConfigurationError
+from cyberun_async._flows.batch_items import OnError, Plan, Runner
+from cyberun_async._flows.batching import Batch, Items
 from cyberun_async._flows.downloading import DownloadProgress, download
 from cyberun_async._flows.events import EventStream
+from cyberun_async._flows.journal import Journal
 from cyberun_async._flows.lookups import Lookups
 from cyberun_async._flows.reading import FileStream, read_file
 from cyberun_async._flows.submitting import Definitions, prepare
@@ -18,6 +21,7 @@ from cyberun_async._flows.uploading import UploadProgress, Uploads
 from cyberun_async._flows.waiting import Abandon, EventCallback, Wait, run, wait_for_result
 from cyberun_async._flows.watching import Watch
 from cyberun_async._observing import Observer
+from cyberun_async._protocol.batches import Resubmit
 from cyberun_async._protocol.credentials import check_key, check_team
 from cyberun_async._protocol.endpoints import Dispatch
 from cyberun_async._protocol.files import FileSource, input_file
@@ -279,6 +283,75 @@ class AsyncClient:
             prepare, self._definitions, self._uploads, workflow, parameters, validate=validate, dispatch=dispatch
         )
         return await run(self._transport, self._lookups, self._settings, submission, wait)
+
+    def map(
+        self,
+        workflow: str,
+        items: Items,
+        *,
+        max_in_flight: int = 100,
+        timeout: float | None = None,
+        on_event: EventCallback | None = None,
+        on_error: OnError = "collect",
+        on_timeout: Abandon = "leave",
+        on_exit: Abandon = "leave",
+        journal: Journal | None = None,
+        resubmit: Collection[Resubmit] = (),
+        validate: bool = True,
+        dispatch_target: str | None = None,
+        target_pool: str | None = None,
+        submitter_region: str | None = None,
+        tool_type: str | None = None,
+    ) -> Batch:
+        """Take many items through a workflow, and give what became of each.
+
+        ```python
+        async with client.map("text-to-image", items, max_in_flight=500) as batch:
+            async for outcome in batch:
+                print(outcome.key, outcome.error or outcome.result)
+        ```
+
+        One item's failure is that item's: it is the `error` of its outcome. A 429 narrows the number of items in flight,
+        and success widens it again.
+
+        Args:
+            workflow: A slug (`text-to-image`), a pinned slug (`text-to-image@2`), or a UUID.
+            items: The parameters of each item, or a tuple of a key and parameters; may be async, and endless: none is
+                read before there is room for it.
+            max_in_flight: Items in flight at once.
+            timeout: Seconds that each task may take from its submission, else `WaitTimeout` is its item's error.
+            on_event: Called with each event of each task; may be async. What it raises is its item's error.
+            on_error: Whether an item that fails leaves the others alone (`"collect"`), or has nothing more submitted and
+                the tasks in flight cancelled (`"cancel_rest"`); what was begun has an outcome either way.
+            on_timeout: Whether to `"leave"` a task running when its time is over, or to `"cancel"` it.
+            on_exit: Likewise with the tasks in flight when `async with` is left.
+            journal: Remembers the items on disk, so that a batch that was killed goes on where it was.
+            resubmit: Which items of the journal are submitted again: `"uncertain"` ones, of which a task may exist that
+                nobody knows of, and `"failed"` ones. Each costs another task.
+            validate: Whether to check the parameters first.
+            dispatch_target: Where the tasks are to run; left to the server by default, like the next three.
+            target_pool: The pool of agents.
+            submitter_region: The region they are submitted from.
+            tool_type: `comfyui` or `nerfstudio`.
+
+        Raises:
+            ConfigurationError: One of the options cannot work; nothing was sent.
+
+        Source: https://docs.cyberun.cloud/api-reference/task/execute-a-workflow-by-id
+
+        """
+        dispatch = Dispatch(dispatch_target, target_pool, submitter_region, tool_type)
+        plan = Plan(
+            workflow=workflow,
+            max_in_flight=max_in_flight,
+            wait=Wait(timeout=timeout, on_event=on_event, on_timeout=on_timeout, on_cancel="leave"),
+            on_error=on_error,
+            on_exit=on_exit,
+            journal=journal,
+            resubmit=resubmit,
+        )
+        submission = partial(prepare, self._definitions, self._uploads, workflow, validate=validate, dispatch=dispatch)
+        return Batch(Runner(self._transport, self._lookups, self._settings, plan, submission), plan, items)
 
     async def upload(
         self,

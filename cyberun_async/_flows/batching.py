@@ -1,0 +1,200 @@
+"""Many items through one workflow, as many at once as there is room for."""
+
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
+from typing import TYPE_CHECKING
+
+import anyio
+import anyio.abc
+from anyio.lowlevel import checkpoint
+
+from cyberun_async._errors import ConfigurationError
+from cyberun_async._flows.batch_items import Plan, Runner
+from cyberun_async._protocol.batches import Item, Keyed, Outcome, Parameters, read_item
+from cyberun_async._transport.exchange import finish
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+Items = Iterable[Parameters | Keyed] | AsyncIterable[Parameters | Keyed]
+"""The items of a batch: parameters, or keys and parameters; may be endless."""
+
+
+CLEANUP = 5.0
+"""Seconds that a generator of items gets to close."""
+
+
+class Batch(AsyncIterator[Outcome]):
+    """Many items on their way through one workflow: an async context manager, and an iterator of what became of them.
+
+    ```python
+    async with client.map("text-to-image", [{"prompt": "a lake"}, {"prompt": "a hill"}]) as batch:
+        async for outcome in batch:
+            print(outcome.key, outcome.task_id, outcome.error)
+    ```
+
+    Outcomes come in the order in which they are known; `gather()` gives them in the order of the items. What runs beside
+    the body of `async with` ends with it. Outcomes that nobody takes hold the batch up, at `max_in_flight` of them.
+    """
+
+    def __init__(self, runner: Runner, plan: Plan, items: Items) -> None:
+        """Nothing runs yet."""
+        self._runner = runner
+        self._plan = plan
+        self._items = items
+        self._group: anyio.abc.TaskGroup | None = None
+        self._feeding: anyio.CancelScope | None = None
+        self._runner.on_room = self._changed
+        self._is_fed = False
+        self._is_over = False
+        self._failure: Exception | None = None
+        self._in_flight = 0
+        self._ready: deque[Outcome] = deque()
+        self._change = anyio.Event()
+
+    @property
+    def in_flight(self) -> int:
+        """How many items have been begun and have no outcome yet."""
+        return self._in_flight
+
+    async def __aenter__(self) -> "Self":
+        """Begin to submit."""
+        if self._group is not None or self._is_over:
+            message = "a batch runs once: call map() again"
+            raise ConfigurationError(message)
+        try:
+            await self._runner.open()
+            group = anyio.create_task_group()
+            await group.__aenter__()
+        except BaseException:
+            self._is_over = True
+            await self._runner.aclose()
+            raise
+        self._group = group
+        group.start_soon(self._feed)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Stop, and leave or cancel what is in flight, as asked."""
+        group, self._group = self._group, None
+        self._is_over = True
+        try:
+            if group is not None:
+                group.cancel_scope.cancel()
+                # Without the body's exception, which the group would wrap in a group of its own.
+                await group.__aexit__(None, None, None)
+        finally:
+            await self._runner.aclose()
+
+    def __aiter__(self) -> "Self":
+        """Give the batch itself."""
+        self._check_running()
+        return self
+
+    async def __anext__(self) -> Outcome:
+        """Wait for the next outcome.
+
+        Raises:
+            ConfigurationError: The batch is not running: it is used outside of `async with`.
+
+        """
+        self._check_running()
+        while not self._ready:
+            if self._is_fed and not self._in_flight:
+                failure, self._failure = self._failure, None
+                if failure is not None:
+                    raise failure
+                raise StopAsyncIteration
+            await self._change.wait()
+        outcome = self._ready.popleft()
+        self._changed()
+        return outcome
+
+    async def gather(self) -> list[Outcome]:
+        """Wait for all outcomes that are left, and give them in the order of the items.
+
+        Outside of `async with` it runs the whole batch.
+
+        Raises:
+            Exception: What reading the items raised.
+
+        """
+        if self._group is None and not self._is_over:
+            async with self:
+                return await self.gather()
+        outcomes = [outcome async for outcome in self]
+        return sorted(outcomes, key=lambda outcome: outcome.index)
+
+    def _check_running(self) -> None:
+        if self._group is None:
+            state = "has ended" if self._is_over else "is not running"
+            message = f"the batch {state}: use 'async with client.map(...) as batch:' and iterate inside of it"
+            raise ConfigurationError(message)
+
+    def _changed(self) -> None:
+        """Wake whoever waits for room, or for an outcome."""
+        self._change.set()
+        self._change = anyio.Event()
+
+    # What runs in the background
+
+    async def _feed(self) -> None:
+        """Begin items as long as there is room, and read none before."""
+        source = _Source(self._items)
+        try:
+            with anyio.CancelScope() as self._feeding:
+                index = 0
+                while True:
+                    await self._room()
+                    item = read_item(index, await source.next())
+                    index += 1
+                    self._begin(item)
+        except StopAsyncIteration:
+            pass
+        except Exception as failure:  # noqa: BLE001 - raised to whoever iterates, once the rest is told
+            self._failure = failure
+        finally:
+            self._is_fed = True
+            self._changed()
+            await finish(source.aclose, within=CLEANUP)
+
+    async def _room(self) -> None:
+        await checkpoint()
+        while self._in_flight >= self._runner.window.size or len(self._ready) >= self._plan.max_in_flight:
+            await self._change.wait()
+
+    def _begin(self, item: Item) -> None:
+        assert self._group is not None
+        self._in_flight += 1
+        self._group.start_soon(self._take_through, item)
+
+    async def _take_through(self, item: Item) -> None:
+        outcome = await self._runner.outcome_of(item)
+        self._in_flight -= 1
+        self._ready.append(outcome)
+        self._changed()
+        if outcome.error is not None and self._plan.on_error == "cancel_rest" and not self._runner.is_stopped:
+            self._runner.is_stopped = True
+            if self._feeding is not None:
+                self._feeding.cancel()
+            await self._runner.cancel_tasks()
+
+
+class _Source:
+    """The items, one by one, whatever they come from."""
+
+    def __init__(self, items: Items) -> None:
+        self._async = items.__aiter__() if isinstance(items, AsyncIterable) else None
+        self._sync = iter(()) if isinstance(items, AsyncIterable) else iter(items)
+
+    async def next(self) -> object:
+        if self._async is not None:
+            return await self._async.__anext__()
+        for item in self._sync:
+            return item
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        """End an async generator that was not read to its end: its clean-up cannot wait for the collector."""
+        if isinstance(self._async, AsyncGenerator):
+            await self._async.aclose()
