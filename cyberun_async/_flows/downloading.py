@@ -29,7 +29,7 @@ _T = TypeVar("_T")
 DownloadProgress = Callable[[OutputFile, int, int | None], object | Awaitable[object]]
 """Called with a file, how many of its bytes are on the disk, and how many it has where the storage says so."""
 
-BLOCK = 1024 * 1024
+BLOCK = 2 * 1024 * 1024
 """Bytes written in one go: large enough that changing threads costs less than the disk."""
 
 LONGEST_HELD_BACK = 1.0
@@ -195,7 +195,7 @@ class Download:
         """
         if delivery.checksum is not None:
             await self._catch_up(delivery.checksum)
-        sending, receiving = anyio.create_memory_object_stream[bytes](1)
+        sending, receiving = anyio.create_memory_object_stream[list[bytes]](1)
         breaks: list[StorageFailure] = []
 
         async def read() -> None:
@@ -216,36 +216,38 @@ class Download:
         if breaks:
             raise breaks[0]
 
-    async def _read(self, delivery: Delivery, body: Body, sending: MemoryObjectSendStream[bytes]) -> None:
-        size, held, since = delivery.start, bytearray(), anyio.current_time()
+    async def _read(self, delivery: Delivery, body: Body, sending: MemoryObjectSendStream[list[bytes]]) -> None:
+        size, held, since = delivery.start, 0, anyio.current_time()
+        block: list[bytes] = []
         try:
             while (chunk := await body.receive()) is not None:
-                held += chunk
                 size += len(chunk)
                 if delivery.total is not None and size > delivery.total:
-                    held.clear()
                     raise StorageFailure(f"more than the promised {delivery.total} bytes came", retryable=True)
-                if len(held) >= BLOCK or anyio.current_time() - since >= LONGEST_HELD_BACK:
-                    await sending.send(bytes(held))
-                    held, since = bytearray(), anyio.current_time()
+                block.append(chunk)
+                held += len(chunk)
+                if held >= BLOCK or anyio.current_time() - since >= LONGEST_HELD_BACK:
+                    await sending.send(block)
+                    block, held, since = [], 0, anyio.current_time()
         finally:
             # What came before a break is worth keeping.
-            if held:
-                await sending.send(bytes(held))
+            if block:
+                await sending.send(block)
         if delivery.total is not None and size < delivery.total:
             raise StorageFailure(f"{size} of the promised {delivery.total} bytes came", retryable=True)
 
-    async def _write(self, delivery: Delivery, receiving: MemoryObjectReceiveStream[bytes]) -> None:
+    async def _write(self, delivery: Delivery, receiving: MemoryObjectReceiveStream[list[bytes]]) -> None:
         async for block in receiving:
             await self._in_thread(self._write_block, block)
             self._output.progressed(self._part.have.size)
             await self._tell(self._part.have.size, delivery.total)
 
-    def _write_block(self, block: bytes) -> None:
-        self._part.write(block)
-        if self._digest is not None:
-            self._digest.update(block)
-            self._hashed += len(block)
+    def _write_block(self, block: list[bytes]) -> None:
+        for chunk in block:
+            self._part.write(chunk)
+            if self._digest is not None:
+                self._digest.update(chunk)
+                self._hashed += len(chunk)
 
     def _restart(self, etag: str | None) -> None:
         self._part.restart(etag)
