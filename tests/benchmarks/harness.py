@@ -98,15 +98,15 @@ if TYPE_CHECKING:
     Contestant = Callable[[], Awaitable[float]]
 
 
-async def in_turn(contestants: Mapping[str, Contestant], *, rounds: int, unit: str) -> Figures:
+async def in_turn(contestants: Mapping[str, Contestant], *, rounds: int, unit: str, warm_up: bool = True) -> Figures:
     """Let each contestant give a figure in each round, after one round to warm up; the order changes from round to round."""
     taken: dict[str, list[float]] = {name: [] for name in contestants}
     names = list(contestants)
-    for number in range(rounds + 1):
-        for name in names if number % 2 else reversed(names):
+    for number in range(-warm_up, rounds):
+        for name in reversed(names) if number % 2 else names:
             gc.collect()
             figure = await contestants[name]()
-            if number:
+            if number >= 0:
                 taken[name].append(figure)
     return Figures(taken, unit)
 
