@@ -3,7 +3,7 @@
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from rich.console import Console
+from rich.console import Console, OverflowMethod
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -31,30 +31,29 @@ _STYLES = {
     TaskStatus.CANCELLED: "yellow",
 }
 
+ALMOST = 0.9999
+"""Shown as 100 %: a task that has done all its steps may still be at work, so the spinner and the clock go on."""
+
 _MARKS = {TaskStatus.COMPLETED: "✓", TaskStatus.FAILED: "✗", TaskStatus.CANCELLED: "■"}
 _PLAIN_MARKS = {TaskStatus.COMPLETED: "+", TaskStatus.FAILED: "x", TaskStatus.CANCELLED: "-"}
-
-
-def is_capable() -> bool:
-    """Whether the terminal can redraw a line."""
-    return not Console(stderr=True).is_dumb_terminal
 
 
 class Bar:
     """One line that moves: status, bar, percentage, node or stage, step, and the time so far."""
 
-    def __init__(self) -> None:
+    def __init__(self, console: Console) -> None:
         """Look at the terminal."""
-        self._console = Console(stderr=True, highlight=False)
-        width = min(40, max(10, self._console.width - 50))
+        self._console = console
+        self._is_unicode = console.encoding.lower().startswith("utf")
+        width = min(40, max(10, console.width - 50))
         self._progress = Progress(
             _MarkColumn(is_unicode=self._is_unicode),
             _StatusColumn(),
             BarColumn(bar_width=width, style="grey30", pulse_style="cyan"),
             TaskProgressColumn(),
             TimeElapsedColumn(),
-            _DetailColumn(self._console, beside=width + 32),
-            console=self._console,
+            _DetailColumn(console, beside=width + 32, is_unicode=self._is_unicode),
+            console=console,
             redirect_stdout=False,
         )
         self._task = TaskID(0)
@@ -64,15 +63,11 @@ class Bar:
             BarColumn(bar_width=20, style="grey30"),
             DownloadColumn(),
             TransferSpeedColumn(),
-            console=self._console,
+            console=console,
             redirect_stdout=False,
             transient=True,
         )
         self._files: dict[str, TaskID] = {}
-
-    @property
-    def _is_unicode(self) -> bool:
-        return self._console.encoding.lower().startswith("utf")
 
     def submitted(self, workflow: str, task_id: str) -> None:
         """Name the task above the bar."""
@@ -89,7 +84,7 @@ class Bar:
             detail = printable(" · ".join(details(event)) if self._is_unicode else ", ".join(details(event)))
             self._progress.update(self._task, detail=detail)
             if event.progress is not None:
-                self._progress.update(self._task, total=1.0, completed=event.progress)
+                self._progress.update(self._task, total=1.0, completed=min(event.progress, ALMOST))
         status = getattr(event, "status", None)
         if status is not None:
             self._progress.update(self._task, status=status)
@@ -143,12 +138,13 @@ class _StatusColumn(ProgressColumn):
 class _DetailColumn(ProgressColumn):
     """Node or stage, step and message, cut so that a line never fills the terminal: the `^C` that it echoes would break it."""
 
-    def __init__(self, console: Console, *, beside: int) -> None:
+    def __init__(self, console: Console, *, beside: int, is_unicode: bool) -> None:
         super().__init__()
         self._console = console
         self._beside = beside
+        self._overflow: OverflowMethod = "ellipsis" if is_unicode else "crop"
 
     def render(self, task: Task) -> Text:
         text = Text(task.fields["detail"], style="dim", no_wrap=True)
-        text.truncate(max(1, self._console.width - self._beside), overflow="ellipsis")
+        text.truncate(max(1, self._console.width - self._beside), overflow=self._overflow)
         return text

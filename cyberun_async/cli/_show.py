@@ -113,10 +113,13 @@ def display(*, as_json: bool) -> Display:
     if as_json:
         return JsonLines()
     if sys.stderr.isatty():
-        from cyberun_async.cli._bar import Bar, is_capable
+        from rich.console import Console
 
-        if is_capable():
-            return Bar()
+        from cyberun_async.cli._bar import Bar
+
+        console = Console(stderr=True, highlight=False)
+        if not console.is_dumb_terminal:
+            return Bar(console)
     return Lines()
 
 

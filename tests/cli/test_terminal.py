@@ -36,6 +36,8 @@ LIFE = [
     after(1),
     progress(3, 4, stage="train", message="Nearly there"),
     after(1),
+    progress(4, 4),
+    after(1),
     complete(),
 ]
 
@@ -135,6 +137,8 @@ def test_a_bar_moves_from_submitted_to_the_path_of_the_picture(
     shown.read_until("train · step 3/4")
     held.clock.advance_blocking(1)
     shown.read_until("100%")
+    assert "completed" not in shown.text, "all steps done is not the end"
+    held.clock.advance_blocking(1)
     assert shown.finish() == 0
     assert "completed" in shown.text
     assert shown.text.endswith("out/output_00001_.png\r\n")
@@ -176,7 +180,7 @@ def test_leaving_leaves_the_task_running_and_says_how_to_come_back(
     back = re.search(r"Come back to it with: cyberun-async (wait \S+ --out out)\r\n", shown.text)
     again = screen(*back[1].split())
     again.read_until("running")
-    held.clock.advance_blocking(3)
+    held.clock.advance_blocking(4)
     assert again.finish() == 0
     assert (tmp_path / "out" / "output_00001_.png").is_file()
 

@@ -1,0 +1,107 @@
+"""The line that the bar draws, at every width and in every encoding."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+from rich.text import Text
+
+from cyberun_async import (
+    CancelledEvent,
+    CompletedEvent,
+    FailedEvent,
+    ProgressEvent,
+    StatusEvent,
+    TaskEvent,
+    TaskStatus,
+    UnknownEvent,
+)
+from cyberun_async.cli._bar import Bar
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+TRAINING = ProgressEvent(
+    task_id="t",
+    progress=0.5,
+    stage="process_data",
+    step_current=15000,
+    step_total=30000,
+    message="Matching features between frames",
+)
+
+
+def draw(events: Sequence[TaskEvent], *, width: int = 100, encoding: str = "utf-8") -> str:
+    """Give the line as it stands at the end."""
+    written = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors="backslashreplace", newline="")
+    console = Console(file=written, force_terminal=True, width=width, highlight=False, legacy_windows=False)
+    bar = Bar(console)
+    with bar.following():
+        for event in events:
+            bar.event(event)
+    written.seek(0)
+    return Text.from_ansi(written.read()).plain.rstrip("\n").splitlines()[-1]
+
+
+@pytest.mark.parametrize("width", [60, 70, 80, 120, 300])
+@pytest.mark.parametrize("status", ["running", "provisioning"])
+def test_the_line_is_whole_and_never_fills_the_terminal(width: int, status: str):
+    """A full line would be broken by the `^C` of a Ctrl-C; status, percentage and time are there at any width."""
+    line = draw([StatusEvent(task_id="t", status=TaskStatus(status)), TRAINING], width=width)
+    assert cell_len(line) <= width - 2
+    assert status in line
+    assert " 50% 0:00:0" in line
+
+
+def test_a_wide_terminal_shows_where_the_task_is():
+    """Stage, step and message."""
+    assert draw([TRAINING], width=140).endswith("process_data · step 15000/30000 · Matching features between frames")
+
+
+ENDS = {
+    "completed": (CompletedEvent(task_id="t"), "✓ completed", "100%"),
+    "failed": (FailedEvent(task_id="t", error="out of memory"), "✗ failed", " 50%"),
+    "cancelled": (CancelledEvent(task_id="t"), "■ cancelled", " 50%"),
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_the_end_is_marked(end: str):
+    """A bar is full where the task completed, and stays where it stood otherwise."""
+    event, mark, percent = ENDS[end]
+    line = draw([TRAINING, event])
+    assert line.startswith(mark)
+    assert percent in line
+
+
+def test_all_steps_done_is_not_the_end():
+    """The server may still be drawing, or storing the files."""
+    line = draw([StatusEvent(task_id="t", status=TaskStatus.RUNNING), ProgressEvent(task_id="t", progress=1.0)])
+    assert "running" in line
+    assert "100%" in line
+
+
+def test_a_task_that_reports_no_progress_is_full_in_the_end():
+    """Nothing is known on the way, so no percentage is made up."""
+    assert "%" not in draw([StatusEvent(task_id="t", status=TaskStatus.RUNNING)])
+    assert "100%" in draw([CompletedEvent(task_id="t")])
+
+
+def test_a_terminal_without_unicode_gets_a_bar_that_it_can_show():
+    """Nothing but ASCII."""
+    line = draw([StatusEvent(task_id="t", status=TaskStatus.RUNNING), TRAINING], encoding="ascii")
+    assert line.isascii()
+    assert "process_data, step 15000/30000" in line
+
+
+def test_words_and_events_that_nobody_knew_are_shown_as_they_are():
+    """And cannot move the cursor."""
+    events = [
+        StatusEvent(task_id="t", status=TaskStatus("pau\x1b[2Jsed")),
+        UnknownEvent(task_id="t", name="x", data=""),
+    ]
+    assert "pau [2Jsed" in draw(events)
