@@ -93,9 +93,9 @@ def test_a_task_that_reports_no_progress_is_full_in_the_end():
 
 def test_a_terminal_without_unicode_gets_a_bar_that_it_can_show():
     """Nothing but ASCII."""
-    line = draw([StatusEvent(task_id="t", status=TaskStatus.RUNNING), TRAINING], encoding="ascii")
+    line = draw([StatusEvent(task_id="t", status=TaskStatus.RUNNING), TRAINING], width=140, encoding="ascii")
     assert line.isascii()
-    assert "process_data, step 15000/30000" in line
+    assert "process_data, step 15000/30000, Matching" in line
 
 
 def test_words_and_events_that_nobody_knew_are_shown_as_they_are():
