@@ -19,6 +19,7 @@ from rich.progress import (
 )
 from rich.table import Column
 from rich.text import Text
+from rich.theme import Theme
 
 from cyberun_async import ProgressEvent, TaskEvent, TaskResult, TaskStatus
 from cyberun_async.cli._show import details
@@ -30,6 +31,17 @@ _STYLES = {
     TaskStatus.FAILED: "red",
     TaskStatus.CANCELLED: "yellow",
 }
+
+_THEME = Theme(
+    {
+        "bar.back": "grey30",
+        "bar.complete": "cyan",
+        "bar.finished": "green",
+        "bar.pulse": "cyan",
+        "progress.elapsed": "dim",
+        "progress.percentage": "bold",
+    }
+)
 
 ALMOST = 0.9999
 """Shown as 100 %: a task that has done all its steps may still be at work, so the spinner and the clock go on."""
@@ -44,12 +56,13 @@ class Bar:
     def __init__(self, console: Console) -> None:
         """Look at the terminal."""
         self._console = console
+        console.push_theme(_THEME)
         self._is_unicode = console.encoding.lower().startswith("utf")
         width = min(40, max(10, console.width - 50))
         self._progress = Progress(
             _MarkColumn(is_unicode=self._is_unicode),
             _StatusColumn(),
-            BarColumn(bar_width=width, style="grey30", pulse_style="cyan"),
+            BarColumn(bar_width=width),
             TaskProgressColumn(),
             TimeElapsedColumn(),
             _DetailColumn(console, beside=width + 32, is_unicode=self._is_unicode),
@@ -60,7 +73,7 @@ class Bar:
         self._status = TaskStatus.PENDING
         self._downloads = Progress(
             TextColumn("  {task.description}", markup=False, table_column=Column(no_wrap=True)),
-            BarColumn(bar_width=20, style="grey30"),
+            BarColumn(bar_width=20),
             DownloadColumn(),
             TransferSpeedColumn(),
             console=console,

@@ -1,0 +1,68 @@
+"""Draw docs/_static/terminal.svg: a real run in a real terminal, at the moment when it is two thirds done.
+
+python docs/draw_terminal.py
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import pty
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from rich.console import CONSOLE_SVG_FORMAT, Console
+from rich.terminal_theme import DIMMED_MONOKAI
+from rich.text import Text
+
+ARGUMENTS = ("run", "text-to-image", "-p", "prompt=a lighthouse at dusk", "--local", "--out", "out/")
+MOMENT = "65%"
+WIDTH = 96
+PICTURE = Path(__file__).parent / "_static" / "terminal.svg"
+
+
+def record() -> str:
+    """Run the command in a terminal, and give all that it wrote."""
+    ours, theirs = pty.openpty()
+    environment = os.environ | {"COLUMNS": str(WIDTH), "TERM": "xterm-256color", "LANG": "C.UTF-8"}
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "cyberun_async", *ARGUMENTS]
+        process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, cwd=folder, env=environment)
+        os.close(theirs)
+        written = bytearray()
+        try:
+            while piece := os.read(ours, 65536):
+                written += piece
+        except OSError:  # The other side is closed.
+            pass
+        os.close(ours)
+        if process.wait() != 0:
+            raise SystemExit(written.decode())
+    return written.decode().replace("\r\n", "\n")
+
+
+def at_the_moment(written: str) -> str:
+    """Give what the screen shows when the percentage comes up: each redrawn line begins with a carriage return."""
+    seen = written[: written.index("\r", written.index(MOMENT))]
+    return re.sub(r"\x1b\[\?25[hl]", "", seen)
+
+
+def draw(screen: str) -> None:
+    """Draw the command and the screen; no font is fetched from elsewhere."""
+    console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True)
+    command = shlex.join(["cyberun-async", *ARGUMENTS]).replace("'prompt=a", "prompt='a")
+    console.print(Text.assemble(("$ ", "green"), command))
+    console.print(Text.from_ansi(screen))
+    without_fonts = re.sub(r"@font-face \{\{.*?\}\}", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
+    svg = console.export_svg(
+        title="cyberun-async", theme=DIMMED_MONOKAI, code_format=without_fonts, unique_id="terminal"
+    )
+    PICTURE.write_text(re.sub(r"[ \t]+$", "", svg, flags=re.MULTILINE), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    draw(at_the_moment(record()))
