@@ -204,7 +204,7 @@ class Lookups:
             for page_of, answer in (await self._read(pages)).items():
                 if isinstance(answer, Exception):
                     is_whole &= self._failed(page_of, answer)
-                    sweep.gave_nothing(page_of)
+                    sweep.leave_list()
                     continue
                 for sighting in sweep.took(page_of, answer):
                     for look in everybody.get(sighting.id, ()):

@@ -87,7 +87,7 @@ class Sweep:
         lists = (*ACTIVE, *sorted(strange - {UNSTATED}))
         self._ahead = [word for word in reversed(lists) if word not in unlisted]
         self._list: TaskStatus | None = None
-        self._asked = self._left = self._answers_due = self._found = 0
+        self._asked = self._left = self._last_asked = self._found = 0
 
     def next_pages(self) -> list[PageOf]:
         """Say which pages to ask for at once; none when the sweep is over."""
@@ -98,11 +98,18 @@ class Sweep:
                 if self._candidates(self._ahead[-1]) <= FEW:
                     self._ahead.pop()
                     continue
-                self._list, self._asked, self._left, self._found = self._ahead.pop(), 0, 1, 1
-            pages = min(self._left, AT_ONCE)
-            if pages and (self._left < self._candidates(self._list) or self._found > self._answers_due):
+                self._list, self._asked, self._left = self._ahead.pop(), 0, 1
+            if pages := self._worth(self._candidates(self._list)):
                 return self._ask(self._list, pages)
             self._list = None
+
+    def _worth(self, candidates: int) -> int:
+        """Count the pages of this list to ask for next."""
+        if self._left < candidates:
+            return min(self._left, AT_ONCE)
+        if self._found > self._last_asked:
+            return min(self._left, AT_ONCE, -(-candidates // MOST_PER_PAGE))
+        return 0
 
     def took(self, page_of: PageOf, page: Page[Sighting]) -> list[Sighting]:
         """Take in a page, and give whom it shows, each with a status."""
@@ -118,16 +125,15 @@ class Sweep:
             self._left = -(-page.total // len(shown)) - 1 if shown else 0
         return shown
 
-    def gave_nothing(self, page_of: PageOf) -> None:
-        """Leave a list that cannot be read."""
-        if self._list == page_of.status:
-            self._left = 0
+    def leave_list(self) -> None:
+        """Read no more of the present list: it cannot be had."""
+        self._left = 0
 
     def _ask(self, word: TaskStatus, count: int) -> list[PageOf]:
         pages = [PageOf(word, self._asked + number) for number in range(1, count + 1)]
         self._asked += count
         self._left -= count
-        self._answers_due, self._found = count, 0
+        self._last_asked, self._found = count, 0
         return pages
 
     def _candidates(self, word: TaskStatus) -> int:
