@@ -143,6 +143,21 @@ def test_not_json(text: bytes, reason: str) -> None:
     assert len(str(caught.value)) < 300
 
 
+@pytest.mark.parametrize(
+    ("text", "kind", "value"),
+    [
+        pytest.param("5", int, 5, id="number"),
+        pytest.param("5.0", int, 5, id="number with a point"),
+        pytest.param("0.35", float, 0.35, id="fraction"),
+        pytest.param("true", bool, True, id="boolean"),
+        pytest.param('"x"', str, "x", id="text"),
+    ],
+)
+def test_values_by_themselves(text: str, kind: Any, value: object) -> None:
+    """A value outside of a record is held to the same rules."""
+    assert decode_json(text, kind) == value
+
+
 @pytest.mark.parametrize("text", [b'{"id": "x"}', '{"id": "x"}'])
 def test_decode_json(text: bytes | str) -> None:
     """An answer comes as bytes, the data of an event as text."""
