@@ -2,8 +2,30 @@
 
 from . import scripts
 from ._clock import Clock
+from ._faults import Aim, Fault, Faults
 from ._operations import Exchange
 from ._server import LocalCyberun
+from ._storage import Storage
+from ._webhooks import Delivery
 from ._workflows import Job, Output, Parameter, Workflow
 
-__all__ = ["Clock", "Exchange", "Job", "LocalCyberun", "Output", "Parameter", "Workflow", "scripts"]
+__all__ = [
+    "Aim",
+    "Clock",
+    "Delivery",
+    "Exchange",
+    "Fault",
+    "Faults",
+    "Job",
+    "LocalCyberun",
+    "Output",
+    "Parameter",
+    "Storage",
+    "Workflow",
+    "scripts",
+]
+
+for _name in __all__:
+    if getattr(_public := globals()[_name], "__module__", "").startswith(__name__):
+        _public.__module__ = __name__
+del _name, _public

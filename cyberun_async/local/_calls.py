@@ -67,8 +67,12 @@ class RuntimeCalls:
         given = body.get("parameters") or {}
         if not isinstance(given, dict):
             raise ApiError(400, "parameters must be an object")
-        options = {name: value for name in ("dispatch_target", "target_pool") if isinstance(value := body.get(name), str)}
-        task = self._scheduler.submit(workflow, workflow.fill(given), options)
+        task = self._scheduler.submit(
+            workflow,
+            workflow.fill(given),
+            dispatch_target=str(body.get("dispatch_target") or "agent"),
+            target_pool=str(body.get("target_pool") or "team"),
+        )
         request.state.exchange.task_id = task.id
         return JSONResponse({"task_id": task.id}, 202)
 

@@ -8,7 +8,9 @@ from .scripts import Step, after, complete, fail, progress, status, usual_life
 
 _PROMPT = Parameter("prompt", required=True, description="What the picture should show.", node_id="6", field="text")
 _NEGATIVE = Parameter("negative_prompt", default="", description="What it should not show.", node_id="7", field="text")
-_SEED = Parameter("seed", "number", description="Left out, one is drawn.", min=0, max=2**32 - 1, node_id="3", field="seed")
+_SEED = Parameter(
+    "seed", "number", description="Left out, one is drawn.", min=0, max=2**32 - 1, node_id="3", field="seed"
+)
 _STEPS = Parameter("steps", "number", default=20, min=1, max=100, node_id="3", field="steps")
 _WIDTH = Parameter("width", "number", default=768, min=64, max=2048, node_id="5", field="width")
 _HEIGHT = Parameter("height", "number", default=512, min=64, max=2048, node_id="5", field="height")
@@ -45,8 +47,10 @@ def _image_set(job: Job) -> list[Output]:
     ]
 
 
-def _point_cloud(job: Job) -> Output:
-    header = "ply\nformat ascii 1.0\nelement vertex 8\nproperty float x\nproperty float y\nproperty float z\nend_header\n"
+def _point_cloud(_: Job) -> Output:
+    header = (
+        "ply\nformat ascii 1.0\nelement vertex 8\nproperty float x\nproperty float y\nproperty float z\nend_header\n"
+    )
     corners = "".join(f"{x} {y} {z}\n" for x in (0, 1) for y in (0, 1) for z in (0, 1))
     return Output((header + corners).encode(), "point_cloud.ply", "application/octet-stream")
 
@@ -96,7 +100,9 @@ def demo_workflows() -> list[Workflow]:
             "nerfstudio-train",
             _point_cloud,
             (
-                Parameter("max_num_iterations", "number", default=3000, min=100, target_path="train.max_num_iterations"),
+                Parameter(
+                    "max_num_iterations", "number", default=3000, min=100, target_path="train.max_num_iterations"
+                ),
                 Parameter("use_gpu", "boolean", default=True),
             ),
             script=_training,
@@ -116,5 +122,7 @@ def demo_workflows() -> list[Workflow]:
             script=[*usual_life(6)[:-5], fail("ComfyUI execution error: CUDA out of memory")],
             description="Gets half-way and fails.",
         ),
-        Workflow("retired", _text_to_image, (_PROMPT,), description="Disabled: it refuses new tasks.", is_disabled=True),
+        Workflow(
+            "retired", _text_to_image, (_PROMPT,), description="Disabled: it refuses new tasks.", is_disabled=True
+        ),
     ]

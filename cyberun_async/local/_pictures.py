@@ -27,7 +27,7 @@ _PALETTES: dict[str, tuple[str, str, str, str, str]] = {
 def landscape(prompt: str, seed: int, width: int, height: int, *, detail: int = 20, avoid: str = "") -> Image.Image:
     """Draw layered hills under a sky. `detail` is how finely the ridges are cut; `avoid` changes the draw."""
     digest = hashlib.sha256(f"{prompt}\0{seed}\0{avoid}".encode()).digest()
-    dice = random.Random(digest)  # noqa: S311 - a picture
+    dice = random.Random(digest)
     sky_top, sky_mid, sky_low, far, near = (_rgb(code) for code in _palette(prompt, dice))
     image = _gradient(width, height, [sky_top, sky_mid, sky_low])
     horizon = height * dice.uniform(0.52, 0.62)
@@ -38,9 +38,11 @@ def landscape(prompt: str, seed: int, width: int, height: int, *, detail: int = 
     for layer in range(5):
         colour = _mix(far, near, layer / 4)
         level = horizon + (height - horizon) * (layer / 5) ** 1.25
-        _ridge(image, dice, level, height * (0.07 + 0.025 * layer), colour, detail)
-        if layer == 1 and any(word in prompt.lower() for word in ("sea", "ocean", "lighthouse", "lake", "harbour", "harbor")):
-            _water(image, dice, level + height * 0.05, sky_mid, sky_low, near)
+        _ridge(image, dice, level=level, swing=height * (0.07 + 0.025 * layer), colour=colour, detail=detail)
+        if layer == 1 and any(
+            word in prompt.lower() for word in ("sea", "ocean", "lighthouse", "lake", "harbour", "harbor")
+        ):
+            _water(image, dice, level=level + height * 0.05, mid=sky_mid, low=sky_low, deep=near)
         if layer == 3 and "lighthouse" in prompt.lower():
             _lighthouse(image, dice, near, sky_low)
     return _finish(image, dice)
@@ -50,11 +52,13 @@ def transform(data: bytes, prompt: str, strength: float) -> Image.Image:
     """Repaint a picture in the colours of a prompt: posterised, brushed, and toned by `strength` from 0 to 1."""
     with Image.open(io.BytesIO(data)) as opened:
         original = ImageOps.exif_transpose(opened).convert("RGB")
-    dice = random.Random(prompt)  # noqa: S311 - a picture
+    dice = random.Random(prompt)
     top, mid, low, _, near = _palette(prompt, dice)
     toned = ImageOps.colorize(ImageOps.autocontrast(original.convert("L")), near, low, mid)
     brushed = toned.filter(ImageFilter.ModeFilter(7)).filter(ImageFilter.SMOOTH_MORE)
-    edges = ImageOps.invert(original.convert("L").filter(ImageFilter.FIND_EDGES)).point(lambda v: 255 if v > 120 else 90)
+    edges = ImageOps.invert(original.convert("L").filter(ImageFilter.FIND_EDGES)).point(
+        lambda v: 255 if v > 120 else 90
+    )
     painted = ImageChops.multiply(brushed, Image.merge("RGB", (edges, edges, edges)))
     glow = Image.new("RGB", painted.size, _rgb(top))
     painted = ImageChops.screen(painted, ImageEnhance.Brightness(glow).enhance(0.35))
@@ -101,7 +105,9 @@ def _sun(image: Image.Image, dice: random.Random, horizon: float, glow: Colour) 
     draw = ImageDraw.Draw(small)
     for ring in range(12, 0, -1):
         reach = radius * (1 + ring * 0.55) / 8
-        draw.ellipse((x / 8 - reach, y / 8 - reach, x / 8 + reach, y / 8 + reach), fill=int(150 * (1 - ring / 13) ** 1.6))
+        draw.ellipse(
+            (x / 8 - reach, y / 8 - reach, x / 8 + reach, y / 8 + reach), fill=int(150 * (1 - ring / 13) ** 1.6)
+        )
     halo = small.filter(ImageFilter.GaussianBlur(radius / 12)).resize(image.size, Image.Resampling.BICUBIC)
     image.paste(_mix(glow, (255, 255, 255), 0.35), (0, 0), halo)
     disc = Image.new("L", image.size)
@@ -118,12 +124,16 @@ def _clouds(image: Image.Image, dice: random.Random, horizon: float, colour: Col
             w, h = mask.width * dice.uniform(0.05, 0.22), mask.height * dice.uniform(0.004, 0.013)
             cx, cy = x + dice.uniform(0, 0.3) * mask.width, y + dice.uniform(-1.6, 1.6) * h
             draw.ellipse((cx - w, cy - h, cx + w, cy + h), fill=dice.randint(40, 110))
-    soft = mask.filter(ImageFilter.GaussianBlur(max(0.5, mask.width / 160))).resize(image.size, Image.Resampling.BICUBIC)
+    soft = mask.filter(ImageFilter.GaussianBlur(max(0.5, mask.width / 160))).resize(
+        image.size, Image.Resampling.BICUBIC
+    )
     image.paste(_mix(colour, (255, 255, 255), 0.25), (0, 0), soft)
 
 
-def _ridge(image: Image.Image, dice: random.Random, level: float, swing: float, colour: Colour, detail: int) -> None:
-    waves = [(dice.uniform(0.4, 1.1) * 1.9**n, dice.uniform(0, math.tau), 0.5**n) for n in range(2 + min(7, detail // 4))]
+def _ridge(image: Image.Image, dice: random.Random, *, level: float, swing: float, colour: Colour, detail: int) -> None:
+    waves = [
+        (dice.uniform(0.4, 1.1) * 1.9**n, dice.uniform(0, math.tau), 0.5**n) for n in range(2 + min(7, detail // 4))
+    ]
     points = [(0.0, float(image.height))]
     for x in range(0, image.width + 4, 2):
         offset = sum(math.sin(x / image.width * math.tau * f + phase) * size for f, phase, size in waves)
@@ -135,7 +145,7 @@ def _ridge(image: Image.Image, dice: random.Random, level: float, swing: float, 
     image.paste(_mix(colour, (255, 255, 255), 0.4), (0, int(level)), mist)
 
 
-def _water(image: Image.Image, dice: random.Random, level: float, mid: Colour, low: Colour, deep: Colour) -> None:
+def _water(image: Image.Image, dice: random.Random, *, level: float, mid: Colour, low: Colour, deep: Colour) -> None:
     top = int(level)
     if top >= image.height - 2:
         return
@@ -146,7 +156,9 @@ def _water(image: Image.Image, dice: random.Random, level: float, mid: Colour, l
         depth = dice.random() ** 1.5
         y, length = level + depth * (image.height - level), image.width * dice.uniform(0.01, 0.05) * (0.4 + depth)
         x, alpha = dice.uniform(0, image.width), int(70 * (1 - depth)) + 12
-        draw.line((x, y, x + length, y), fill=(*_mix(low, (255, 255, 255), 0.4), alpha), width=max(1, image.height // 420))
+        draw.line(
+            (x, y, x + length, y), fill=(*_mix(low, (255, 255, 255), 0.4), alpha), width=max(1, image.height // 420)
+        )
 
 
 def _lighthouse(image: Image.Image, dice: random.Random, dark: Colour, light: Colour) -> None:
@@ -156,7 +168,9 @@ def _lighthouse(image: Image.Image, dice: random.Random, dark: Colour, light: Co
     side = 1 if x < width / 2 else -1
     beam = Image.new("L", image.size)
     reach = width * 1.2 * side
-    ImageDraw.Draw(beam).polygon([(x, lamp[1]), (x + reach, lamp[1] - tall * 0.42), (x + reach, lamp[1] + tall * 0.1)], fill=105)
+    ImageDraw.Draw(beam).polygon(
+        [(x, lamp[1]), (x + reach, lamp[1] - tall * 0.42), (x + reach, lamp[1] + tall * 0.1)], fill=105
+    )
     fade = Image.linear_gradient("L").rotate(90 if side < 0 else -90).resize(image.size)
     beam = ImageChops.multiply(beam.filter(ImageFilter.GaussianBlur(max(1.0, width / 130))), fade)
     image.paste((255, 244, 205), (0, 0), beam)
@@ -169,7 +183,9 @@ def _lighthouse(image: Image.Image, dice: random.Random, dark: Colour, light: Co
     top = foot - tall * 0.86
     draw.rectangle((x - half * 0.85, top - half * 0.25, x + half * 0.85, top), fill=dark)
     draw.rectangle((x - half * 0.45, top - half * 1.35, x + half * 0.45, top - half * 0.25), fill=(255, 236, 170))
-    draw.polygon([(x - half * 0.7, top - half * 1.3), (x + half * 0.7, top - half * 1.3), (x, top - half * 2.2)], fill=dark)
+    draw.polygon(
+        [(x - half * 0.7, top - half * 1.3), (x + half * 0.7, top - half * 1.3), (x, top - half * 2.2)], fill=dark
+    )
 
 
 def _finish(image: Image.Image, dice: random.Random) -> Image.Image:

@@ -15,7 +15,6 @@ from ._storage import Storage
 from ._tasks import TERMINAL, Task, sse
 from ._workflows import Job, Output, Workflow
 
-
 AGENT_ID = "agent-gpu-01"
 
 
@@ -36,9 +35,11 @@ class Scheduler:
         """Give the next task of a workflow this life instead of its usual one; calls queue up."""
         self._scripts.setdefault(slug, deque()).append(script)
 
-    def submit(self, workflow: Workflow, parameters: Mapping[str, object], options: Mapping[str, str]) -> Task:
+    def submit(
+        self, workflow: Workflow, parameters: Mapping[str, object], *, dispatch_target: str, target_pool: str
+    ) -> Task:
         """Take in a task and let its life begin."""
-        task = Task(str(uuid.uuid4()), workflow, parameters, self._clock.now(), **options)
+        task = Task(str(uuid.uuid4()), workflow, parameters, self._clock.now(), dispatch_target, target_pool)
         self.tasks[task.id] = task
         task.life = self._clock.live(self._live(task, self._script_for(task)))
         return task
@@ -68,7 +69,12 @@ class Scheduler:
     def agent(self) -> dict[str, object]:
         """Describe the one agent, which runs everything."""
         running = [task.id for task in self.tasks.values() if task.status == "running"]
-        device = {"device_name": "NVIDIA GeForce RTX 4090", "device_type": "cuda", "vram_total": 24 << 30, "vram_free": 20 << 30}
+        device = {
+            "device_name": "NVIDIA GeForce RTX 4090",
+            "device_type": "cuda",
+            "vram_total": 24 << 30,
+            "vram_free": 20 << 30,
+        }
         stats = {"comfyui_version": "0.3.40", "pytorch_version": "2.7.0", "os_type": "posix", "gpu_devices": [device]}
         return {
             "agent_id": AGENT_ID,
@@ -116,7 +122,7 @@ class Scheduler:
             case scripts.Event("error", data):
                 task.send(sse("error", data))
             case scripts.Event(name, data):
-                task.send(sse(name, {"task_id": task.id, **data, "timestamp": wire_time(self._clock.now())} | data))
+                task.send(sse(name, {"task_id": task.id, "timestamp": wire_time(self._clock.now()), **data}))
             case scripts.Raw(data):
                 task.send(data)
             case scripts.Complete(None):

@@ -16,17 +16,22 @@ import anyio.to_thread
 import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.routing import Mount
 from typing_extensions import Self
 
 from ._accounts import Accounts
 from ._calls import RuntimeCalls
 from ._clock import Clock
+from ._containers import ContainerCalls
+from ._control import Control
 from ._demo import demo_workflows
+from ._faults import FaultLayer, Faults
 from ._http import ApiError, answer_api_error, answer_http_error
 from ._operations import Exchange, Operations, Recorder
 from ._scheduler import Scheduler
 from ._storage import Storage
+from ._webhooks import Delivery, Webhooks
 from ._wire import WireProtocol
 from ._workflows import Maker, Parameter, ScriptMaker, Workflow, Workflows
 from .scripts import Step
@@ -55,6 +60,12 @@ class LocalCyberun:
         clock: ``"running"`` follows the machine; ``"held"`` stands still until ``await server.clock.advance(seconds)``.
         link_lifetime: seconds that a signed link lives; an hour, as documented.
         demos: whether the demo workflows are there from the start.
+        seed: of the dice that faults with a probability are thrown with.
+
+    Attributes:
+        clock: what everything that takes time waits on.
+        faults: what is to go wrong.
+        storage: the files.
     """
 
     def __init__(
@@ -66,17 +77,21 @@ class LocalCyberun:
         clock: Literal["running", "held"] = "running",
         link_lifetime: float = HOUR,
         demos: bool = True,
+        seed: int = 0,
     ) -> None:
         self._address = (host, port)
         self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="local-cyberun-work")
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._exchanges: list[Exchange] = []
-        self.clock = Clock(held=clock == "held")
-        self.storage = Storage(self.clock, prefix=STORAGE_PATH, link_lifetime=link_lifetime)
+        self.clock: Clock = Clock(held=clock == "held")
+        self.faults: Faults = Faults(seed)
+        self.storage: Storage = Storage(self.clock, prefix=STORAGE_PATH, link_lifetime=link_lifetime)
         self._accounts = Accounts(self.clock)
         self._workflows = Workflows()
         self._scheduler = Scheduler(self.clock, self.storage, self._threads, pace=pace)
+        self._webhooks = Webhooks(self._accounts, self.clock, self._threads)
+        self._scheduler.on_end = self._webhooks.task_ended
         for workflow in demo_workflows() if demos else ():
             self._workflows.add(workflow, self.clock.now())
         self._runner = Runner(self._application())
@@ -123,6 +138,11 @@ class LocalCyberun:
     def requests(self) -> Sequence[Exchange]:
         """What was received so far, in order; calls of the control path are left out."""
         return tuple(self._exchanges)
+
+    @property
+    def deliveries(self) -> Sequence[Delivery]:
+        """The tries to deliver webhooks so far, in order."""
+        return tuple(self._webhooks.deliveries)
 
     def workflow(
         self,
@@ -172,7 +192,9 @@ class LocalCyberun:
         self.clock.run_on(self._loop)
         host, port = listener.getsockname()[:2]
         self.storage.origin = f"http://{host}:{port}"
-        self._thread = threading.Thread(target=self._run, args=[self._loop, listener], name="local-cyberun", daemon=True)
+        self._thread = threading.Thread(
+            target=self._run, args=[self._loop, listener], name="local-cyberun", daemon=True
+        )
         self._thread.start()
         return self
 
@@ -188,7 +210,9 @@ class LocalCyberun:
     def __enter__(self) -> Self:
         return self.start()
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.stop()
 
     async def __aenter__(self) -> Self:
@@ -211,11 +235,19 @@ class LocalCyberun:
             loop.close()
 
     def _application(self) -> Recorder:
-        operations = Operations()
-        calls = RuntimeCalls(self._accounts, self._workflows, self._scheduler, self.storage)
+        operations = Operations(Middleware(FaultLayer, self.faults))
+        runtime = RuntimeCalls(self._accounts, self._workflows, self._scheduler, self.storage)
+        containers = ContainerCalls(self._accounts, self.clock)
+        calls = [
+            *runtime.routes(operations),
+            *containers.routes(operations),
+            *self._webhooks.routes(operations),
+        ]
+        control = Control(self.faults, self._exchanges, self.clock)
         app = Starlette(
             routes=[
-                Mount(API_PATH, routes=calls.routes(operations)),
+                Mount(API_PATH, routes=calls),
+                Mount(CONTROL_PATH, routes=control.routes()),
                 operations.route("storage.put", "PUT", f"{STORAGE_PATH}/{{key:path}}", self.storage.receive),
                 operations.route("storage.get", "GET", f"{STORAGE_PATH}/{{key:path}}", self.storage.serve),
             ],
@@ -255,7 +287,7 @@ class Runner(uvicorn.Server):
             await self.on_tick(0)
             await asyncio.wait([told], timeout=1)
 
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002 - as uvicorn calls it
         """Stop at once: open streams are cut, their handlers see a disconnect and get a moment to end."""
         for server in self.servers:
             server.close()

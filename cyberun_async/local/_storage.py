@@ -71,7 +71,9 @@ class Storage:
             raise FileNotFoundError(f"input file not found: {file_key}")
         return found.data
 
-    def link(self, method: str, key: str, *, lifetime: float | None = None, headers: Mapping[str, str] | None = None) -> str:
+    def link(
+        self, method: str, key: str, *, lifetime: float | None = None, headers: Mapping[str, str] | None = None
+    ) -> str:
         """Presign a URL; `lifetime` is in seconds and an hour unless the server was told otherwise."""
         seconds = self.link_lifetime if lifetime is None else lifetime
         return self.origin + self._signer.sign(method, f"{self._prefix}/{key}", lifetime=seconds, headers=headers)
@@ -87,7 +89,9 @@ class Storage:
         expires = wire_time(self._clock.now() + timedelta(seconds=seconds))
         return {"download_url": self.link("GET", str(output["storage_key"]), lifetime=seconds), "expires_at": expires}
 
-    def presign_upload(self, name: str, size: int, content_type: str, team_id: str, lifetime: float | None) -> dict[str, object]:
+    def presign_upload(
+        self, name: str, size: int, content_type: str, team_id: str, lifetime: float | None
+    ) -> dict[str, object]:
         """Make a key for an upload, and the link and headers to send it with."""
         kind = base64.b64encode(content_type.encode()).decode().replace("/", "_")
         # A name is only the last part of a key here, so that it cannot climb out of its folder.
@@ -103,7 +107,9 @@ class Storage:
             return refusal
         key = unquote(request.path_params["key"])
         if request.headers.get("if-none-match") == "*" and self.find(key) is not None:
-            return _xml_error(412, "PreconditionFailed", "At least one of the pre-conditions you specified did not hold")
+            return _xml_error(
+                412, "PreconditionFailed", "At least one of the pre-conditions you specified did not hold"
+            )
         try:
             body = await request.body()
         except ClientDisconnect:
@@ -112,7 +118,7 @@ class Storage:
         self.put(key, body, request.headers.get("content-type", "application/octet-stream"), days=1)
         return Response(headers={"ETag": self._objects[key].etag})
 
-    async def serve(self, request: Request) -> Response:
+    async def serve(self, request: Request) -> Response:  # noqa: PLR0911 - one for each answer that S3 gives
         """Answer a GET or a HEAD, whole or in part."""
         if refusal := self._refusal(request):
             return refusal
@@ -126,14 +132,18 @@ class Storage:
             "Content-Type": stored.content_type,
         }
         if request.headers.get("if-match", stored.etag) not in (stored.etag, "*"):
-            return _xml_error(412, "PreconditionFailed", "At least one of the pre-conditions you specified did not hold")
+            return _xml_error(
+                412, "PreconditionFailed", "At least one of the pre-conditions you specified did not hold"
+            )
         if request.headers.get("if-none-match") == stored.etag:
             return Response(status_code=304, headers=headers)
         size = len(stored.data)
         try:
             part = requested_range(request.headers, size, headers["ETag"], headers["Last-Modified"])
         except Unsatisfiable:
-            return _xml_error(416, "InvalidRange", "The requested range is not satisfiable", {"Content-Range": f"bytes */{size}"})
+            return _xml_error(
+                416, "InvalidRange", "The requested range is not satisfiable", {"Content-Range": f"bytes */{size}"}
+            )
         if part is None:
             return Response(stored.data, headers=headers)
         headers["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{size}"

@@ -18,8 +18,10 @@ _EXTENSION = "cyberun.wire"
 class Wire:
     """The connection under a request."""
 
-    def __init__(self, transport: asyncio.Transport) -> None:
+    def __init__(self, transport: asyncio.Transport, gone: asyncio.Event) -> None:
         self._transport = transport
+        # Waited for, since uvicorn complains of a reply that is not whole unless it knows of the end.
+        self._gone = gone
 
     def write(self, data: bytes) -> None:
         """Send bytes past the HTTP server."""
@@ -28,13 +30,15 @@ class Wire:
     async def close(self) -> None:
         """End the connection politely once what was written is gone."""
         self._transport.close()
-        await asyncio.sleep(0)
+        await self._gone.wait()
 
     async def reset(self) -> None:
         """Cut the connection (TCP reset) once what was written is gone."""
-        while self._transport.get_write_buffer_size() and not self._transport.is_closing():
+        # A transport tells nobody when its buffer is empty.
+        while self._transport.get_write_buffer_size() and not self._transport.is_closing():  # noqa: ASYNC110
             await asyncio.sleep(0.001)
         self.reset_now()
+        await self._gone.wait()
 
     def reset_now(self) -> None:
         """Cut the connection (TCP reset)."""
@@ -55,8 +59,14 @@ class WireProtocol(H11Protocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.app = functools.partial(self._call_with_wire, self.app)  # type: ignore[assignment]
+        self._gone = asyncio.Event()
+        self.app = functools.partial(self._call_with_wire, self.app)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Note the end."""
+        super().connection_lost(exc)
+        self._gone.set()
 
     async def _call_with_wire(self, app: Any, scope: Scope, receive: Receive, send: Send) -> None:
-        extensions = {**scope.get("extensions", {}), _EXTENSION: Wire(self.transport)}
+        extensions = {**scope.get("extensions", {}), _EXTENSION: Wire(self.transport, self._gone)}
         await app({**scope, "extensions": extensions}, receive, send)

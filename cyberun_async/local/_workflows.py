@@ -51,7 +51,9 @@ class Parameter:
     def problem_with(self, value: object) -> str | None:
         """Say in what way a value does not fit, or None if it does."""
         types: dict[str, tuple[type, ...]] = {"number": (int, float), "boolean": (bool,)}
-        fits = isinstance(value, types.get(self.type, (str,))) and (self.type == "boolean" or not isinstance(value, bool))
+        fits = isinstance(value, types.get(self.type, (str,))) and (
+            self.type == "boolean" or not isinstance(value, bool)
+        )
         if not fits:
             return f"parameter {self.key!r} must be a {self.type}"
         if isinstance(value, (int, float)) and self.min is not None and value < self.min:
@@ -172,7 +174,7 @@ class Workflow:
             raise ApiError(400, "; ".join(problems))
         filled = {p.key: given.get(p.key, p.default) for p in self.parameters}
         if any(p.key == "seed" for p in self.parameters) and filled["seed"] is None:
-            filled["seed"] = random.randrange(2**32)  # noqa: S311 - a picture's seed, not a secret
+            filled["seed"] = random.randrange(2**32)
         return {key: value for key, value in filled.items() if value is not None}
 
     def _problems(self, given: Mapping[str, object]) -> Iterator[str]:

@@ -1,0 +1,210 @@
+"""What can go wrong with one reply: each a small ASGI application around the real one."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Literal
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ._http import error_response
+from ._wire import wire_of
+
+Misbehaviour = Callable[[ASGIApp, Scope, Receive, Send], Awaitable[None]]
+ResetPoint = Literal["start", "head", "headers", "body"]
+
+
+class _Whole:
+    """A reply, collected before any of it goes out."""
+
+    def __init__(self) -> None:
+        self.start: Message = {}
+        self.body = b""
+
+    async def collect(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.start = message
+        else:
+            self.body += message.get("body", b"")
+
+    def set_header(self, name: bytes, value: bytes) -> None:
+        kept = [(key, old) for key, old in self.start["headers"] if key.lower() != name]
+        self.start["headers"] = [*kept, (name, value)]
+
+    async def send(self, send: Send) -> None:
+        self.set_header(b"content-length", str(len(self.body)).encode())
+        await send(self.start)
+        await send({"type": "http.response.body", "body": self.body})
+
+
+def status(code: int, message: str, headers: Mapping[str, str]) -> Misbehaviour:
+    """Refuse without acting."""
+
+    async def refuse(_: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        await error_response(code, message, headers)(scope, receive, send)
+
+    return refuse
+
+
+def latency(seconds: float) -> Misbehaviour:
+    """Take real time before acting."""
+
+    async def wait(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        await asyncio.sleep(seconds)
+        await app(scope, receive, send)
+
+    return wait
+
+
+async def lose_reply(app: ASGIApp, scope: Scope, receive: Receive, _: Send) -> None:
+    """Act, then cut the connection instead of answering."""
+    await app(scope, receive, _Whole().collect)
+    await wire_of(scope).reset()
+
+
+def reset(at: ResetPoint) -> Misbehaviour:
+    """Cut the connection: before anything is read, within the head, after the head, or within the body."""
+
+    async def cut(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        wire = wire_of(scope)
+        if at == "head":
+            wire.write(b"HTTP/1.1 200 OK\r\ncontent-ty")
+        elif at in {"headers", "body"}:
+            reply = _Whole()
+            await app(scope, receive, reply.collect)
+            reply.set_header(b"content-length", str(len(reply.body)).encode())
+            await send(reply.start)
+            sent = reply.body[: len(reply.body) // 2] if at == "body" else b""
+            await send({"type": "http.response.body", "body": sent, "more_body": True})
+        await wire.reset()
+
+    return cut
+
+
+def truncate(keep: int) -> Misbehaviour:
+    """End the connection politely after `keep` bytes of a body that was promised to be longer."""
+
+    async def cut(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        reply = _Whole()
+        await app(scope, receive, reply.collect)
+        reply.set_header(b"content-length", str(len(reply.body)).encode())
+        await send(reply.start)
+        await send({"type": "http.response.body", "body": reply.body[:keep], "more_body": True})
+        await wire_of(scope).close()
+
+    return cut
+
+
+def rewrite(change: Callable[[bytes], bytes], *, content_type: str | None = None) -> Misbehaviour:
+    """Send another body than the real one, whole and with its right length."""
+
+    async def answer(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        reply = _Whole()
+        await app(scope, receive, reply.collect)
+        reply.body = change(reply.body)
+        if content_type is not None:
+            reply.set_header(b"content-type", content_type.encode())
+        await reply.send(send)
+
+    return answer
+
+
+def edit_json(change: Callable[[dict[str, object]], None]) -> Misbehaviour:
+    """Change the JSON object of a reply."""
+
+    def edit(body: bytes) -> bytes:
+        value = json.loads(body)
+        change(value)
+        return json.dumps(value).encode()
+
+    return rewrite(edit)
+
+
+def trickle(size: int, every: float) -> Misbehaviour:
+    """Send the body `size` bytes at a time, `every` real seconds."""
+
+    async def slowly(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        async def drop_by_drop(message: Message) -> None:
+            body = message.get("body", b"")
+            for start in range(0, len(body), size):
+                await asyncio.sleep(every)
+                await send({"type": "http.response.body", "body": body[start : start + size], "more_body": True})
+            await send({**message, "body": b""} if "body" in message else message)
+
+        await app(scope, receive, drop_by_drop)
+
+    return slowly
+
+
+# Streams
+
+
+def cut_stream(after: int, how: Literal["reset", "close"]) -> Misbehaviour:
+    """Break a stream after a number of bytes of its body."""
+
+    async def cut(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        left = after
+
+        async def counted(message: Message) -> None:
+            nonlocal left
+            body = message.get("body", b"")
+            if message["type"] == "http.response.start":
+                await send(message)
+            elif len(body) < left:
+                left -= len(body)
+                await send(message)
+            elif left >= 0:
+                await send({**message, "body": body[:left], "more_body": True})
+                left = -1
+                await (wire_of(scope).reset() if how == "reset" else wire_of(scope).close())
+
+        await app(scope, receive, counted)
+
+    return cut
+
+
+def mute_stream(every: float | None) -> Misbehaviour:
+    """Open a stream and never tell anything; with `every`, send a comment each so many real seconds."""
+
+    async def mute(_: ASGIApp, __: Scope, receive: Receive, send: Send) -> None:
+        headers = [(b"content-type", b"text/event-stream"), (b"connection", b"close")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"", "more_body": True})
+        left = asyncio.ensure_future(_gone(receive))
+        try:
+            while not left.done():
+                await asyncio.wait([left], timeout=every)
+                if not left.done():
+                    await send({"type": "http.response.body", "body": b": keep-alive\n\n", "more_body": True})
+        finally:
+            left.cancel()
+
+    return mute
+
+
+async def _gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+EditEvents = Callable[[list[bytes]], list[bytes]]
+
+
+def edit_events(begin: Callable[[], EditEvents]) -> Misbehaviour:
+    """Change the events of a stream, given as they are about to be sent, each with its blank line; `begin` is called per stream."""
+
+    async def edit(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        change = begin()
+
+        async def edited(message: Message) -> None:
+            body = message.get("body", b"")
+            if body:
+                blocks = [block + b"\n\n" for block in body.split(b"\n\n") if block]
+                message = {**message, "body": b"".join(change(blocks))}
+            await send(message)
+
+        await app(scope, receive, edited)
+
+    return edit
