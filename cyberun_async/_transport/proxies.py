@@ -35,7 +35,7 @@ def _checked(address: str, variable: str) -> str:
         url = httpx.URL(address)
     except httpx.InvalidURL:
         url = httpx.URL()
-    if url.scheme not in _SCHEMES or not url.host:
+    if url.scheme not in _SCHEMES or not url.host or any(c.isspace() for c in address):
         message = f"the environment variable {variable} is not the address of a proxy, such as http://host:port"
         raise ConfigurationError(message)
     if url.scheme.startswith("socks") and not _has_socks():

@@ -220,9 +220,13 @@ def test_closed_in_another_event_loop() -> None:
     anyio.run(use)
     with pytest.raises(ConfigurationError, match="another event loop"):
         anyio.run(clients[0].aclose)
-    client = clients.pop()
+
+    def drop() -> None:
+        clients.clear()
+        gc.collect()
+
     with pytest.warns(ResourceWarning, match="unclosed <AsyncClient http"):
-        del client
+        drop()
 
 
 def test_never_opened() -> None:

@@ -1,0 +1,178 @@
+"""Proxies: from the environment, for plain and for secure servers."""
+
+from __future__ import annotations
+
+import ssl
+import sys
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager, suppress
+
+import anyio
+import httpx
+import pytest
+from anyio.abc import AnyByteStream
+from support.raw import GONE, Peer, RawServer, always_answer, raw_server
+
+from cyberun_async import AsyncClient, ConfigurationError, Retries, TransportError
+from cyberun_async._protocol import endpoints
+from cyberun_async._transport.proxies import find_proxy, proxy_of
+from cyberun_async._transport.tls import WITHOUT_TLS
+
+
+@pytest.mark.parametrize(
+    ("url", "environment", "expected"),
+    [
+        pytest.param("https://cyberun.test", {}, None, id="none"),
+        pytest.param("https://cyberun.test", {"https_proxy": "http://p:1"}, "http://p:1", id="https"),
+        pytest.param("https://cyberun.test", {"HTTPS_PROXY": "http://p:1"}, "http://p:1", id="in capitals"),
+        pytest.param("https://cyberun.test", {"http_proxy": "http://p:1"}, None, id="for the other scheme"),
+        pytest.param("http://cyberun.test", {"http_proxy": "http://p:1"}, "http://p:1", id="http"),
+        pytest.param("http://cyberun.test", {"all_proxy": "http://p:1"}, "http://p:1", id="all"),
+        pytest.param("http://cyberun.test", {"all_proxy": "socks5://p:1"}, "socks5://p:1", id="socks"),
+        pytest.param("http://cyberun.test", {"http_proxy": "p:1"}, "http://p:1", id="without a scheme"),
+        pytest.param("http://cyberun.test", {"all_proxy": "http://p", "no_proxy": "*"}, None, id="for nobody"),
+        pytest.param("http://a.b.test", {"all_proxy": "http://p", "no_proxy": "x,.b.test"}, None, id="not a domain"),
+        pytest.param("http://b.test:81", {"all_proxy": "http://p", "no_proxy": "b.test:81"}, None, id="not a port"),
+        pytest.param(
+            "http://b.test:80", {"all_proxy": "http://p", "no_proxy": "b.test:81"}, "http://p", id="that port"
+        ),
+        pytest.param("http://127.0.0.1:80", {"all_proxy": "http://p:1"}, None, id="loopback"),
+        pytest.param("http://[::1]:80", {"all_proxy": "http://p:1"}, None, id="loopback of IPv6"),
+        pytest.param("http://localhost", {"all_proxy": "http://p:1"}, None, id="localhost"),
+    ],
+)
+async def test_environment(
+    url: str, environment: dict[str, str], expected: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The usual variables name the proxy, but never for this machine itself."""
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert await find_proxy(httpx.URL(url)) == expected
+
+
+@pytest.mark.parametrize("address", ["ftp://p:1", "http://", "http://user:secret@p:port", "not a proxy"])
+async def test_no_proxy_at_all(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What cannot be a proxy is refused by the name of its variable, without its password; nothing is sent."""
+    monkeypatch.setenv("https_proxy", address)
+    async with AsyncClient("sk-test", base_url="https://cyberun.test") as client:
+        with pytest.raises(ConfigurationError, match="https_proxy or all_proxy is not the address") as caught:
+            await client.tasks.get("t-1")
+    assert "secret" not in str(caught.value)
+
+
+async def test_socks_needs_a_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A SOCKS proxy without what it takes says what to install."""
+    monkeypatch.setenv("all_proxy", "socks5://p:1")
+    monkeypatch.setitem(sys.modules, "socksio", None)
+    with pytest.raises(ConfigurationError, match=r"pip install 'httpx\[socks\]'"):
+        await find_proxy(httpx.URL("https://cyberun.test"))
+
+
+def test_proxy_by_tls() -> None:
+    """A proxy that is itself reached by TLS is checked with our one context; httpcore would make another on the loop."""
+    assert proxy_of(None, WITHOUT_TLS) is None
+    plain, secure = proxy_of("http://p", WITHOUT_TLS), proxy_of("https://p", WITHOUT_TLS)
+    assert plain is not None
+    assert secure is not None
+    assert (plain.ssl_context, secure.ssl_context) == (None, WITHOUT_TLS)
+
+
+@asynccontextmanager
+async def proxy_to(server: RawServer) -> AsyncIterator[RawServer]:
+    """Run a proxy that takes every host for the one server."""
+
+    async def serve(peer: Peer) -> None:
+        head = await peer.request()
+        async with await anyio.connect_tcp("127.0.0.1", server.port) as upstream:
+            if head.startswith(b"CONNECT "):
+                await peer.send(b"HTTP/1.1 200 Connected\r\n\r\n")
+            else:
+                await upstream.send(head)
+            async with anyio.create_task_group() as group:
+                for source, sink in ((peer.stream, upstream), (upstream, peer.stream)):
+                    group.start_soon(_pump, source, sink, group.cancel_scope)
+
+    async with raw_server(serve) as proxy:
+        yield proxy
+
+
+async def _pump(source: AnyByteStream, sink: AnyByteStream, scope: anyio.CancelScope) -> None:
+    with suppress(*GONE):
+        while True:
+            await sink.send(await source.receive())
+    scope.cancel()
+
+
+def lines(requests: Iterable[bytes]) -> list[bytes]:
+    return [request.partition(b"\r\n")[0] for request in requests]
+
+
+async def test_forwarding(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By plain HTTP, the proxy gets the whole address and passes it on, for calls and for event streams."""
+
+    async def answer(peer: Peer) -> None:
+        while True:
+            if b"/events " in await peer.request():
+                await peer.open_events()
+                await peer.send(b": alive\n\n")
+                await peer.until_closed()
+            await peer.answer()
+
+    async with raw_server(answer) as server, proxy_to(server) as proxy:
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy.port}")
+        async with AsyncClient("sk-test", base_url="http://cyberun.test", allow_insecure_http=True) as client:
+            assert (await client.tasks.get("t-1")).id == "t-1"
+            connection = await client._transport.open_stream(endpoints.stream_task_events("t-1"))
+            assert await connection.receive() == []
+            await connection.aclose()
+        assert lines(proxy.requests) == [
+            b"GET http://cyberun.test/r/tasks/t-1 HTTP/1.1",
+            b"GET http://cyberun.test/r/tasks/t-1/events HTTP/1.1",
+        ]
+
+
+async def test_tunnel(server_tls: ssl.SSLContext, trusted: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By HTTPS, the proxy gets a tunnel, and sees neither key nor path."""
+    async with raw_server(always_answer, tls=server_tls) as server, proxy_to(server) as proxy:
+        monkeypatch.setenv("https_proxy", f"http://user:pass@127.0.0.1:{proxy.port}")
+        async with AsyncClient("sk-test", base_url="https://cyberun.test") as client:
+            for _ in range(3):
+                assert (await client.tasks.get("t-1")).id == "t-1"
+        assert lines(proxy.requests) == [b"CONNECT cyberun.test:443 HTTP/1.1"]
+        assert b"roxy-authorization: basic" in proxy.requests[0].lower()
+        assert b"sk-test" not in proxy.requests[0]
+        assert lines(server.requests) == [b"GET /r/tasks/t-1 HTTP/1.1"] * 3
+        assert b"roxy-authorization" not in server.requests[0].lower()
+
+
+async def test_refused_by_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy that refuses the tunnel has passed nothing on."""
+
+    async def refuse(peer: Peer) -> None:
+        await peer.request()
+        await peer.answer("", status=407)
+
+    async with raw_server(refuse) as proxy:
+        monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{proxy.port}")
+        async with AsyncClient("sk-test", base_url="https://cyberun.test", retries=Retries(budget=0)) as client:
+            with pytest.raises(TransportError, match="407") as caught:
+                await client.submit("text-to-image", validate=False)
+        assert not caught.value.may_have_been_sent
+
+
+@pytest.mark.parametrize("turns", range(1, 40, 3))
+async def test_cancelled_in_a_tunnel(
+    turns: int, server_tls: ssl.SSLContext, trusted: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A call that is cancelled on its way through a proxy leaves no connection to it."""
+    async with raw_server(always_answer, tls=server_tls) as server, proxy_to(server) as proxy:
+        monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{proxy.port}")
+        async with AsyncClient("sk-test", base_url="https://cyberun.test") as client:
+            async with anyio.create_task_group() as group:
+                group.start_soon(client.tasks.get, "t-1")
+                for _ in range(turns):
+                    await anyio.lowlevel.checkpoint()
+                group.cancel_scope.cancel()
+            assert (await client.tasks.get("t-1")).id == "t-1"
+        with anyio.fail_after(5):
+            await proxy.until(lambda proxy: proxy.open == 0)
