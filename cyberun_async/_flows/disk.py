@@ -129,8 +129,6 @@ class PartFile:
         """
         if sys.platform == "win32":  # pragma: no cover - the gate runs on Linux
             self._close()
-        if target.is_dir():
-            raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
         try:
             _rename_to_new(self._data, target)
         except FileExistsError:
@@ -161,6 +159,18 @@ class PartFile:
         """Hash a stretch of what is there, and say where it ends."""
         os.lseek(self._descriptor, start, os.SEEK_SET)
         return start + _hash_some(self._descriptor, digest)
+
+
+def is_taken(path: Path) -> bool:
+    """Whether something has this name.
+
+    Raises:
+        IsADirectoryError: A directory has.
+
+    """
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    return os.path.lexists(path)
 
 
 def _rename_to_new(source: Path, target: Path) -> None:

@@ -13,7 +13,7 @@ import attrs
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from cyberun_async._errors import CyberunError, InvalidParameters, StorageError
-from cyberun_async._flows.disk import PartFile, failures_of_disk, hash_stretch
+from cyberun_async._flows.disk import PartFile, failures_of_disk, hash_stretch, is_taken
 from cyberun_async._flows.outputs import Links, Output, files_of
 from cyberun_async._flows.together import side_by_side
 from cyberun_async._protocol.checksums import Checksum
@@ -128,12 +128,12 @@ class Download:
     # What is there already
 
     async def _find(self) -> Path | None:
-        if not await self._in_thread(os.path.lexists, self._downloads.directory / self._file.name):
+        if not await self._in_thread(is_taken, self._downloads.directory / self._file.name):
             return None
         delivery = await self._output.look()
         for name in numbered(self._file.name):
             path = self._downloads.directory / name
-            if not await self._in_thread(os.path.lexists, path):
+            if not await self._in_thread(is_taken, path):
                 return None
             if await self._is_same(path, delivery):
                 await self._in_thread(self._part.discard)
@@ -195,6 +195,9 @@ class Download:
         """
         if delivery.checksum is not None:
             await self._catch_up(delivery.checksum)
+        await self._tell(self._part.have.size, delivery.total)
+        if delivery.is_complete:
+            return
         sending, receiving = anyio.create_memory_object_stream[list[bytes]](1)
         breaks: list[StorageFailure] = []
 
@@ -205,14 +208,9 @@ class Download:
                 except StorageFailure as failure:
                     breaks.append(failure)
 
-        async def write() -> None:
-            with receiving:
-                await self._write(delivery, receiving)
-
-        await self._tell(self._part.have.size, delivery.total)
-        if delivery.is_complete:
-            return
-        await side_by_side(read, write)
+        # A child that is cancelled before its first step closes nothing.
+        with sending, receiving:
+            await side_by_side(read, lambda: self._write(delivery, receiving))
         if breaks:
             raise breaks[0]
 

@@ -184,7 +184,9 @@ class Upload:
             with receiving:
                 answers.append(await self._storage.put(presigned.upload_url, headers, receiving))
 
-        await side_by_side(read, send)
+        # A child that is cancelled before its first step closes nothing.
+        with sending, receiving:
+            await side_by_side(read, send)
         return answers[0]
 
     async def _read(self, sending: MemoryObjectSendStream[bytes]) -> None:

@@ -1,6 +1,5 @@
 """Bytes in and out of storage, by signed URLs; no key and no header of the API comes near it."""
 
-import logging
 from collections.abc import AsyncIterable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from urllib.parse import urlsplit
@@ -16,7 +15,6 @@ from cyberun_async._transport.failures import foreign_failures, is_retryable, re
 from cyberun_async._transport.pools import SmallPools
 from cyberun_async._transport.requests import Send, sender_of, timeout_extension
 from cyberun_async._transport.transport import ERROR_TEXT
-
 
 LARGE = 8 * 1024 * 1024
 """Bytes from which a body is worth a connection of its own."""
@@ -71,7 +69,6 @@ class Storage:
         self._send: Send = self._pools.handle_async_request
         if storage_client is not None:
             self._send = sender_of(storage_client)
-            logging.getLogger("httpx").addFilter(hide_signatures)
         self._is_own = storage_client is None
         timeouts = settings.timeouts
         self._read_timeout = timeouts.read
@@ -146,9 +143,7 @@ class Storage:
         self, method: str, url: str, headers: Mapping[str, str], content: AsyncIterable[bytes] | None = None
     ) -> httpx.Request:
         # Made by hand, so that no default header, cookie or parameter of a user's own client gets in.
-        request = httpx.Request(method, url, headers=headers, content=content, extensions=self._timeout)
-        request.url = SignedURL(url)
-        return request
+        return httpx.Request(method, url, headers=headers, content=content, extensions=self._timeout)
 
 
 class Body:
@@ -253,22 +248,3 @@ def failures_of_storage(url: str) -> Iterator[None]:
         for secret in filter(None, (url, urlsplit(url).query)):
             reason = reason.replace(secret, "[signed]")
         raise StorageFailure(reason, retryable=is_retryable(error)) from None
-
-
-# What a user's own client logs
-
-
-class SignedURL(httpx.URL):
-    """A URL whose query is a secret."""
-
-
-class _HideSignatures(logging.Filter):
-    """Takes the query off signed URLs; httpx logs every URL at INFO."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        if isinstance(record.args, tuple):
-            record.args = tuple(arg.copy_with(query=None) if isinstance(arg, SignedURL) else arg for arg in record.args)
-        return True
-
-
-hide_signatures = _HideSignatures()
