@@ -12,6 +12,7 @@ from sphinx.ext.napoleon import GoogleDocstring
 from sphinx.util.typing import stringify_annotation
 
 import cyberun_async
+from cyberun_async.local import scripts
 
 project = "cyberun-async"
 author = "the cyberun-async authors"
@@ -55,6 +56,17 @@ def fences_to_directives(*event: Any) -> None:
     lines[:] = turned
 
 
+ALIASES = [
+    (cyberun_async, "EventCallback"),
+    (cyberun_async, "TaskEvent"),
+    (cyberun_async, "TerminalEvent"),
+    (cyberun_async, "TokenProvider"),
+    (cyberun_async, "Abandon"),
+    (scripts, "Step"),
+]
+"""What signatures name instead of spelling it out."""
+
+
 def signature_for_readers(*event: Any) -> tuple[str, str | None] | None:
     """Show a signature as it is written in the source: with the names of unions, and with plain defaults."""
     _, what, _, item, _, signature, returned = event
@@ -63,10 +75,10 @@ def signature_for_readers(*event: Any) -> tuple[str, str | None] | None:
     if what == "class" and "cyberun_async._" in signature:
         # Its users are given one, and never make one themselves.
         return "", returned
-    for name in ("EventCallback", "TaskEvent", "TerminalEvent", "TokenProvider", "Abandon"):
-        spelled_out = stringify_annotation(getattr(cyberun_async, name), "smart")
-        signature = signature.replace(spelled_out, f"~cyberun_async.{name}")
-        returned = returned and returned.replace(spelled_out, f"~cyberun_async.{name}")
+    for module, name in ALIASES:
+        spelled_out = stringify_annotation(getattr(module, name), "smart")
+        signature = signature.replace(spelled_out, f"~{module.__name__}.{name}")
+        returned = returned and returned.replace(spelled_out, f"~{module.__name__}.{name}")
     if attrs.has(item):
         # What attrs generates has its defaults in a dictionary.
         for field in attrs.fields(item):
@@ -124,6 +136,7 @@ nitpick_ignore_regex = [
         "httpx",
         "os",
         "pathlib",
+        "sqlite3",
         "ssl",
         "types",
         "typing",
