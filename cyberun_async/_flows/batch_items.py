@@ -68,6 +68,12 @@ def _is_count(_: object, field: "attrs.Attribute[int]", value: int) -> None:
         raise ConfigurationError(message)
 
 
+def _is_journal(_: object, field: "attrs.Attribute[Journal | None]", value: Journal | None) -> None:
+    if value is not None and not isinstance(value, Journal):
+        message = f"{field.name} must be a Journal(path), not {value!r}"
+        raise ConfigurationError(message)
+
+
 @attrs.frozen(kw_only=True)
 class Plan:
     """How somebody wants a batch to go.
@@ -82,7 +88,7 @@ class Plan:
     wait: Wait
     on_error: OnError = attrs.field(validator=_one_of("collect", "cancel_rest"))
     on_exit: Abandon = attrs.field(validator=_one_of("leave", "cancel"))
-    journal: Journal | None = attrs.field(validator=attrs.validators.optional(attrs.validators.instance_of(Journal)))
+    journal: Journal | None = attrs.field(validator=_is_journal)
     resubmit: Collection[Resubmit] = attrs.field(converter=read_resubmit)
 
 
@@ -168,13 +174,14 @@ class Runner:
     async def outcome_of(self, item: Item) -> Outcome:
         """Take one item through."""
         progress = Progress(item)
+        result = failure = None
         try:
             result = await self._result_of(progress)
         except Exception as error:  # noqa: BLE001 - one item's failure is that item's
-            return progress.outcome(None, error)
-        finally:
-            self.tasks.pop(progress.task_id or "", None)
-        return progress.outcome(result, None)
+            failure = error
+        # Not where the item was cancelled: its task may have to be cancelled as well.
+        self.tasks.pop(progress.task_id or "", None)
+        return progress.outcome(result, failure)
 
     async def cancel_tasks(self) -> None:
         """Cancel all tasks that are in flight."""

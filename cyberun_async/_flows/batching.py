@@ -159,9 +159,9 @@ class Batch(AsyncIterator[Outcome]):
             await finish(source.aclose, within=CLEANUP)
 
     async def _room(self) -> None:
-        await checkpoint()
         while self._in_flight >= self._runner.window.size or len(self._ready) >= self._plan.max_in_flight:
             await self._change.wait()
+        await checkpoint()
 
     def _begin(self, item: Item) -> None:
         assert self._group is not None

@@ -104,9 +104,9 @@ def read_item(index: int, given: object) -> Item:
     """
     key, parameters = given if isinstance(given, tuple) and len(given) == 2 else (index, given)
     if isinstance(key, bool) or not isinstance(key, (str, int)) or not isinstance(parameters, Mapping):
-        kind = (
-            f"({type(key).__name__}, {type(parameters).__name__})" if isinstance(given, tuple) else type(given).__name__
-        )
+        kind = type(given).__name__
+        if isinstance(given, tuple):
+            kind = f"({', '.join(type(part).__name__ for part in given)})"
         problem = f"item {index} must be a mapping of parameters, or a tuple of a key and such a mapping, not {kind}"
         raise InvalidParameters([problem])
     return Item(index, str(key), parameters)
