@@ -15,6 +15,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         import rich  # noqa: F401 - not needed for every command, but better missed now than half-way
 
         from cyberun_async.cli._main import run_command
+    except KeyboardInterrupt:
+        return 130
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in {"cyclopts", "rich"}:
             raise

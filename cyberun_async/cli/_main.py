@@ -1,5 +1,6 @@
 """From a command line to an exit code: whatever goes wrong becomes one line and a number."""
 
+import io
 import os
 import signal
 import sys
@@ -12,11 +13,15 @@ from cyclopts import CycloptsError
 from cyberun_async._errors import CyberunError
 from cyberun_async.cli._app import app
 from cyberun_async.cli._exit import ExitCode, exit_code
+from cyberun_async.cli._show import tell
 from cyberun_async.cli._text import printable, write_json
 
 
 def run_command(arguments: Sequence[str]) -> int:
     """Run one command and give its exit code."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        # A name that the terminal has no letters for is better shown in part than not at all.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = _run(arguments)
         sys.stdout.flush()
@@ -36,9 +41,6 @@ def _run(arguments: Sequence[str]) -> int:
     before = signal.signal(signal.SIGTERM, terminate)
     try:
         return app(arguments, exit_on_error=False, print_error=False) or ExitCode.OK
-    except CycloptsError as error:
-        _complain(str(error), hint="--help shows what can be said")
-        return ExitCode.USAGE
     except KeyboardInterrupt:
         return ExitCode.TERMINATED if terminated else ExitCode.INTERRUPTED
     except BrokenPipeError:
@@ -50,8 +52,9 @@ def _run(arguments: Sequence[str]) -> int:
 
 
 def _report(error: Exception, *, as_json: bool) -> ExitCode:
-    code = exit_code(error)
-    message = str(error) if isinstance(error, (CyberunError, OSError)) else f"{type(error).__name__}: {error}"
+    code = ExitCode.USAGE if isinstance(error, CycloptsError) else exit_code(error)
+    is_foreseen = isinstance(error, (CyberunError, CycloptsError, OSError))
+    message = str(error) if is_foreseen else f"{type(error).__name__}: {error}"
     if os.environ.get("CYBERUN_DEBUG"):
         traceback.print_exception(error)
     if as_json:
@@ -59,12 +62,9 @@ def _report(error: Exception, *, as_json: bool) -> ExitCode:
         write_json(
             {"type": "error", "error": type(error).__name__, "message": message, "task_id": task_id, "exit_code": code}
         )
-    _complain(message)
+    hint = " (--help shows what there is)" if isinstance(error, CycloptsError) else ""
+    tell(f"cyberun-async: {printable(message)}{hint}")
     return code
-
-
-def _complain(message: str, *, hint: str = "") -> None:
-    print(f"cyberun-async: {printable(message)}{f' ({hint})' if hint else ''}", file=sys.stderr)
 
 
 def _leave_quietly() -> ExitCode:

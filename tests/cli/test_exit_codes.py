@@ -181,6 +181,12 @@ def test_errors_of_a_program_are_objects_too(cyberun: Command, server: LocalCybe
     assert done.err.startswith("cyberun-async: task ")
 
 
+def test_a_mistake_in_the_command_is_an_object_too(cyberun: Command):
+    """A program that builds commands learns of its mistakes as of all others."""
+    (line,) = cyberun("tasks", "--limits", "3", "--json").lines
+    assert (line["type"], line["exit_code"]) == ("error", 2)
+
+
 def test_a_traceback_is_shown_to_whoever_asks_for_it(cyberun: Command, monkeypatch: pytest.MonkeyPatch):
     """CYBERUN_DEBUG shows where an error comes from; nothing else does."""
     assert "Traceback" not in cyberun("wait", str(uuid.UUID(int=0))).err

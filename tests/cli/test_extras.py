@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import cyberun_async
+from cyberun_async.local import LocalCyberun, Workflow
 
 WITHOUT = """
 import sys
@@ -60,6 +61,18 @@ def test_it_starts_as_a_module_and_as_a_script(command: list[str]):
         else subprocess.run([*command, "--version"], capture_output=True, text=True, check=False, timeout=15)
     )
     assert (done.returncode, done.stdout.strip()) == (0, "0.1.0")
+
+
+def test_a_pipe_without_unicode_gets_what_it_can_take(monkeypatch: pytest.MonkeyPatch):
+    """A letter that cannot be written costs itself, and not the command."""
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii:strict")
+    monkeypatch.setenv("PYTHONUTF8", "0")
+    with LocalCyberun(demos=False) as server:
+        server.add_workflow(Workflow("town", description="Zürich"))
+        monkeypatch.setenv("CYBERUN_BASE_URL", server.base_url)
+        monkeypatch.setenv("CYBERUN_API_KEY", server.api_key)
+        done = start("-m", "cyberun_async", "workflows")
+    assert (done.returncode, done.stdout) == (0, "town\t1\tactive\tZ\\xfcrich\n")
 
 
 def test_help_names_every_command():
