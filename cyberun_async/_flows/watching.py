@@ -163,26 +163,29 @@ class Watch:
     async def _race(self, stream_side: Callable[[], Awaitable[None]]) -> None:
         """Wait for the stream, looking at the task whenever that is due, until one of the two has news."""
         failures: list[Exception] = []
-        was_cut_off = True
+        has_come = False
 
-        async def looks() -> None:
+        async def stream() -> None:
+            nonlocal has_come
             try:
-                await self._look_until_news()
+                await stream_side()
             except Exception as error:  # noqa: BLE001 - raised again below, outside of an exception group
                 failures.append(error)
-            group.cancel_scope.cancel()
+            has_come = True
+            group.cancel_scope.deadline = anyio.current_time() + self._grace()
 
         try:
             async with anyio.create_task_group() as group:
-                group.start_soon(looks)
+                # The stream is the child: what httpcore does when it is cut off does not outlive a second,
+                # one-shot cancellation of the caller. Each look is a child by itself.
+                group.start_soon(stream)
                 try:
-                    await stream_side()
+                    await self._look_until_news()
                 except Exception as error:  # noqa: BLE001 - likewise
                     failures.append(error)
-                was_cut_off = False
-                group.cancel_scope.deadline = anyio.current_time() + self._grace()
+                group.cancel_scope.cancel()
         finally:
-            if was_cut_off:
+            if not has_come:
                 await self.aclose()
         if failures:
             raise failures[0]
@@ -194,6 +197,9 @@ class Watch:
     # The stream
 
     async def _open_stream(self) -> None:
+        if not self._transport.has_free_stream:
+            # Another wait was quicker.
+            return
         try:
             call = endpoints.stream_task_events(self._task_id)
             self._connection = await self._transport.open_stream(call, last_event_id=self._last_event_id)
