@@ -99,7 +99,7 @@ class Upload:
         self._on_progress = on_progress
         self._patience = Patience(settings.retries, anyio.current_time())
         self._furthest = 0
-        self._is_whole = False
+        self._is_whole = self._may_be_there = False
 
     async def run(self) -> str:
         """Send it, and give its key.
@@ -120,13 +120,13 @@ class Upload:
                 if refusal.is_of_the_link and is_fresh:
                     is_fresh = False
                     await self._rewind(refusal.reason)
-                    presigned, self._is_whole = await self._presign(), False
+                    presigned, self._may_be_there = await self._presign(), False
                     continue
                 await self._after(refusal)
 
     def _is_there(self, answer: StorageAnswer) -> bool:
         """Whether the storage has the file; "there is one already" is ours if its answer to us was lost."""
-        return 200 <= answer.status < 300 or (answer.status == 412 and self._is_whole)
+        return 200 <= answer.status < 300 or (answer.status == 412 and self._may_be_there)
 
     async def _try(self, presigned: PresignedUpload) -> StorageAnswer | None:
         """Send all bytes once, and give the answer, or `None` where there was none and it may be tried again."""
@@ -148,6 +148,7 @@ class Upload:
         delay = self._patience.delay(anyio.current_time(), asked) if retryable else None
         if delay is None:
             raise self._error(reason, retryable=retryable, status=status)
+        self._may_be_there |= self._is_whole
         await self._rewind(reason)
         await anyio.sleep(delay)
 
@@ -191,6 +192,7 @@ class Upload:
 
     async def _read(self, sending: MemoryObjectSendStream[bytes]) -> None:
         done = 0
+        self._is_whole = False
         await self._tell(done)
         with suppress(anyio.BrokenResourceError):  # The storage has answered already.
             async with aclosing(self._blocks()) as blocks:

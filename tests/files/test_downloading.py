@@ -697,15 +697,18 @@ async def test_what_progress_raises(tmp_path: Path) -> None:
 async def test_signatures_are_never_told(injected: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """No log at any level, no repr and no message shows a signature, through a user's own client neither."""
     caplog.set_level(logging.DEBUG)
-    async with a_shelf() as shelf, httpx.AsyncClient() as user:
-        async with shelf.client(storage_client=user if injected else None) as client:
-            shelf.put("a.bin", data_of(1000))
-            result = await client.tasks.result(TASK_ID)
-            shelf.plan("a.bin", Plan(cut=5), Plan(status=500), Plan(status=403), Plan(status=404))
-            with pytest.raises(StorageError) as caught:
-                await client.download(result, tmp_path)
-            async with client.open_file(result.files[0]) as stream:
-                shown = [repr(result), repr(result.files), repr(client), repr(stream), repr(caught.value)]
+    async with (
+        a_shelf() as shelf,
+        httpx.AsyncClient() as user,
+        shelf.client(storage_client=user if injected else None) as client,
+    ):
+        shelf.put("a.bin", data_of(1000))
+        result = await client.tasks.result(TASK_ID)
+        shelf.plan("a.bin", Plan(cut=5), Plan(status=500), Plan(status=403), Plan(status=404))
+        with pytest.raises(StorageError) as caught:
+            await client.download(result, tmp_path)
+        async with client.open_file(result.files[0]) as stream:
+            shown = [repr(result), repr(result.files), repr(client), repr(stream), repr(caught.value)]
     texts = [record.getMessage() + repr(record.args) for record in caplog.records] + shown + [str(caught.value)]
     assert not [text for text in texts if SECRET in text]
     assert any("renewed the links" in text for text in texts)
