@@ -71,8 +71,9 @@ class Bar:
         )
         self._task = TaskID(0)
         self._status = TaskStatus.PENDING
+        name = Column(no_wrap=True, overflow="ellipsis", max_width=max(16, console.width - 54))
         self._downloads = Progress(
-            TextColumn("  {task.description}", markup=False, table_column=Column(no_wrap=True)),
+            TextColumn("  {task.description}", markup=False, table_column=name),
             BarColumn(bar_width=20),
             DownloadColumn(),
             TransferSpeedColumn(),

@@ -98,6 +98,19 @@ def test_a_terminal_without_unicode_gets_a_bar_that_it_can_show():
     assert "process_data, step 15000/30000, Matching" in line
 
 
+def test_a_download_shows_how_far_it_is_however_long_its_name():
+    """Where the storage does not tell the size, what has arrived is still counted."""
+    written = io.StringIO()
+    bar = Bar(Console(file=written, force_terminal=True, width=80, highlight=False, legacy_windows=False))
+    with bar.fetching():
+        bar.fetched("a picture with many words in its name " * 5, 1_000_000, 4_000_000)
+        bar.fetched("b", 3_000_000, None)
+    shown = Text.from_ansi(written.getvalue()).plain
+    assert "a picture with many" in shown
+    assert "1.0/4.0 MB" in shown
+    assert "3.0/? MB" in shown
+
+
 def test_words_and_events_that_nobody_knew_are_shown_as_they_are():
     """And cannot move the cursor."""
     events = [
