@@ -9,7 +9,7 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Mapping
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from urllib.parse import quote, urlencode
 
 from ._clock import Clock
@@ -61,8 +61,8 @@ class Signer:
         expected = self._signature(method, path, query, {name: headers[name] for name in names})
         if not hmac.compare_digest(expected.encode(), query["X-Amz-Signature"].encode()):
             raise BadSignature("SignatureDoesNotMatch", "The request signature we calculated does not match.")
-        issued = datetime.strptime(query["X-Amz-Date"], _DATE).replace(tzinfo=timezone.utc).timestamp()
-        if self._clock.time() >= issued + float(query["X-Amz-Expires"]):
+        issued = datetime.strptime(query["X-Amz-Date"], _DATE).replace(tzinfo=timezone.utc)
+        if self._clock.now() >= issued + timedelta(seconds=float(query["X-Amz-Expires"])):
             raise BadSignature("AccessDenied", "Request has expired")
 
     def _signature(self, method: str, path: str, query: Mapping[str, str], headers: Mapping[str, str]) -> str:
