@@ -123,14 +123,19 @@ async def raw_server(
 ) -> AsyncIterator[RawServer]:
     """Run a server whose every connection is served by `handle`, for as long as this is open."""
     server = RawServer(handle, tls)
+    failures: list[Exception] = []
     async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener:
         server.port = listener.extra(SocketAttribute.local_port)
         async with anyio.create_task_group() as group:
             group.start_soon(listener.serve, server.serve)
             try:
                 yield server
+            except Exception as error:  # noqa: BLE001 - raised again below, outside of an exception group
+                failures.append(error)
             finally:
                 group.cancel_scope.cancel()
+    if failures:
+        raise failures[0]
 
 
 async def always_answer(peer: Peer) -> None:
