@@ -31,6 +31,7 @@ from cyberun_async._flows.reading import FileStream
 from cyberun_async._flows.throttling import throttle
 from cyberun_async._flows.uploading import UploadProgress
 from cyberun_async._flows.waiting import Abandon, EventCallback
+from cyberun_async._observing import Observer, RequestStarted, ResponseReceived, RetryPlanned, WaitProgressed
 from cyberun_async._protocol.agents import GPU, Agent, SystemStats
 from cyberun_async._protocol.bars import text_bar
 from cyberun_async._protocol.batches import Outcome
@@ -93,6 +94,7 @@ __all__ = [
     "Journal",
     "Limits",
     "NotFoundError",
+    "Observer",
     "Outcome",
     "OutputFile",
     "ParameterDef",
@@ -101,7 +103,10 @@ __all__ = [
     "PresignedUpload",
     "ProgressEvent",
     "RateLimitError",
+    "RequestStarted",
+    "ResponseReceived",
     "Retries",
+    "RetryPlanned",
     "ServerError",
     "StatusEvent",
     "StorageError",
@@ -123,6 +128,7 @@ __all__ = [
     "UploadProgress",
     "Variable",
     "Volume",
+    "WaitProgressed",
     "WaitTimeout",
     "Webhook",
     "WebhookError",

@@ -22,11 +22,14 @@ from cyberun_async import (
     FailedEvent,
     Invocation,
     Limits,
+    Observer,
     OutputFile,
     ParameterDef,
     Polling,
     PresignedUpload,
     ProgressEvent,
+    RequestStarted,
+    ResponseReceived,
     Retries,
     StatusEvent,
     Task,
@@ -61,6 +64,17 @@ async def make_clients(http: httpx.AsyncClient) -> None:
     async with client as entered:
         assert_type(entered, AsyncClient)
     await client.aclose()
+
+
+class Counter(Observer):
+    """Overrides what it wants."""
+
+    def on_response(self, record: ResponseReceived) -> None:
+        assert_type(record.request, RequestStarted)
+        assert_type(record.status, int | None)
+
+
+AsyncClient(observer=Counter(), http2=True)
 
 
 async def flows(client: AsyncClient) -> None:
