@@ -23,6 +23,7 @@ from cyberun_async._settings import Settings
 from cyberun_async._transport.bodies import UnreadableBody, read_body
 from cyberun_async._transport.exchange import InFlight, as_child, finish
 from cyberun_async._transport.failures import failures_of
+from cyberun_async._transport.foreign_logs import hide_secrets_in_foreign_logs
 from cyberun_async._transport.home import HomeLoop
 from cyberun_async._transport.pools import SmallPools
 from cyberun_async._transport.requests import (
@@ -73,6 +74,7 @@ class Transport:
 
     def __init__(self, settings: Settings, http_client: httpx.AsyncClient | None = None) -> None:
         """Open nothing yet."""
+        hide_secrets_in_foreign_logs()
         self._settings = settings
         self._pools: tuple[SmallPools, ...] = ()
         self._send_call: Send
