@@ -18,7 +18,7 @@ from cyberun_async._flows.lookups import Lookups
 from cyberun_async._flows.reading import FileStream, read_file
 from cyberun_async._flows.submitting import Definitions, prepare
 from cyberun_async._flows.uploading import UploadProgress, Uploads
-from cyberun_async._flows.waiting import Abandon, EventCallback, Wait, run, wait_for_result
+from cyberun_async._flows.waiting import Abandon, EventCallback, Signal, Wait, run, wait_for_result
 from cyberun_async._flows.watching import Watch
 from cyberun_async._observing import Observer
 from cyberun_async._protocol.batches import Resubmit
@@ -49,6 +49,8 @@ from cyberun_async._transport.transport import Transport
 if TYPE_CHECKING:
     import httpx
     from typing_extensions import Self
+
+    from cyberun_async.webhooks import WebhookEvent
 
 
 class AsyncClient:
@@ -226,6 +228,7 @@ class AsyncClient:
         on_event: EventCallback | None = None,
         on_timeout: Abandon = "leave",
         on_cancel: Abandon = "leave",
+        signal: Signal | None = None,
     ) -> TaskResult:
         """Wait until a task has completed, and give its result.
 
@@ -238,6 +241,8 @@ class AsyncClient:
             on_event: Called with each event; may be async. What it raises ends the wait.
             on_timeout: Whether to `"leave"` the task running when the deadline passes, or to `"cancel"` it.
             on_cancel: Likewise when the waiting task is cancelled.
+            signal: An async callable that returns when the task may have ended, such as the `wait` of an event that your
+                own messaging sets; the task is looked at then. Webhooks that this process receives go to `notify()`.
 
         Raises:
             TaskFailed: The task failed.
@@ -249,8 +254,15 @@ class AsyncClient:
         Source: https://docs.cyberun.cloud/api-reference/task/get-task-result
 
         """
-        wait = Wait(timeout=timeout, on_event=on_event, on_timeout=on_timeout, on_cancel=on_cancel)
+        wait = Wait(timeout=timeout, on_event=on_event, on_timeout=on_timeout, on_cancel=on_cancel, signal=signal)
         return await wait_for_result(self._transport, self._lookups, self._settings, task_id, wait)
+
+    def notify(self, event: "WebhookEvent") -> None:
+        """Wake the waits of a task that a webhook has told of; they look at it at once, whatever the delivery says.
+
+        For use behind `cyberun_async.webhooks.verify`, in the process and event loop that waits.
+        """
+        self._lookups.notify(event.task_id)
 
     async def run(
         self,

@@ -52,7 +52,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
         @functools.wraps(test)
         async def with_open_client(*args: object, **kwargs: object) -> None:
-            async with item.funcargs[_CLIENT]:
+            client: AsyncClient = item.funcargs[_CLIENT]
+            async with client:
                 await test(*args, **kwargs)
 
         item.obj = with_open_client

@@ -21,6 +21,10 @@ NEARLY = 0.25
 """The part of an interval by which a look may come early, so that one sweep does for all."""
 
 
+MOST_HEARD_OF = 1000
+"""Tasks that are remembered as heard of; it is a matter of moments until their waits look."""
+
+
 class Turn(Enum):
     """What a wait is to do next by itself."""
 
@@ -87,6 +91,7 @@ class Lookups:
         self._leader: Look | None = None
         self._alarm: anyio.Event | None = None
         self._rests: dict[TaskStatus, float] = {}
+        self._heard_of: dict[str, None] = {}
         transport.on_free_stream = self.offer_stream
 
     async def turn(self, look: Look, *, until: float = float("inf")) -> TaskStatus | Turn:
@@ -97,6 +102,9 @@ class Lookups:
             until: When to leave off, for the stream.
 
         """
+        if look.task_id in self._heard_of:
+            del self._heard_of[look.task_id]
+            return Turn.LOOK
         self._add(look)
         try:
             while look.told is None and until > anyio.current_time():
@@ -108,6 +116,17 @@ class Lookups:
         finally:
             self._remove(look)
         return look.told or Turn.STREAM
+
+    def notify(self, task_id: str) -> None:
+        """Have a task looked at now: somebody has heard that it ended.
+
+        A wait that is just about something else looks as soon as it is done; word of a task nobody waits for is forgotten.
+        """
+        for look in [each for each in chain(self._urgent, self._parked) if each.task_id == task_id]:
+            self._tell(look, Turn.LOOK)
+        self._heard_of[task_id] = None
+        if len(self._heard_of) > MOST_HEARD_OF:
+            del self._heard_of[next(iter(self._heard_of))]
 
     def offer_stream(self) -> None:
         """Give a free stream to one of the waits without: to a running task rather than to one that waits itself."""

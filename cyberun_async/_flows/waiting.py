@@ -32,6 +32,10 @@ EventCallback = Callable[[TaskEvent], object | Awaitable[object]]
 """Called with each event; what it returns is awaited if it can be."""
 
 
+Signal = Callable[[], Awaitable[object]]
+"""Awaited once beside a wait; when it returns, the task is looked at."""
+
+
 def _is_policy(_: object, field: "attrs.Attribute[str]", value: str) -> None:
     if value not in ("leave", "cancel"):
         message = f"{field.name} must be 'leave' or 'cancel', not {value!r}"
@@ -64,6 +68,7 @@ class Wait:
     on_event: EventCallback | None = attrs.field(validator=_is_callback)
     on_timeout: Abandon = attrs.field(validator=_is_policy)
     on_cancel: Abandon = attrs.field(validator=_is_policy)
+    signal: Signal | None = None
 
     @property
     def may_cancel(self) -> bool:
@@ -126,7 +131,11 @@ async def _wait(
         with anyio.move_on_after(wait.timeout):
             await start(note)
             watch = Watch(transport, lookups, task_id or "", settings.polling, is_new=is_new)
-            return verdict(await _follow(watch, wait.on_event))
+            if wait.signal is None:
+                return verdict(await _follow(watch, wait.on_event))
+            return verdict(
+                await _follow_beside(watch, wait.on_event, wait.signal, lambda: lookups.notify(task_id or ""))
+            )
     except anyio.get_cancelled_exc_class():
         if wait.on_cancel == "cancel":
             await cancel_remote(transport, settings, task_id)
@@ -151,6 +160,33 @@ async def _follow(watch: Watch, on_event: EventCallback | None) -> TaskResult:
         return await watch.settle()
     finally:
         await watch.aclose()
+
+
+async def _follow_beside(
+    watch: Watch, on_event: EventCallback | None, signal: Signal, notify: Callable[[], None]
+) -> TaskResult:
+    """Follow a task and listen for a signal; one that fails leaves quietly, since the race goes on without it."""
+    results: list[TaskResult] = []
+    failures: list[Exception] = []
+
+    async def listen() -> None:
+        try:
+            await signal()
+        except Exception:
+            log.warning("the signal of a wait failed, so the wait goes on without it", exc_info=True)
+        else:
+            notify()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(listen)
+        try:
+            results.append(await _follow(watch, on_event))
+        except Exception as error:  # noqa: BLE001 - raised again below, outside of an exception group
+            failures.append(error)
+        group.cancel_scope.cancel()
+    if failures:
+        raise failures[0]
+    return results[0]
 
 
 def verdict(result: TaskResult) -> TaskResult:
