@@ -52,7 +52,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
         @functools.wraps(test)
         async def with_open_client(*args: object, **kwargs: object) -> None:
-            client: AsyncClient = item.funcargs[_CLIENT]
+            client: AsyncClient = item.funcargs[_CLIENT]  # type: ignore[assignment]
             async with client:
                 await test(*args, **kwargs)
 
