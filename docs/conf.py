@@ -62,6 +62,9 @@ ALIASES = [
     (cyberun_async, "TerminalEvent"),
     (cyberun_async, "TokenProvider"),
     (cyberun_async, "Abandon"),
+    (cyberun_async, "DownloadProgress"),
+    (cyberun_async, "UploadProgress"),
+    (cyberun_async, "FileSource"),
     (scripts, "Step"),
 ]
 """What signatures name instead of spelling it out."""
