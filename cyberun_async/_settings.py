@@ -160,6 +160,9 @@ def check_base_url(url: str, *, allow_insecure_http: bool) -> str:
             or would send the key in the clear to a host that is not loopback.
 
     """
+    if not isinstance(url, str):
+        message = f"base_url must be a string, not {type(url).__name__}"
+        raise ConfigurationError(message)
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port

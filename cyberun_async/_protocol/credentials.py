@@ -11,10 +11,13 @@ def check_key(key: str) -> str:
     """Give the key back if it can be sent.
 
     Raises:
-        ConfigurationError: It is empty, has a character that no header can carry, or is of the
+        ConfigurationError: It is no string, is empty, has a character that no header can carry, or is of the
             family that the REST API rejects. The message never repeats the key.
 
     """
+    if not isinstance(key, str):
+        message = f"the API key must be a string, not {type(key).__name__}"
+        raise ConfigurationError(message)
     if not key:
         raise ConfigurationError("the API key is empty: set CYBERUN_API_KEY or pass api_key")
     if not key.isascii() or not key.isprintable() or " " in key:
@@ -50,6 +53,9 @@ def check_team(key: str | None, team_id: str | None) -> str | None:
             "a user's token (JWT) works on a team's resources, so it needs a team: "
             "pass team_id or set CYBERUN_TEAM_ID to the team's UUID"
         )
+        raise ConfigurationError(message)
+    if not isinstance(team_id, str):
+        message = f"team_id must be a string, not {type(team_id).__name__}"
         raise ConfigurationError(message)
     if not team_id.isascii() or not team_id.isprintable() or " " in team_id:
         message = "team_id contains white space, control or non-ASCII characters: pass the team's UUID"
