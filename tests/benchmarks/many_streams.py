@@ -97,13 +97,14 @@ class Streams:
     async def open(self, count: int) -> None:
         """Open so many more, a few at a time, and come back once all are there."""
         there = [asyncio.Event() for _ in range(count)]
-        self._tasks += [asyncio.ensure_future(self._follow(event)) for event in there]
+        number = len(self._tasks)
+        self._tasks += [asyncio.ensure_future(self._follow(f"x-{n}", event)) for n, event in enumerate(there, number)]
         for event in there:
             await event.wait()
 
-    async def _follow(self, there: asyncio.Event) -> None:
+    async def _follow(self, task_id: str, there: asyncio.Event) -> None:
         await self._opening.acquire()
-        async for written in self._read("x"):
+        async for written in self._read(task_id):
             if written:
                 self.delays.append((time.monotonic_ns() - written) / 1e6)
                 if len(self.delays) == self._expected:

@@ -12,7 +12,7 @@ import asyncio
 import json
 import time
 from typing import ClassVar
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 TASK_ID = "6f1c2b1e-8f0a-4c55-9b0e-0a4f6f0e7b11"
 STAMP = "2026-02-01T14:30:05Z"
@@ -127,7 +127,7 @@ def completed() -> bytes:
 class Connection(asyncio.Protocol):
     """One connection, kept alive; requests have no body."""
 
-    streams: ClassVar[set[Connection]] = set()
+    streams: ClassVar[dict[Connection, str]] = {}
     open: ClassVar[int] = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -139,7 +139,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget its stream."""
         Connection.open -= 1
-        self.streams.discard(self)
+        self.streams.pop(self, None)
 
     def data_received(self, data: bytes) -> None:
         """Answer each request."""
@@ -161,8 +161,10 @@ class Connection(asyncio.Protocol):
                 asyncio.get_running_loop().call_later(0.1, write, TASK_ANSWER)
             else:
                 write(TASK_ANSWER)
+        elif target.startswith("/api/v1/r/tasks?"):
+            write(answer(self.page(**query_of(target))))
         elif target.startswith("/go"):
-            query = {key: float(values[0]) for key, values in parse_qs(urlsplit(target).query).items()}
+            query = {key: float(value) for key, value in query_of(target).items()}
             asyncio.get_running_loop().create_task(go(**query))
             write(DONE)
         elif target.startswith("/open"):
@@ -170,17 +172,29 @@ class Connection(asyncio.Protocol):
         else:
             write(next(body for prefix, body in ANSWERS.items() if target.startswith(prefix)))
 
+    def page(self, current_page: str, per_page: str, status: str = "running") -> dict[str, object]:
+        """Give one page of the tasks, which are those that have a stream and run."""
+        ids = list(self.streams.values()) if status == "running" else []
+        end = int(current_page) * int(per_page)
+        tasks = [{**TASK, "id": task_id} for task_id in ids[end - int(per_page) : end]]
+        return {"tasks": tasks, "page_meta": {"total_count": len(ids)}}
+
     def start_stream(self, task_id: str) -> None:
         """Open a stream, with one event so that its reader knows that it is there."""
-        self.streams.add(self)
+        self.streams[self] = task_id
         self.transport.write(STREAM_HEAD + event("status", status="running", timestamp=STAMP))
         if task_id.startswith("soon-"):
             asyncio.get_running_loop().call_later(0.03, self.end_stream)
 
     def end_stream(self) -> None:
         """Complete a stream's task."""
-        self.streams.discard(self)
+        self.streams.pop(self, None)
         self.transport.write(completed())
+
+
+def query_of(target: str) -> dict[str, str]:
+    """Read a query; each name comes once."""
+    return dict(parse_qsl(urlsplit(target).query))
 
 
 async def go(interval: float, count: float, spread: float = 0) -> None:
