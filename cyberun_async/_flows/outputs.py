@@ -6,7 +6,7 @@ import anyio
 
 from cyberun_async._errors import StorageError, TaskCancelled, TaskFailed
 from cyberun_async._protocol import endpoints
-from cyberun_async._protocol.ranges import NOTHING, Delivery, Have, range_headers, read_delivery
+from cyberun_async._protocol.ranges import NOTHING, Delivery, Have, range_headers, read_delivery, size_in_refusal
 from cyberun_async._protocol.status import TaskStatus
 from cyberun_async._protocol.tasks import OutputFile, TaskResult
 from cyberun_async._protocol.transfers import Patience, Refusal, read_refusal
@@ -94,9 +94,14 @@ class Output:
             if delivery is not None:
                 return delivery, body
             try:
-                refusal = read_refusal(body.status, body.headers, await body.text())
+                text = await body.text()
             finally:
                 await body.aclose()
+            if body.status == 416 and (size := size_in_refusal(text)) is not None:
+                delivery = read_delivery(416, {"content-range": f"bytes */{size}"}, have)
+                if delivery is not None:
+                    return delivery, body
+            refusal = read_refusal(body.status, body.headers, text)
             if body.status in {206, 416} and headers:
                 headers, have = {}, NOTHING
             else:

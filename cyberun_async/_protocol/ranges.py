@@ -12,6 +12,7 @@ import attrs
 from cyberun_async._protocol.checksums import Checksum, checksum_of
 
 _CONTENT_RANGE = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)", re.ASCII | re.IGNORECASE)
+_ACTUAL_SIZE = re.compile(rb"<ActualObjectSize>(\d{1,19})</ActualObjectSize>")
 
 
 @attrs.frozen
@@ -76,6 +77,12 @@ def read_delivery(status: int, headers: Mapping[str, str], have: Have) -> Delive
     goes_on = status == 206 and first == have.size and (have.etag is None or etag in {None, have.etag})
     # An answer to If-Range may leave out what the first one said.
     return _delivery({"etag": have.etag or "", **headers}, have.size, total) if is_whole or goes_on else None
+
+
+def size_in_refusal(body: bytes) -> int | None:
+    """Read the size of a file from the body of a 416, where S3 has it; not every storage has the header for it."""
+    match = _ACTUAL_SIZE.search(body)
+    return int(match[1]) if match else None
 
 
 def strong_etag(headers: Mapping[str, str]) -> str | None:

@@ -91,6 +91,7 @@ class Shelf:
     puts: dict[str, Stored] = attrs.field(factory=dict)
     put_attempts: list[httpx.Headers] = attrs.field(factory=list)
     presigned: list[dict[str, object]] = attrs.field(factory=list)
+    signed: dict[str, str] = attrs.field(factory=lambda: {"X-Amz-Meta-A": "as it is"})
     presign_refusal: Plan | None = None
     submitted: list[dict[str, object]] = attrs.field(factory=list)
     results: int = 0
@@ -111,7 +112,8 @@ class Shelf:
     def base_url(self) -> str:
         return f"http://127.0.0.1:{self.port}/api/v1"
 
-    def link(self, kind: str, key: str) -> str:
+    def link(self, kind: str, key: str, size: int = 0) -> str:
+        """Give the signed URL of a file, or of a place for one of this size."""
         # Dots as well, since a path with two of them in a row leads elsewhere.
         path = f"{kind}/{quote(key, safe='').replace('.', '%2E')}"
         return f"http://127.0.0.1:{self.port}/{path}?X-Amz-Signature={SECRET}-{self.results}"
@@ -149,8 +151,8 @@ class Shelf:
             asked = json.loads(body)
             self.presigned.append(asked)
             key = f"inputs/{len(self.presigned)}/{asked['file_name']}"
-            wanted = {"Content-Length": str(asked["file_size"]), "If-None-Match": "*", "X-Amz-Meta-A": "as it is"}
-            url = self.link("uploads", key)
+            wanted = {"Content-Length": str(asked["file_size"]), "If-None-Match": "*", **self.signed}
+            url = self.link("uploads", key, asked["file_size"])
             await peer.answer(json.dumps({"file_key": key, "upload_url": url, "upload_headers": wanted}))
         elif path.endswith("/run"):
             self.submitted.append(json.loads(body))
@@ -237,9 +239,9 @@ class Shelf:
 
 
 @asynccontextmanager
-async def a_shelf() -> AsyncIterator[Shelf]:
+async def a_shelf(shelf: Shelf | None = None) -> AsyncIterator[Shelf]:
     """Run a storage for as long as this is open."""
-    shelf = Shelf()
+    shelf = Shelf() if shelf is None else shelf
     async with raw_server(shelf.handle) as server:
         shelf.port = server.port
         yield shelf
