@@ -6,6 +6,7 @@ The pages behind them are under https://docs.cyberun.cloud/api-reference.
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from types import NoneType
+from urllib.parse import urlsplit
 
 import attrs
 
@@ -20,6 +21,7 @@ from cyberun_async._protocol.status import TaskStatus
 from cyberun_async._protocol.tasks import Submitted, Task, TaskResult
 from cyberun_async._protocol.webhooks import RotatedSecret, Webhook
 from cyberun_async._protocol.workflows import Workflow
+from cyberun_async._settings import is_loopback
 
 INVOKE_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 
@@ -176,9 +178,9 @@ def _webhook_fields(
 
     """
     problems = []
-    if display_name is not None and not 1 <= len(display_name) <= 255:
+    if display_name is not None and not (isinstance(display_name, str) and 1 <= len(display_name) <= 255):
         problems.append("display_name must have 1 to 255 characters")
-    if url is not None and not (url.startswith("https://") and len(url) <= 2048):
+    if url is not None and not (isinstance(url, str) and _may_be_delivered_to(url) and len(url) <= 2048):
         problems.append("url must begin with https:// and have at most 2048 characters")
     if events is not None and (isinstance(events, str) or not events):
         problems.append("events must be a list with at least one of task.completed and task.failed")
@@ -191,6 +193,15 @@ def _webhook_fields(
         "webhook_status": status,
     }
     return {name: value for name, value in fields.items() if value is not None}
+
+
+def _may_be_delivered_to(url: str) -> bool:
+    """Whether a webhook may have the address: https, or a receiver on this machine, which a local Cyberun can reach."""
+    try:
+        host = urlsplit(url).hostname or ""
+    except ValueError:
+        return False
+    return url.startswith("https://") or (url.startswith("http://") and is_loopback(host))
 
 
 def _webhook_path(webhook_id: str) -> str:

@@ -21,7 +21,8 @@ class Webhooks(Group):
 
         Args:
             display_name: A name for people, 1 to 255 characters.
-            url: Where to deliver to; https, at most 2048 characters.
+            url: Where to deliver to; https, or http to this machine, which only a local Cyberun can reach; at most 2048
+                characters.
             events: `task.completed`, `task.failed`, or both.
 
         Raises:

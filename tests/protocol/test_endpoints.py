@@ -14,6 +14,7 @@ from cyberun_async import (
     Task,
     TaskResult,
     TaskStatus,
+    Webhook,
     Workflow,
 )
 from cyberun_async._protocol import endpoints
@@ -21,6 +22,7 @@ from cyberun_async._protocol.call import Call
 from cyberun_async._protocol.endpoints import Dispatch
 from cyberun_async._protocol.pages import Page
 from cyberun_async._protocol.tasks import Submitted
+from cyberun_async._protocol.webhooks import RotatedSecret
 
 ID = "019abc12-9012-7890-abcd-ef1234567896"
 FIRST = {"current_page": 1, "per_page": 100}
@@ -153,6 +155,32 @@ FIRST = {"current_page": 1, "per_page": 100}
                 repeatable=False,
             ),
             id="invoke_container, empty body",
+        ),
+        pytest.param(
+            endpoints.create_webhook("Mine", "https://example.com/hook", ["task.completed"]),
+            Call(
+                "POST",
+                "/webhooks",
+                Webhook,
+                body={
+                    "display_name": "Mine",
+                    "webhook_url": "https://example.com/hook",
+                    "webhook_events": ["task.completed"],
+                },
+                repeatable=False,
+            ),
+            id="create_webhook",
+        ),
+        pytest.param(endpoints.get_webhook(ID), Call("GET", f"/webhooks/{ID}", Webhook), id="get_webhook"),
+        pytest.param(
+            endpoints.update_webhook(ID, display_name=None, url=None, events=None, status="paused"),
+            Call("PUT", f"/webhooks/{ID}", NoneType, body={"webhook_status": "paused"}),
+            id="update_webhook",
+        ),
+        pytest.param(
+            endpoints.rotate_webhook_secret(ID),
+            Call("POST", f"/webhooks/{ID}/rotate-secret", RotatedSecret, repeatable=False),
+            id="rotate_webhook_secret",
         ),
     ],
 )

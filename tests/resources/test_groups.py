@@ -1,5 +1,6 @@
 """The groups of calls, end to end against the local Cyberun."""
 
+import json
 from collections.abc import AsyncIterator, Iterator
 from itertools import count
 from urllib.parse import unquote
@@ -15,6 +16,7 @@ from cyberun_async import (
     CyberunError,
     InvalidParameters,
     NotFoundError,
+    PermissionDeniedError,
     Polling,
     TaskStatus,
 )
@@ -257,6 +259,46 @@ async def test_agents(client: AsyncClient) -> None:
     assert agent.labels
 
 
+# Containers, webhooks
+
+
+async def test_containers(client: AsyncClient, server: LocalCyberun) -> None:
+    """A service is found in the list and by its slug, and a call goes through to it."""
+    services = {service.slug: service async for service in client.containers.list()}
+    answer = await client.containers.invoke(
+        "echo", "POST", "/x?y=z", content=b"ahoy", headers={"X-Mine": "1", "Authorization": "mine"}
+    )
+
+    assert services["echo"] == await client.containers.get("echo")
+    assert answer.status_code == 200
+    assert json.loads(answer.content) == {
+        "method": "POST",
+        "path": "/x?y=z",
+        "headers": {"X-Mine": "1"},
+        "body_base64": "YWhveQ==",
+    }
+    with pytest.raises(ConflictError, match="not running"):
+        await client.containers.invoke("asleep", "GET", "/")
+
+
+async def test_webhooks(server: LocalCyberun, client: AsyncClient) -> None:
+    """A webhook is made, read, changed and given a new secret, by a key that may manage the team."""
+    async with AsyncClient(server.device_key, base_url=server.base_url) as manager:
+        made = await manager.webhooks.create("Mine", "http://127.0.0.1:9/hook", ["task.completed", "task.failed"])
+        before = await manager.webhooks.get(made.id)
+        await manager.webhooks.update(made.id, url="https://example.com/other", status="paused")
+        secret = await manager.webhooks.rotate_secret(made.id)
+        after = await manager.webhooks.get(made.id)
+
+    assert (before.display_name, before.url, before.status) == ("Mine", "http://127.0.0.1:9/hook", "active")
+    assert (after.display_name, after.url, after.status) == ("Mine", "https://example.com/other", "paused")
+    assert before.events == after.events == ("task.completed", "task.failed")
+    assert before.secret != after.secret == secret
+    assert secret not in repr(after)
+    with pytest.raises(PermissionDeniedError):
+        await client.webhooks.get(made.id)
+
+
 # What can go wrong
 
 
@@ -317,6 +359,8 @@ async def test_no_id_changes_the_route(client: AsyncClient, server: LocalCyberun
         "tasks.get": lambda: client.tasks.get(ref),
         "tasks.result": lambda: client.tasks.result(ref),
         "tasks.cancel": lambda: client.tasks.cancel(ref),
+        "containers.get": lambda: client.containers.get(ref),
+        "containers.invoke": lambda: client.containers.invoke(ref, "GET", "/"),
     }
     for call in calls.values():
         with pytest.raises(NotFoundError):
@@ -341,6 +385,7 @@ async def test_no_request_for_what_is_no_id(client: AsyncClient, server: LocalCy
         lambda: client.tasks.cancel(ref),
         lambda: client.containers.get(ref),
         lambda: client.containers.invoke(ref, "GET", "/"),
+        lambda: client.webhooks.get(ref),
     )
     for call in calls:
         with pytest.raises(InvalidParameters):

@@ -10,7 +10,17 @@ from typing import Any
 
 import attrs
 
-from cyberun_async import Agent, Container, Invocation, ParameterDef, PresignedUpload, Task, TaskResult, Workflow
+from cyberun_async import (
+    Agent,
+    Container,
+    Invocation,
+    ParameterDef,
+    PresignedUpload,
+    Task,
+    TaskResult,
+    Webhook,
+    Workflow,
+)
 from cyberun_async._protocol.pages import Page
 from cyberun_async._protocol.tasks import Submitted
 
@@ -145,6 +155,15 @@ INVOCATION = {
     "body_base64": "eyJvayI6dHJ1ZX0=",
     "headers": {"Content-Type": "application/json"},
 }
+WEBHOOK = {
+    "id": "019abc12-7777-7890-abcd-ef1234567890",
+    "display_name": "Mine",
+    "webhook_url": "https://example.com/hook",
+    "webhook_secret": "whsec_0123456789abcdef",
+    "webhook_events": ["task.completed", "task.failed"],
+    "created_at": "2025-02-10T14:00:00Z",
+    "last_delivered_at": "2025-02-10T14:01:30Z",
+}
 PAGE_META = {"current_page": 1, "per_page": 20, "total_count": 42}
 
 
@@ -207,6 +226,8 @@ SAMPLES: Mapping[str, Sample] = {
         _paths(("service_list",), ("service_list", 0, "id"), ("service_list", 0, "env_config", 0, "env_name")),
     ),
     "presigned upload": Sample(PresignedUpload, PRESIGNED, _paths(("file_key",), ("upload_url",))),
+    "webhook": Sample(Webhook, WEBHOOK, _paths(("id",))),
+    "webhook, stated": Sample(Webhook, {**WEBHOOK, "webhook_status": "active"}, _paths(("id",))),
     "invocation": Sample(Invocation, INVOCATION, _paths(("status_code",))),
 }
 
