@@ -142,6 +142,7 @@ class Runner:
         self._plan = plan
         self._prepare = prepare
         self._matched: dict[str, str] = {}
+        self._is_journal_open = False
         # Half of the connections, so that looks and results get through while a thousand items are submitted.
         self._submitting = anyio.Semaphore(max(1, settings.limits.max_connections // 2), fast_acquire=True)
 
@@ -156,6 +157,7 @@ class Runner:
         if journal is None:
             return
         await journal.open()
+        self._is_journal_open = True
         began = await journal.unheard(self._plan.workflow)
         if began and "uncertain" not in self._plan.resubmit:
             try:
@@ -168,7 +170,7 @@ class Runner:
         if self._plan.on_exit == "cancel" and self.tasks:
             batches = 1 + len(self.tasks) // 100
             await finish(self.cancel_tasks, within=self._settings.timeouts.cleanup * batches)
-        if self._plan.journal is not None:
+        if self._plan.journal is not None and self._is_journal_open:
             await finish(self._plan.journal.aclose, within=self._settings.timeouts.cleanup)
 
     async def outcome_of(self, item: Item) -> Outcome:

@@ -173,17 +173,17 @@ class Journal:
         try:
             # The lock is taken by the first access, and kept until the file is closed, even by a crash.
             db.execute("PRAGMA locking_mode = EXCLUSIVE")
-            db.execute("PRAGMA journal_mode = WAL")
-            db.execute("PRAGMA synchronous = FULL")
             db.execute("BEGIN EXCLUSIVE")
             mark = db.execute("PRAGMA application_id").fetchone()[0]
             tables = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
             if mark != MARK and tables:
                 message = "it is the database of another program"
                 raise sqlite3.DatabaseError(message)
+            db.execute("COMMIT")
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA synchronous = FULL")
             db.execute(f"PRAGMA application_id = {MARK}")
             db.execute(SCHEMA)
-            db.execute("COMMIT")
         except BaseException:
             db.close()
             raise
