@@ -12,8 +12,18 @@ import httpx
 import pytest
 from support.raw import TASK, Peer, raw_server
 
-from cyberun_async import AsyncClient, BadRequestError, CyberunError, DecodeError, Limits, ServerError, TransportError
-from cyberun_async._settings import Retries
+from cyberun_async import (
+    AsyncClient,
+    BadRequestError,
+    CyberunError,
+    DecodeError,
+    Limits,
+    Retries,
+    ServerError,
+    Timeouts,
+    TransportError,
+    TransportTimeout,
+)
 
 LIMITS = Limits(max_answer=10_000)
 ONCE = Retries(budget=0)
@@ -145,7 +155,6 @@ async def test_headers(head: str) -> None:
 
 async def test_interim_answers_without_end() -> None:
     """Nor do answers that only say that the answer will come take for ever."""
-    from cyberun_async import Timeouts, TransportTimeout
 
     async def answer(peer: Peer) -> None:
         await peer.request()
@@ -166,6 +175,22 @@ async def test_long_path(task_id: str) -> None:
         with pytest.raises(CyberunError) as caught:
             await client.tasks.get(task_id)
     assert not getattr(caught.value, "may_have_been_sent", False)
+
+
+async def test_rest_that_is_there_already() -> None:
+    """What is there already of a body that is too large is passed over."""
+    left = []
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for number in range(5):
+            yield b" " * 6_000
+            left.append(number)
+
+    http = httpx.AsyncClient(transport=httpx.MockTransport(lambda _: httpx.Response(200, content=chunks())))
+    async with AsyncClient("sk-test", base_url="http://localhost", http_client=http, limits=LIMITS) as client:
+        with pytest.raises(DecodeError, match="more than 10000 bytes"):
+            await client.tasks.get("t-1")
+    assert left == [0, 1, 2, 3, 4]
 
 
 class _FailsToClose(httpx.AsyncByteStream):
