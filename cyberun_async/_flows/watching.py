@@ -308,8 +308,9 @@ class Watch:
         return not is_over and status != self._news.status and not self._pace.has_event_since_look
 
     def _tell(self, event: TaskEvent) -> None:
-        if self._news.is_news(event):
-            self._ready.append(event)
+        """Hand out what a look knows, and have it dropped from the stream."""
+        self._news.is_news(event)
+        self._ready.append(event)
 
     async def _read_result(self) -> bool:
         """Read the result, and keep it if it is final."""

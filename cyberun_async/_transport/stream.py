@@ -1,19 +1,16 @@
 """One open event stream."""
 
-import logging
 from collections.abc import Callable
 
 import httpx
 from httpx_sse import ServerSentEvent
 
-from cyberun_async._errors import DecodeError, TransportError
+from cyberun_async._errors import DecodeError
 from cyberun_async._protocol.call import Call
 from cyberun_async._transport.bodies import let_go, raw_chunks
 from cyberun_async._transport.exchange import finish
 from cyberun_async._transport.failures import failures_of
 from cyberun_async._transport.sse import EventDecoder, EventTooLarge
-
-log = logging.getLogger("cyberun_async.transport")
 
 
 class Connection:
@@ -72,9 +69,6 @@ class Connection:
         if on_close is None:
             return
         try:
-            with failures_of(self._call):
-                await finish(lambda: let_go(self._response, self._chunks), within=self._cleanup)
-        except TransportError as failure:
-            log.debug("closing an event stream failed: %s", failure)
+            await finish(lambda: let_go(self._response, self._chunks), within=self._cleanup)
         finally:
             on_close()

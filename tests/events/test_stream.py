@@ -42,7 +42,6 @@ from cyberun_async import (
     TaskEvent,
     UnknownEvent,
 )
-from cyberun_async._flows import watching
 from cyberun_async._protocol import pacing
 
 STORY = [status_event("running"), event("progress", progress=0.5, step_current=1, step_total=2), COMPLETED, END]
@@ -52,7 +51,6 @@ TOLD = ["status", "progress", "completed"]
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten what a test would only sit out."""
-    monkeypatch.setattr(watching, "DELIVERY", 0.02)
     monkeypatch.setattr(pacing, "FIRST_RECONNECT", 0.01)
 
 

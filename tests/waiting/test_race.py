@@ -30,7 +30,7 @@ from cyberun_async._flows import watching
 from cyberun_async._protocol import pacing
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten what a test would only sit out."""
     monkeypatch.setattr(watching, "DELIVERY", 0.02)
@@ -80,15 +80,16 @@ STREAMS = [
 ]
 
 
-@pytest.mark.parametrize("stream", STREAMS)
-async def test_the_result_comes_whatever_the_stream_does(stream: Handler) -> None:
+@pytest.mark.usefixtures("_quick")
+@pytest.mark.parametrize("behaviour", STREAMS)
+async def test_the_result_comes_whatever_the_stream_does(behaviour: Handler) -> None:
     """A task that ends while its stream fails in one way or another gives its result by being looked up."""
     seen: list[TaskEvent] = []
     remote = Remote()
     async with scripted() as server, connected(server, limits=Limits(max_event=5000)) as client:
         remote.on(server)
         server.on("task", remote.look, remote.look, remote.look, remote.first("completed", remote.look))
-        server.on("events", stream)
+        server.on("events", behaviour)
 
         result = await client.wait_for_result(TASK, on_event=seen.append)
 
@@ -116,6 +117,7 @@ PLAIN_SESSION = (
 """The same without a coding that shows where the body ends."""
 
 
+@pytest.mark.usefixtures("_quick")
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize(
     ("session", "then", "step"),
@@ -214,14 +216,14 @@ async def test_the_stream_is_open_before_the_first_look() -> None:
 
 
 @pytest.mark.parametrize("lag", [1, 4])
-@pytest.mark.parametrize("stream", [send(SSE_HEAD, COMPLETED, END), hold(SSE_HEAD)], ids=["told", "mute"])
-async def test_the_result_may_lag_behind(stream: Handler, lag: int) -> None:
+@pytest.mark.parametrize("behaviour", [send(SSE_HEAD, COMPLETED, END), hold(SSE_HEAD)], ids=["told", "mute"])
+async def test_the_result_may_lag_behind(behaviour: Handler, lag: int) -> None:
     """A result that does not yet say what the task or its stream says is read again."""
     remote = Remote("completed")
     late = Remote("running")
     async with scripted() as server, connected(server) as client:
         remote.on(server)
-        server.on("events", stream)
+        server.on("events", behaviour)
         server.on("result", *[late.result, answer(502)] * (lag // 2), late.result, remote.result)
 
         result = await client.wait_for_result(TASK)
@@ -244,6 +246,7 @@ async def test_the_result_has_the_last_word() -> None:
     assert [each.name for each in seen][-1] == "completed"
 
 
+@pytest.mark.usefixtures("_quick")
 async def test_a_stream_that_delivers_nothing_is_left_for_the_looks() -> None:
     """While a proxy holds back an open stream, the statuses come from looks, each once."""
     remote = Remote("pending")
@@ -262,8 +265,9 @@ async def test_a_stream_that_delivers_nothing_is_left_for_the_looks() -> None:
     assert seen == [(word, "poll") for word in words]
 
 
-async def test_a_look_behind_the_stream_is_not_believed() -> None:
+async def test_a_look_behind_the_stream_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A look that says what the stream has told before does not take the story back."""
+    monkeypatch.setattr(watching, "DELIVERY", 0.2)
     remote = Remote("queued")
     running = anyio.Event()
     looked = anyio.Event()
@@ -360,6 +364,21 @@ async def test_a_slow_look_lands_although_the_stream_has_news() -> None:
         remote.on(server)
         server.on("task", remote.look, slow, remote.look)
         server.on("events", events)
+        await client.wait_for_result(TASK, on_event=seen.append)
+
+    assert [getattr(each, "status", None) for each in seen] == ["queued", "running", "completed"]
+
+
+async def test_a_second_look_that_fails_is_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the look that is to confirm a mute stream fails, the next one tells."""
+    monkeypatch.setattr(watching, "DELIVERY", 0.2)
+    remote = Remote("queued")
+    seen: list[TaskEvent] = []
+    async with scripted() as server, connected(server) as client:
+        remote.on(server)
+        running = remote.first("running", remote.look)
+        server.on("task", remote.look, running, answer(502), running, running, remote.first("completed", remote.look))
+        server.on("events", hold(SSE_HEAD))
         await client.wait_for_result(TASK, on_event=seen.append)
 
     assert [getattr(each, "status", None) for each in seen] == ["queued", "running", "completed"]
