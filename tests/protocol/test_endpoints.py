@@ -276,6 +276,25 @@ def test_later_changes_do_not_count() -> None:
             id="path with two slashes",
         ),
         pytest.param(
+            lambda: endpoints.create_webhook("", "http://example.com/hook", []),
+            [
+                "display_name must have 1 to 255 characters",
+                "url must begin with https:// and have at most 2048 characters",
+                "events must be a list with at least one of task.completed and task.failed",
+            ],
+            id="webhook, all at once",
+        ),
+        pytest.param(
+            lambda: endpoints.create_webhook("x" * 256, "https://[broken", "task.failed"),
+            [
+                "display_name must have 1 to 255 characters",
+                "url must begin with https:// and have at most 2048 characters",
+                "events must be a list with at least one of task.completed and task.failed",
+            ],
+            id="webhook, all at once, otherwise",
+        ),
+        pytest.param(lambda: endpoints.get_webhook(".."), ["webhook_id must not be '..'"], id="webhook"),
+        pytest.param(
             lambda: endpoints.invoke_container("..", "GET", "/"), ["the service must not be '..'"], id="invoke"
         ),
     ],

@@ -6,6 +6,7 @@ from itertools import count
 from urllib.parse import unquote
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from cyberun_async import (
@@ -426,7 +427,7 @@ async def test_only_a_fresh_definition_refuses(client: AsyncClient, server: Loca
 async def test_nothing_is_submitted_that_does_not_fit(client: AsyncClient, server: LocalCyberun) -> None:
     """Every problem is told at once, and nothing was billed."""
     with pytest.raises(InvalidParameters) as caught:
-        await client.submit("text-to-image", {"promt": "x", "steps": "many", "seed": -1})
+        await client.submit("text-to-image", {"prompts": "x", "steps": "many", "seed": -1})
 
     assert len(caught.value.problems) == 4
     assert asked(server) == ["workflows.get"]
@@ -435,7 +436,7 @@ async def test_nothing_is_submitted_that_does_not_fit(client: AsyncClient, serve
 async def test_without_a_check(client: AsyncClient, server: LocalCyberun) -> None:
     """With `validate=False` nothing is read first, and what the server thinks of it comes back."""
     with pytest.raises(BadRequestError, match="'prompt' is required"):
-        await client.submit("text-to-image", {"promt": "x"}, validate=False)
+        await client.submit("text-to-image", {"prompts": "x"}, validate=False)
 
     assert asked(server) == ["workflows.run"]
 
@@ -465,6 +466,27 @@ async def test_a_definition_that_cannot_be_read(client: AsyncClient, server: Loc
     await client.submit("mine", {"a": "x"})
 
     assert len(failures) == 5
+
+
+async def test_the_first_reader_may_leave(client: AsyncClient, server: LocalCyberun) -> None:
+    """Where the one who reads a definition for all is cancelled, another one reads it."""
+    server.faults.latency(30, on="workflows.get")
+    ids: list[str] = []
+
+    async def submit() -> None:
+        ids.append(await client.submit("text-to-image", {"prompt": "x"}))
+
+    async with anyio.create_task_group() as group:
+        with anyio.CancelScope() as first:
+            async with anyio.create_task_group() as inner:
+                inner.start_soon(submit)
+                while not asked(server):
+                    await anyio.lowlevel.checkpoint()
+                group.start_soon(submit)
+                await anyio.wait_all_tasks_blocked()
+                first.cancel()
+
+    assert len(ids) == 1
 
 
 async def test_many_workflows(client: AsyncClient, server: LocalCyberun, monkeypatch: pytest.MonkeyPatch) -> None:
