@@ -57,10 +57,12 @@ class Storage:
         self._objects[key] = StoredObject(data, content_type, etag, self._clock.now(), removed_at)
 
     def put_output(self, key: str, output: Output) -> str:
+        """Keep what a workflow made, and give its key."""
         self.put(key, output.data, output.content_type)
         return key
 
     def find(self, key: str) -> StoredObject | None:
+        """Give a file that is still kept."""
         found = self._objects.get(key)
         return found if found is not None and self._clock.time() < found.removed_at else None
 

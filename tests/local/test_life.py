@@ -126,7 +126,8 @@ async def test_pictures_depend_on_prompt_and_seed(server: LocalCyberun, http: ht
 
 
 def test_stops_with_streams_open_and_leaves_nothing() -> None:
-    """Stopping cuts what is open and ends the server's thread; stopping twice is harmless."""
+    """Stopping cuts what is open and ends the server's threads; stopping twice is harmless."""
+    before = set(threading.enumerate())
     with LocalCyberun(clock="held") as server, httpx.Client(verify=False) as client:
         key = {"Authorization": f"Bearer {server.api_key}"}
         run = client.post(
@@ -140,7 +141,7 @@ def test_stops_with_streams_open_and_leaves_nothing() -> None:
             with pytest.raises(httpx.TransportError):
                 list(chunks)
         server.stop()
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("local-cyberun")]
+    assert not set(threading.enumerate()) - before
 
 
 async def test_starts_once() -> None:
