@@ -99,6 +99,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     none: a `ResourceWarning` that becomes an error when the example is over already.
     """
     if isinstance(item, SybilItem):
+        item.add_marker(pytest.mark.slow)
         item._traceback_filter = lambda info: info.traceback.cut(path=item.path)
 
 

@@ -23,6 +23,10 @@ CORE_IS_NOT = "*/cyberun_async/cli/*,*/cyberun_async/local/*"
 FLOOR_OF_THE_REST = 90
 
 
+TESTED: list[object] = []
+"""The Pythons that have run the tests."""
+
+
 def group(name: str) -> list[str]:
     return nox.project.dependency_groups(PYPROJECT, name)
 
@@ -66,7 +70,10 @@ def tests(session: nox.Session) -> None:
     if session.posargs:
         session.run(pytest, *session.posargs)
     else:
-        session.run("coverage", "run", pytest)
+        # What takes long is about the work and not about the version: the first Python that is found does it.
+        quick = [] if not TESTED else ["-m", "not benchmark and not slow"]
+        TESTED.append(session.python)
+        session.run("coverage", "run", pytest, *quick)
 
 
 @nox.session(venv_backend="uv")

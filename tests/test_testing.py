@@ -29,6 +29,7 @@ def test_needs_no_loop(cyberun):
 '''
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("plugin", "runs"),
     [("anyio", 3), ("pytest_asyncio", 2), ("pytest_trio", 2)],

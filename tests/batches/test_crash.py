@@ -20,6 +20,7 @@ from cyberun_async.local.scripts import after, complete
 ITEMS, KILLS = 1200, 50
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(180)
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kill -9 is a matter of POSIX")
 def test_killed_at_any_instant(tmp_path: Path) -> None:

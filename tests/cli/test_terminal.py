@@ -41,6 +41,8 @@ LIFE = [
     complete(),
 ]
 
+pytestmark = pytest.mark.slow
+
 
 class Screen:
     """A command that runs in a terminal of 80 columns."""

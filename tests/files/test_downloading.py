@@ -121,6 +121,7 @@ async def test_bounded(concurrency: int, limit: int, most: int, tmp_path: Path) 
 # Breaks
 
 
+@pytest.mark.slow
 async def test_two_hundred_cut_downloads(tmp_path: Path) -> None:
     """Cut at random places, every file ends up whole, and no byte is fetched twice but those that a cut lost."""
     chance = random.Random(20260101)
