@@ -69,7 +69,7 @@ STREAMS = [
     pytest.param(hold(SSE_HEAD), id="silent for ever"),
     pytest.param(hold(SSE_HEAD, status_event("running")), id="silent after the first event"),
     pytest.param(repeat(chunk(b": ping\n\n"), SSE_HEAD), id="comments for ever"),
-    pytest.param(repeat(chunk(b"\n"), SSE_HEAD, chunk(b"id: 1\n\n")), id="blank keep-alives for ever"),
+    pytest.param(repeat(chunk(b"\n"), SSE_HEAD, chunk(b"id: 1\n\n")), id="blank lines for ever"),
     pytest.param(repeat(chunk(b"event: ping\ndata: 1\n\n"), SSE_HEAD), id="unknown events for ever"),
     pytest.param(repeat(status_event("running"), SSE_HEAD), id="the same event for ever"),
     pytest.param(repeat(event("progress", progress=0.5), SSE_HEAD), id="the same progress for ever"),
@@ -119,6 +119,7 @@ PLAIN_SESSION = (
 
 @pytest.mark.usefixtures("_quick")
 @pytest.mark.timeout(60)
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("session", "then", "step"),
     [
