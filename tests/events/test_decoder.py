@@ -46,8 +46,8 @@ RULES = [
         b"data: a\n\n" + BOM + b"data: b\n\n", [("message", "a")], id="a byte-order mark, but not at the start"
     ),
     pytest.param(b": ping\n\n:\n\n", [], id="keep-alive comments"),
-    pytest.param(b"\n\n\n", [], id="blank keep-alives"),
-    pytest.param(b"id: 1\ndata: a\n\n: ping\n\n\n", [("message", "a")], id="keep-alives after an id"),
+    pytest.param(b"\n\n\n", [], id="blank lines"),
+    pytest.param(b"id: 1\ndata: a\n\n: ping\n\n\n", [("message", "a")], id="blank lines after an id"),
     pytest.param(b"event: status\n\ndata: a\n\n", [("message", "a")], id="an event without data is none"),
     pytest.param(b"event: status\ndata:\n\n", [], id="nor is one with empty data"),
     pytest.param(b"event:\ndata: a\n\n", [("message", "a")], id="an empty name"),

@@ -545,3 +545,33 @@ async def test_a_failing_token_provider_does_not_take_the_place_of_a_cancellatio
 def connected_by(base_url: str, token: Callable[[], Awaitable[str]]) -> AsyncClient:
     """Make a client that signs in by a provider."""
     return AsyncClient(token, team_id="019abc12-4567-7890-abcd-ef1234567891", base_url=base_url)
+
+
+async def test_a_client_that_is_closed_meanwhile() -> None:
+    """The wait ends with an error of ours, and nothing is left open."""
+    async with scripted() as server, connected(server) as client:
+        Remote().on(server)
+        server.on("events", MUTE)
+
+        async def close(_: TaskEvent) -> None:
+            await client.aclose()
+
+        with pytest.raises((ConfigurationError, TransportError), match=r"\bclosed\b"):
+            await client.wait_for_result(TASK, on_event=close)
+
+
+async def test_a_client_that_is_closed_by_another_task() -> None:
+    """The same in the middle of a step."""
+    async with scripted() as server, connected(server) as client:
+        Remote().on(server)
+        server.on("events", MUTE)
+        waiting = anyio.Event()
+
+        async def close() -> None:
+            await waiting.wait()
+            await client.aclose()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(close)
+            with pytest.raises((ConfigurationError, TransportError), match=r"\bclosed\b"):
+                await client.wait_for_result(TASK, on_event=lambda _: waiting.set())
