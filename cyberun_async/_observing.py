@@ -1,12 +1,19 @@
 """What a client tells whoever wants to measure it: frozen records without a secret in them."""
 
+import itertools
 import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import attrs
 
 from cyberun_async._errors import CyberunError
 
 log = logging.getLogger("cyberun_async.observer")
+
+numbers = itertools.count(1)
+"""For what has a beginning and an end, to find the one to the other."""
 
 
 @attrs.frozen
@@ -76,7 +83,7 @@ class WaitProgressed:
         task_id: The task that is waited for.
         status: The last status seen, or `None` before the first.
         is_over: Whether nobody waits any more, for whatever reason.
-        error: What ended the wait other than a result: a failure's name, or `"cancelled"`.
+        error: What ended the wait other than a result: a failure's name, or `"cancelled"`, as also its deadline does.
 
     """
 
@@ -117,3 +124,46 @@ def tell(observer: Observer | None, method: str, record: object) -> None:
         told(record)
     except Exception:
         log.exception("an observer failed in %s", method)
+
+
+@contextmanager
+def observed_wait(
+    observer: Observer | None,
+    task_id: str,
+    status: Callable[[], str | None],
+    on_event: Callable[[Any], object] | None,
+) -> Iterator[Callable[[Any], object] | None]:
+    """Tell an observer of a wait for as long as it goes on.
+
+    Args:
+        observer: Whom to tell.
+        task_id: The task that is waited for.
+        status: Gives the last status seen.
+        on_event: What the caller wants to be called with each event.
+
+    Returns:
+        What to call with each event instead.
+
+    """
+    if observer is None:
+        yield on_event
+        return
+    number, last = next(numbers), status()
+
+    def told(event: object) -> object:
+        nonlocal last
+        if status() != last:
+            last = status()
+            tell(observer, "on_wait", WaitProgressed(number, task_id, last))
+        return None if on_event is None else on_event(event)
+
+    tell(observer, "on_wait", WaitProgressed(number, task_id, last))
+    error: str | None = "cancelled"
+    try:
+        yield told
+        error = None
+    except Exception as failure:
+        error = type(failure).__name__
+        raise
+    finally:
+        tell(observer, "on_wait", WaitProgressed(number, task_id, status(), is_over=True, error=error))

@@ -11,6 +11,7 @@ import attrs
 from cyberun_async._errors import ConfigurationError, TaskCancelled, TaskFailed, WaitTimeout
 from cyberun_async._flows.lookups import Lookups
 from cyberun_async._flows.watching import Watch
+from cyberun_async._observing import observed_wait
 from cyberun_async._protocol import endpoints
 from cyberun_async._protocol.call import Call
 from cyberun_async._protocol.events import TaskEvent
@@ -130,12 +131,13 @@ async def _wait(
     try:
         with anyio.move_on_after(wait.timeout):
             await start(note)
-            watch = Watch(transport, lookups, task_id or "", settings.polling, is_new=is_new)
-            if wait.signal is None:
-                return verdict(await _follow(watch, wait.on_event))
-            return verdict(
-                await _follow_beside(watch, wait.on_event, wait.signal, lambda: lookups.notify(task_id or ""))
-            )
+            watch = seen = Watch(transport, lookups, task_id or "", settings.polling, is_new=is_new)
+            with observed_wait(settings.observer, task_id or "", lambda: seen.status, wait.on_event) as on_event:
+                if wait.signal is None:
+                    return verdict(await _follow(watch, on_event))
+                return verdict(
+                    await _follow_beside(watch, on_event, wait.signal, lambda: lookups.notify(task_id or ""))
+                )
     except anyio.get_cancelled_exc_class():
         if wait.on_cancel == "cancel":
             await cancel_remote(transport, settings, task_id)

@@ -1,7 +1,6 @@
 """From a call to its answer: signing in, waiting one's turn, sending, reading, repeating."""
 
 import inspect
-import itertools
 import logging
 from collections.abc import Awaitable, Callable
 from types import NoneType
@@ -12,7 +11,7 @@ import attrs
 import httpx
 
 from cyberun_async._errors import APIError, ConfigurationError, DecodeError, RateLimitError, TransportError
-from cyberun_async._observing import RequestStarted, ResponseReceived, RetryPlanned, tell
+from cyberun_async._observing import RequestStarted, ResponseReceived, RetryPlanned, numbers, tell
 from cyberun_async._protocol.call import Call
 from cyberun_async._protocol.codec import decode_json
 from cyberun_async._protocol.credentials import check_key
@@ -43,8 +42,6 @@ T = TypeVar("T")
 
 ERROR_TEXT = 64 * 1024
 """Bytes of a refusal's body that are read."""
-
-_numbers = itertools.count(1)
 
 
 @attrs.frozen
@@ -288,7 +285,7 @@ class Transport:
     ) -> _Answer:
         """Carry out one attempt, tell of it, and turn what goes wrong below into our errors."""
         observer, started = self._settings.observer, anyio.current_time()
-        record = RequestStarted(next(_numbers), call.method, call.path, attempt, call.task_id)
+        record = RequestStarted(next(numbers), call.method, call.path, attempt, call.task_id)
         status: int | None = None
         error: str | None = "cancelled"
         if observer is not None:

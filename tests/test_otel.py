@@ -1,0 +1,159 @@
+"""What a client does, as spans of OpenTelemetry."""
+
+from __future__ import annotations
+
+import builtins
+import importlib
+import sys
+from collections.abc import Iterator
+
+import anyio
+import httpx
+import pytest
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import StatusCode
+
+from cyberun_async import AsyncClient, NotFoundError, Retries, RetryPlanned, TaskFailed, TransportError
+from cyberun_async.local import LocalCyberun, scripts
+from cyberun_async.otel import OpenTelemetryObserver
+
+
+class Spans:
+    """The spans of one test, in memory."""
+
+    def __init__(self) -> None:
+        self.exporter = InMemorySpanExporter()
+        self.provider = TracerProvider(shutdown_on_exit=False)
+        self.provider.add_span_processor(SimpleSpanProcessor(self.exporter))
+        self.observer = OpenTelemetryObserver(self.provider)
+
+    def all(self) -> list[ReadableSpan]:
+        return sorted(self.exporter.get_finished_spans(), key=lambda span: span.start_time or 0)
+
+    def below(self, parent: ReadableSpan | None) -> list[ReadableSpan]:
+        wanted = parent and parent.context.span_id
+        return [span for span in self.all() if (span.parent and span.parent.span_id) == wanted]
+
+    def named(self, name: str) -> ReadableSpan:
+        return next(span for span in self.all() if span.name == name)
+
+
+@pytest.fixture
+def spans() -> Iterator[Spans]:
+    """Collect spans."""
+    spans = Spans()
+    yield spans
+    spans.provider.shutdown()
+    # Whatever began has ended.
+    assert (spans.observer._requests, spans.observer._waits, spans.observer._newest_wait) == ({}, {}, {})
+
+
+LIFE = [
+    scripts.after(1),
+    scripts.status("waiting"),
+    scripts.after(1),
+    scripts.status("queued"),
+    scripts.after(1),
+    scripts.status("running"),
+    scripts.after(1),
+    scripts.complete(),
+]
+
+
+async def test_wait(spans: Spans) -> None:
+    """A wait is a span; below it is each status, and below those the requests about the task."""
+    async with LocalCyberun(pace=0.1) as server:
+        server.script("text-to-image", LIFE)
+        async with AsyncClient(server.api_key, base_url=server.base_url, observer=spans.observer) as client:
+            result = await client.run("text-to-image", {"prompt": "a lighthouse"}, validate=False, timeout=15)
+    wait = spans.named("cyberun wait")
+    assert dict(wait.attributes or {}) == {"cyberun.task_id": result.id, "cyberun.task_status": "completed"}
+    assert wait.status.status_code is StatusCode.UNSET
+    names = [span.name for span in spans.below(wait)]
+    assert names[0] == "submitted"
+    assert names[-4:] == ["waiting", "queued", "running", "completed"]
+    assert [span.name for span in spans.below(None)] == ["POST /r/workflows/slug/text-to-image/run", "cyberun wait"]
+    requests = [request.name for status in spans.below(wait) for request in spans.below(status)]
+    assert requests[0] == "GET /r/tasks/{task_id}/events"
+    assert requests[-1] == "GET /r/tasks/{task_id}/result"
+    assert len(spans.all()) == 2 + len(names) + len(requests)
+
+
+async def test_failures(spans: Spans) -> None:
+    """Spans that did not end well say so."""
+    async with LocalCyberun() as server:
+        async with AsyncClient(server.api_key, base_url=server.base_url, observer=spans.observer) as client:
+            with pytest.raises(TaskFailed):
+                await client.run("always-fails", timeout=15)
+            with pytest.raises(NotFoundError):
+                await client.tasks.get("no-such-task")
+    missing = spans.all()[-1]
+    assert (missing.attributes or {})["http.response.status_code"] == 404
+    for span, problem in ((spans.named("cyberun wait"), "TaskFailed"), (missing, "404")):
+        assert span.status.status_code is StatusCode.ERROR
+        assert (span.attributes or {})["error.type"] == problem
+
+
+async def test_retries(spans: Spans) -> None:
+    """Each attempt is a span, and each repetition an event of the caller's own span."""
+    answers: list[Exception | httpx.Response] = [httpx.ReadError("reset"), httpx.Response(503), httpx.Response(404)]
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        given = answers.pop(0)
+        if isinstance(given, Exception):
+            raise given
+        return given
+
+    http = httpx.AsyncClient(transport=httpx.MockTransport(answer))
+    retries = Retries(initial=0.001)
+    tracer = spans.provider.get_tracer("a program")
+    async with AsyncClient(
+        "sk-test", base_url="http://localhost", http_client=http, retries=retries, observer=spans.observer
+    ) as client:
+        with tracer.start_as_current_span("a program"), pytest.raises(NotFoundError):
+            await client.workflows.get("text-to-image")
+    own = spans.named("a program")
+    assert [(event.name, (event.attributes or {})["attempt"]) for event in own.events] == [
+        ("cyberun.retry", 1),
+        ("cyberun.retry", 2),
+    ]
+    attempts = spans.below(own)
+    assert [(each.attributes or {}).get("http.request.resend_count") for each in attempts] == [None, 1, 2]
+    assert [(each.attributes or {})["error.type"] for each in attempts] == ["TransportError", "503", "404"]
+    assert {each.name for each in attempts} == {"GET /r/workflows/slug/text-to-image"}
+
+
+async def test_retry_in_a_wait(spans: Spans) -> None:
+    """A repetition in a wait is an event of the status that the task is in; two waits for one task go side by side."""
+    async with LocalCyberun() as server:
+        async with AsyncClient(server.api_key, base_url=server.base_url, observer=spans.observer) as client:
+            task_id = await client.submit("text-to-image", {"prompt": "a lighthouse"})
+            async with anyio.create_task_group() as group:
+                for _ in range(2):
+                    group.start_soon(client.wait_for_result, task_id)
+                await anyio.wait_all_tasks_blocked()
+                failure = TransportError("x", method="GET", path="/", may_have_been_sent=True, task_id=task_id)
+                spans.observer.on_retry(RetryPlanned("GET", "/", 1, 0.5, failure))
+    events = [event.name for span in spans.all() for event in span.events]
+    assert events == ["cyberun.retry"]
+    assert [span.name for span in spans.all()].count("cyberun wait") == 2
+
+
+def test_extra_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the extra, importing it says what to install."""
+    import cyberun_async.otel
+
+    real = builtins.__import__
+
+    def without(name: str, *args: object, **kwargs: object) -> object:
+        if name.startswith("opentelemetry"):
+            raise ImportError(name)
+        return real(name, *args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    monkeypatch.delitem(sys.modules, "cyberun_async.otel")
+    with pytest.raises(ImportError, match=r"pip install 'cyberun-async\[otel\]'"):
+        importlib.import_module("cyberun_async.otel")
+    assert cyberun_async.otel
