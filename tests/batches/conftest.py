@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
+import anyio
 import pytest
 
 from cyberun_async import AsyncClient, Limits, Polling, Retries
@@ -46,6 +47,16 @@ def connect(server: LocalCyberun) -> Connect:
             yield client
 
     return connected
+
+
+async def eventually(condition: Callable[[], object]) -> None:
+    """Wait for something that happens in the server, which no event of this loop tells.
+
+    A client that looks all the time is never blocked as a whole, which `wait_all_tasks_blocked` waits for.
+    """
+    with anyio.fail_after(15):
+        while not condition():  # noqa: ASYNC110 - see above
+            await anyio.sleep(0.01)
 
 
 def submitted(server: LocalCyberun) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import anyio
 import pytest
-from batches.conftest import Connect, submitted
+from batches.conftest import Connect, eventually, submitted
 
 from cyberun_async import (
     AsyncClient,
@@ -93,8 +93,7 @@ async def test_what_was_submitted_is_waited_for(connect: Connect, server: LocalC
     items = [(f"item {n}", {"seconds": 60}) for n in range(30)]
     async with connect() as client:
         async with client.map("work", items, journal=journal) as batch:
-            while len(batch._runner.tasks) < 30:
-                await anyio.wait_all_tasks_blocked()
+            await eventually(lambda: len(batch._runner.tasks) == 30)
         await server.clock.advance(60)
         outcomes = await client.map("work", items, journal=journal).gather()
     assert all(each.succeeded for each in outcomes)
@@ -229,8 +228,7 @@ async def test_a_disk_that_refuses(connect: Connect, server: LocalCyberun, journ
     """Nothing is submitted that cannot be written down first; what cannot be written down later is still waited for."""
     async with connect() as client:
         async with client.map("work", [("held", {"seconds": 9})], journal=journal) as batch:
-            while not batch._runner.tasks:
-                await anyio.wait_all_tasks_blocked()
+            await eventually(lambda: batch._runner.tasks)
             await journal.do(lambda db: db.execute("PRAGMA query_only = ON"))
             await server.clock.advance(9)
             assert (await batch.__anext__()).succeeded

@@ -7,7 +7,7 @@ from typing import Any
 
 import anyio
 import pytest
-from batches.conftest import Connect, submitted
+from batches.conftest import Connect, eventually, submitted
 
 from cyberun_async import (
     AsyncClient,
@@ -181,8 +181,7 @@ async def test_leaving_early(connect: Connect, on_exit: Any, status: str) -> Non
     async def leave_early(client: AsyncClient) -> None:
         async with client.map("work", [NEVER] * 150 + [{}], max_in_flight=151, on_exit=on_exit) as batch:
             await batch.__anext__()
-            while len(batch._runner.tasks) < 150:
-                await anyio.wait_all_tasks_blocked()
+            await eventually(lambda: len(batch._runner.tasks) == 150)
             message = "enough"
             raise RuntimeError(message)
 
