@@ -5,15 +5,21 @@ Source: https://docs.cyberun.cloud/api-reference/streaming-events ("in a browser
 
 import json
 import logging
+import math
+import random
+import re
 import secrets
 from collections import deque
 from collections.abc import AsyncIterator
+from contextlib import suppress
+from contextvars import copy_context
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.abc
 import attrs
+from anyio.lowlevel import current_token
 
 from cyberun_async._client import AsyncClient
 from cyberun_async._errors import ConfigurationError, CyberunError
@@ -23,7 +29,7 @@ from cyberun_async._protocol.paths import segment
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["HEADERS", "Relay"]
+__all__ = ["HEADERS", "Relay", "RelayedStream"]
 
 log = logging.getLogger("cyberun_async.relay")
 
@@ -34,9 +40,17 @@ HEADERS = {
 }
 """The headers to send with a relayed stream; the last keeps nginx from holding events back."""
 
+RECONNECT = range(1000, 3000)
+"""Milliseconds after which a browser asks again: spread, so that not all of them meet a backend that has just restarted."""
+
+KEEP_ALIVE = b": keep-alive\n\n"
+
+_LINE_END = re.compile(r"\r\n|\r|\n")
+_EVENT_ID = re.compile(r"([0-9a-f]{8})-([0-9]{1,15})", re.ASCII)
+
 
 @attrs.frozen
-class _Line:
+class _Item:
     """One event, ready to be sent."""
 
     number: int
@@ -46,21 +60,46 @@ class _Line:
 class _Channel:
     """What is known of one task: the events so far, and whoever waits for the next one."""
 
-    def __init__(self, memory: int) -> None:
+    def __init__(self, memory: int, linger: float) -> None:
         # Numbers of an earlier life of the backend must not pass for ours.
         self.name = secrets.token_hex(4)
-        self.lines: deque[_Line] = deque(maxlen=memory)
-        self.readers = 0
         self.is_over = False
-        self.left = anyio.Event()
+        # The readers' presence is this scope's deadline: what follows the task runs until some time after the last left.
         self.scope = anyio.CancelScope()
+        self._items: deque[_Item] = deque(maxlen=memory)
+        self._linger = linger
+        self._readers = 0
         self._count = 0
         self._changed = anyio.Event()
+        # asyncio's loop, or trio's token; and what anyio knows the loop by, which another thread has not.
+        self._loop: Any = current_token().native_token
+        self._context = copy_context()
+
+    @property
+    def takes_readers(self) -> bool:
+        """Whether a reader who comes now is in time."""
+        return not self.scope.cancel_called
+
+    def join(self) -> None:
+        self._readers += 1
+        self.scope.deadline = math.inf
+
+    def leave(self) -> None:
+        self._readers -= 1
+        if not self._readers and not self.scope.cancel_called:
+            self.scope.deadline = anyio.current_time() + self._linger
+
+    def leave_from_anywhere(self) -> None:
+        """Leave on behalf of a reader whom the garbage collector found, which may happen in any thread."""
+        schedule = getattr(self._loop, "call_soon_threadsafe", None) or self._loop.run_sync_soon
+        with suppress(RuntimeError):  # There is no loop any more, and nothing to leave.
+            schedule(self._context.run, self.leave)
 
     def add(self, name: str, data: str) -> None:
         self._count += 1
-        text = f"id: {self.name}-{self._count}\nevent: {name}\ndata: {data}\n\n"
-        self.lines.append(_Line(self._count, text.encode()))
+        lines = "".join(f"data: {line}\n" for line in _LINE_END.split(data))
+        text = f"id: {self.name}-{self._count}\nevent: {name}\n{lines}\n"
+        self._items.append(_Item(self._count, text.encode()))
         self._wake()
 
     def end(self) -> None:
@@ -71,19 +110,17 @@ class _Channel:
         self._changed.set()
         self._changed = anyio.Event()
 
-    def after(self, number: int) -> list[_Line]:
-        """Give the lines after a number, as far back as they are remembered."""
-        lines = []
-        for line in reversed(self.lines):
-            if line.number <= number:
-                break
-            lines.append(line)
-        return lines[::-1]
+    def after(self, number: int) -> _Item | None:
+        """Give the event after a number, or the oldest of those after it that is remembered."""
+        behind = self._count - number
+        if behind <= 0:
+            return None
+        return self._items[max(0, len(self._items) - behind)]
 
     def place_of(self, last_event_id: str | None) -> int:
         """Give the number that a reader has come to; one that comes from elsewhere starts over."""
-        name, _, number = (last_event_id or "").rpartition("-")
-        return int(number) if name == self.name and number.isascii() and number.isdigit() else 0
+        match = _EVENT_ID.fullmatch(last_event_id or "")
+        return int(match[2]) if match and match[1] == self.name else 0
 
     async def changed(self, within: float) -> bool:
         """Wait for the next event, for a bounded time."""
@@ -97,20 +134,25 @@ class Relay:
     """Follows tasks on behalf of browsers, as an async context manager that lives as long as the web application.
 
     However many readers a task has, it has one upstream stream, opened with the first reader and closed soon after the
-    last one leaves. A slow reader holds nobody up: it reads on from where it is, and what it misses beyond the memory is
-    left out. The browser gets the service's own events, but for `error`; a task that cannot be followed ends in an
-    event of our own, `unavailable`.
+    last one has left. A slow reader holds nobody up: it reads on from where it is, and what it misses beyond the memory
+    is left out. Readers get the service's own events, but for `error`, which in a browser is the connection's; a task
+    that cannot be followed ends in an event of our own, `unavailable`.
 
     ```python
     async with AsyncClient() as client, Relay(client) as relay:
         ...  # in a handler: StreamingResponse(relay.stream(task_id, last_event_id=...), headers=HEADERS)
     ```
 
+    It has to be left in the task that entered it, as it is in the lifespan of every framework.
+
     Args:
         client: The client to follow tasks with.
         heartbeat: Seconds of silence after which a reader gets a comment, so that proxies keep the connection.
-        linger: Seconds that a task is followed, or its events are kept, after its last reader left.
+        linger: Seconds that a task is followed, and its events are kept, after its last reader has left.
         memory: Events a task that are kept for readers who come late or come again.
+
+    Raises:
+        ConfigurationError: One of the numbers cannot work.
 
     """
 
@@ -118,6 +160,8 @@ class Relay:
         self, client: AsyncClient, *, heartbeat: float = 15.0, linger: float = 5.0, memory: int = 1000
     ) -> None:
         """Follow nothing yet."""
+        if not (heartbeat > 0 and linger >= 0 and memory > 0):
+            raise ConfigurationError("heartbeat and memory must be above 0, and linger must not be below it")
         self._client = client
         self._heartbeat = heartbeat
         self._linger = linger
@@ -135,81 +179,155 @@ class Relay:
     ) -> None:
         """Stop following; the readers' streams end, and their browsers will ask again."""
         group, self._group = self._group, None
-        for channel in self._channels.values():
-            channel.end()
         if group is not None:
             group.cancel_scope.cancel()
-            await group.__aexit__(kind, error, traceback)
+            # The error is the application's own, and is not wrapped in a group here: it goes its way after this.
+            await group.__aexit__(None, None, None)
 
     @property
     def upstreams(self) -> int:
         """How many tasks are being followed."""
         return sum(not channel.is_over for channel in self._channels.values())
 
-    async def stream(self, task_id: str, *, last_event_id: str | None = None) -> AsyncIterator[bytes]:
-        """Give a task's events as the bytes of a Server-Sent Events stream, from the first one, to its end.
+    def stream(
+        self, task_id: str, *, last_event_id: str | None = None, client: AsyncClient | None = None
+    ) -> "RelayedStream":
+        """Give a task's events as the bytes of a Server-Sent Events stream, from the first one known, to its end.
 
         Args:
             task_id: The task. Whether the reader may see it is for the application to check.
             last_event_id: The browser's `Last-Event-ID` header: the stream goes on after it.
+            client: The client to follow this task with, where users have keys of their own.
 
         Raises:
             InvalidParameters: The id cannot be one.
             ConfigurationError: The relay is not open.
 
         """
-        channel = self._channel(task_id)
-        channel.readers += 1
-        try:
-            number = channel.place_of(last_event_id)
-            # At once, so that headers go out and proxies see life.
-            yield b"retry: 2000\n\n"
-            while True:
-                lines = channel.after(number)
-                for line in lines:
-                    number = line.number
-                    yield line.text
-                if not lines and channel.is_over:
-                    return
-                if not lines and not await channel.changed(self._heartbeat):
-                    yield b": keep-alive\n\n"
-        finally:
-            channel.readers -= 1
-            if not channel.readers:
-                channel.left.set()
-
-    def _channel(self, task_id: str) -> _Channel:
         segment(task_id, "task_id")
+        self._check_open()
+        return RelayedStream(self, task_id, last_event_id, client or self._client)
+
+    def _check_open(self) -> anyio.abc.TaskGroup:
         if self._group is None:
             message = "the relay is not open: use 'async with Relay(client)' around the life of the application"
             raise ConfigurationError(message)
+        return self._group
+
+    def _join(self, task_id: str, client: AsyncClient) -> _Channel:
+        group = self._check_open()
         channel = self._channels.get(task_id)
-        if channel is None:
-            channel = self._channels[task_id] = _Channel(self._memory)
-            self._group.start_soon(self._follow, task_id, channel)
-            self._group.start_soon(self._close_when_left, task_id, channel)
+        if channel is None or not channel.takes_readers:
+            channel = self._channels[task_id] = _Channel(self._memory, self._linger)
+            group.start_soon(self._follow, client, task_id, channel)
+        channel.join()
         return channel
 
-    async def _follow(self, task_id: str, channel: _Channel) -> None:
-        with channel.scope:
-            try:
-                async with self._client.events(task_id) as events:
-                    async for event in events:
-                        # In a browser "error" is the connection's own event, and this one is about a moment at the server.
-                        if not isinstance(event, ErrorEvent):
-                            channel.add(*encode_event(event))
-            except CyberunError as failure:
-                log.warning("task %s cannot be followed: %s", task_id, failure)
-                channel.add("unavailable", json.dumps({"task_id": task_id}))
-        channel.end()
-
-    async def _close_when_left(self, task_id: str, channel: _Channel) -> None:
-        """Let go of a task some time after its last reader has left."""
-        while True:
-            await channel.left.wait()
-            channel.left = anyio.Event()
-            await anyio.sleep(self._linger)
-            if not channel.readers:
-                channel.scope.cancel()
+    async def _follow(self, client: AsyncClient, task_id: str, channel: _Channel) -> None:
+        try:
+            with channel.scope:
+                if await self._tell(client, task_id, channel):
+                    channel.end()
+                    # Those who come late or come again find what was told.
+                    await anyio.sleep_forever()
+        finally:
+            channel.end()
+            if self._channels.get(task_id) is channel:
                 del self._channels[task_id]
-                return
+
+    async def _tell(self, client: AsyncClient, task_id: str, channel: _Channel) -> bool:
+        """Tell the channel all that happens to a task, and say whether that is the whole story."""
+        try:
+            async with client.events(task_id) as events:
+                async for event in events:
+                    if not isinstance(event, ErrorEvent):
+                        channel.add(*encode_event(event))
+        except Exception as failure:
+            # A provider of tokens may raise anything, and there are others to serve.
+            log.warning(
+                "task %s cannot be followed: %s", task_id, failure, exc_info=not isinstance(failure, CyberunError)
+            )
+            channel.add("unavailable", json.dumps({"task_id": task_id}))
+            return False
+        return True
+
+
+class RelayedStream(AsyncIterator[bytes]):
+    """One reader's stream of a task, as `Relay.stream()` gives it: an async iterator, and an async context manager.
+
+    A framework that iterates over it by itself needs no more. Where you do that yourself, use `async with`, which lets
+    go of the task however it is left:
+
+    ```python
+    async with relay.stream(task_id) as chunks:
+        async for chunk in chunks:
+            await response.write(chunk)
+    ```
+    """
+
+    def __init__(self, relay: Relay, task_id: str, last_event_id: str | None, client: AsyncClient) -> None:
+        """Follow nothing before the first bytes are wanted."""
+        self._relay = relay
+        self._task_id = task_id
+        self._last_event_id = last_event_id
+        self._client = client
+        self._number = 0
+        self._channel: _Channel | None = None
+        self._is_over = False
+
+    def __aiter__(self) -> "Self":
+        """Give the stream itself."""
+        return self
+
+    async def __anext__(self) -> bytes:
+        """Wait for the next bytes: an event, or a comment after a time of silence."""
+        if self._is_over:
+            raise StopAsyncIteration
+        if self._channel is None:
+            self._channel = self._relay._join(self._task_id, self._client)
+            self._number = self._channel.place_of(self._last_event_id)
+            # At once, so that headers go out and proxies see life.
+            return f"retry: {random.choice(RECONNECT)}\n\n".encode()
+        try:
+            item = await self._next(self._channel)
+        except BaseException:
+            self._leave()
+            raise
+        if item is None:
+            self._leave()
+            raise StopAsyncIteration
+        return item
+
+    async def _next(self, channel: _Channel) -> bytes | None:
+        while True:
+            item = channel.after(self._number)
+            if item is not None:
+                self._number = item.number
+                return item.text
+            if channel.is_over:
+                return None
+            if not await channel.changed(self._relay._heartbeat):
+                return KEEP_ALIVE
+
+    def _leave(self) -> None:
+        self._is_over = True
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            channel.leave()
+
+    async def aclose(self) -> None:
+        """Let go of the task; safe to call twice."""
+        self._leave()
+
+    async def __aenter__(self) -> "Self":
+        """Give the stream itself."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Let go of the task."""
+        self._leave()
+
+    def __del__(self) -> None:
+        """Let go of the task where a framework was cut off between two steps, and could not say so."""
+        if self._channel is not None:
+            self._channel.leave_from_anywhere()
