@@ -65,7 +65,8 @@ def _finite(digits: str) -> float:
     return number
 
 
-_parse = json.JSONDecoder(parse_float=_finite, parse_constant=_refuse).decode
+_parse = json.JSONDecoder(parse_float=_finite, parse_constant=_refuse).raw_decode
+_WHITE_SPACE = " \t\n\r"
 
 
 def parse_json(data: bytes | str) -> object:
@@ -76,7 +77,11 @@ def parse_json(data: bytes | str) -> object:
 
     """
     try:
-        value: object = _parse(data if isinstance(data, str) else data.decode())
+        # The decoder would look for white space by regular expressions, at a quarter of the cost of reading an event.
+        text = (data if isinstance(data, str) else data.decode()).strip(_WHITE_SPACE)
+        value, end = _parse(text)
+        if end < len(text):
+            raise json.JSONDecodeError("Extra data", text, end)
     except (ValueError, RecursionError) as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
         message = f"not JSON ({reason})"
@@ -152,17 +157,15 @@ def _record_hook(cls: type, converter: Converter) -> Hook:
         if not isinstance(value, dict):
             raise _expected("an object", value)
         arguments: dict[str, object] = {}
-        for key, item in value.items():
-            if item is not None and (field := fields.get(key)) is not None:
-                name, kind, build = field
-                # Most values are what they are to become, and a call costs more than this look.
-                if type(item) is kind:
-                    arguments[name] = item
-                    continue
-                try:
-                    arguments[name] = build(item, kind)
-                except _Misfit as misfit:
-                    raise misfit.below(f".{key}") from None
+        key: object = None
+        try:
+            for key, item in value.items():
+                if item is not None and (field := fields.get(key)) is not None:
+                    name, kind, build = field
+                    # Most values are what they are to become, and a call costs more than this look.
+                    arguments[name] = item if type(item) is kind else build(item, kind)
+        except _Misfit as misfit:
+            raise misfit.below(f".{key}") from None
         if not required <= arguments.keys():
             missing = [key for key, (name, _, _) in fields.items() if name in required - arguments.keys()]
             raise _Misfit(f"{', '.join(missing)} is missing")

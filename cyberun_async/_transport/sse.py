@@ -3,12 +3,16 @@
 The standard: https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
 """
 
+import re
 from codecs import BOM_UTF8
 
 from httpx_sse import ServerSentEvent
 from httpx_sse._decoders import SSEDecoder
 
 __all__ = ["EventDecoder", "EventTooLarge", "ServerSentEvent"]
+
+
+_USUAL = re.compile(rb"event: (.+)\ndata: (.+)\n\n").match
 
 
 class EventTooLarge(Exception):
@@ -46,7 +50,36 @@ class EventDecoder:
             EventTooLarge: An event has more bytes than the limit.
 
         """
-        events = []
+        events: list[ServerSentEvent] = []
+        start = 0
+        if not self._is_between_events:
+            start = chunk.find(b"\n\n") + 2 if b"\n\n" in chunk else len(chunk)
+            self._feed_lines(chunk[:start], events)
+        if self._is_between_events and b"\r" not in chunk:
+            start = self._take_usual(chunk, start, events)
+        if start < len(chunk):
+            self._feed_lines(chunk[start:], events)
+        return events
+
+    @property
+    def _is_between_events(self) -> bool:
+        return not (self._size or self._line or self._after_cr or self._is_first_line)
+
+    def _take_usual(self, chunk: bytes, start: int, events: list[ServerSentEvent]) -> int:
+        """Take events of the form that the service sends, and give the place of the first thing that is anything else.
+
+        One look at a whole event costs a fifth of looking at each of its lines.
+        """
+        while (usual := _USUAL(chunk, start)) is not None and usual.end() - start <= self._max_event:
+            name, data = usual.groups()
+            events.append(
+                ServerSentEvent(str(name, "utf-8", "replace"), str(data, "utf-8", "replace"), self.last_event_id)
+            )
+            start = usual.end()
+        return start
+
+    def _feed_lines(self, chunk: bytes, events: list[ServerSentEvent]) -> None:
+        """Take what comes line by line, whatever it is."""
         for line in self._lines(chunk):
             self._count(line)
             event = self._interpret(self._decode(line))
@@ -57,7 +90,6 @@ class EventDecoder:
             if not line:
                 self.last_event_id = event.id if event is not None and _fits_a_header(event.id) else ""
         self._check(self._size + len(self._line))
-        return events
 
     def _lines(self, chunk: bytes) -> list[bytes]:
         """Give the lines that the chunk completes; a line feed that comes after a carriage return ends no other line."""
