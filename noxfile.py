@@ -9,7 +9,7 @@ import nox
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "uv|virtualenv"
 # `tests` comes late because what it prints last is what one looks for first.
-nox.options.sessions = ["lint", "typing", "docs", "browser", "tests", "coverage"]
+nox.options.sessions = ["lint", "typing", "docs", "tests", "coverage"]
 # Whoever has one Python can run all of this; `coverage` sees to it that at least one did.
 nox.options.error_on_missing_interpreters = False
 nox.options.download_python = "never"
@@ -74,13 +74,6 @@ def tests(session: nox.Session) -> None:
         quick = [] if not TESTED else ["-m", "not benchmark and not slow"]
         TESTED.append(session.python)
         session.run("coverage", "run", pytest, *quick)
-
-
-@nox.session
-def browser(session: nox.Session) -> None:
-    """The web example in headless Chromium, on one Python; skipped where there is no Chromium."""
-    session.install(EVERYTHING, *group("browser"))
-    session.run("pytest", "tests/web", "-m", "browser", *session.posargs)
 
 
 @nox.session(venv_backend="uv")
