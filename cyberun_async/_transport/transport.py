@@ -285,10 +285,11 @@ class Transport:
     ) -> _Answer:
         """Carry out one attempt, tell of it, and turn what goes wrong below into our errors."""
         observer, started = self._settings.observer, anyio.current_time()
-        record = RequestStarted(next(numbers), call.method, call.path, attempt, call.task_id)
+        record: RequestStarted | None = None
         status: int | None = None
         error: str | None = "cancelled"
         if observer is not None:
+            record = RequestStarted(next(numbers), call.method, call.path, attempt, call.task_id)
             tell(observer, "on_request", record)
         try:
             with failures_of(call, token):
@@ -303,7 +304,7 @@ class Transport:
         finally:
             seconds = anyio.current_time() - started
             log.debug("%s %s: %s in %.3f s", call.method, call.path, status or error, seconds)
-            if observer is not None:
+            if record is not None:
                 tell(observer, "on_response", ResponseReceived(record, seconds, status, error))
         return answer
 
