@@ -23,6 +23,8 @@ from cyberun_async import (
     StorageError,
     TaskCancelled,
     TaskFailed,
+    TaskResult,
+    TaskStatus,
     Timeouts,
 )
 
@@ -761,3 +763,65 @@ async def test_silent_storage(tmp_path: Path) -> None:
         [path] = await client.download(TASK_ID, tmp_path)
     assert path.read_bytes() == data_of(20 * MIB)
     assert [get.start for get in shelf.gets] == [0, 15 * MIB]
+
+
+@pytest.mark.parametrize(("seed", "name"), [(1, "a.bin"), (2, "a-2.bin")], ids=["the same", "another"])
+async def test_name_taken_meanwhile(seed: int, name: str, tmp_path: Path) -> None:
+    """A name that somebody takes during the download is left to them; the same file is not kept twice."""
+
+    async def take(file: OutputFile, done: int, total: int | None) -> None:
+        await anyio.Path(tmp_path / "a.bin").write_bytes(data_of(1000, seed))
+
+    async with a_shelf() as shelf, shelf.client() as client:
+        shelf.put("a.bin", data_of(1000))
+        assert await client.download(TASK_ID, tmp_path, on_progress=take) == [tmp_path / name]
+    assert names_in(tmp_path) == sorted({"a.bin", name})
+    assert (tmp_path / "a.bin").read_bytes() == data_of(1000, seed)
+
+
+async def test_dangling_link(tmp_path: Path) -> None:
+    """A symbolic link that leads nowhere has the name, and is no file."""
+    (tmp_path / "a.bin").symlink_to(tmp_path / "nowhere")
+    async with a_shelf() as shelf, shelf.client() as client:
+        shelf.put("a.bin", b"data")
+        assert await client.download(TASK_ID, tmp_path) == [tmp_path / "a-2.bin"]
+    assert not (tmp_path / "nowhere").exists()
+
+
+async def test_url_that_is_none(tmp_path: Path) -> None:
+    """A link that cannot be one is an error at once, which does not show it."""
+    result = TaskResult(id=TASK_ID, status=TaskStatus.COMPLETED, download_url=f"ftp://x/a.bin?sig={SECRET}")
+    async with a_shelf() as shelf, shelf.client() as client:
+        with pytest.raises(StorageError, match="unsupported protocol") as caught:
+            await client.download(result, tmp_path)
+    assert not caught.value.retryable
+    assert SECRET not in str(caught.value)
+
+
+async def test_nobody_there(tmp_path: Path) -> None:
+    """A storage to which no connection can be made is an error once the retries are used up."""
+    result = TaskResult(id=TASK_ID, status=TaskStatus.COMPLETED, download_url=f"http://127.0.0.1:9/a.bin?sig={SECRET}")
+    async with a_shelf() as shelf, shelf.client(retries=Retries(budget=0.05, initial=0.01)) as client:
+        with pytest.raises(StorageError) as caught:
+            await client.download(result, tmp_path)
+    assert caught.value.retryable
+
+
+async def test_finished_before_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A temporary file that somebody takes away before it is ours is made anew, so that nothing of theirs is touched."""
+    from cyberun_async._flows import disk
+
+    real, taken = disk._is_ours, []
+
+    def take_away_first(descriptor: int) -> bool:
+        if not taken:
+            [part] = tmp_path.glob(".*.part")
+            taken.append(part.rename(tmp_path / "theirs"))
+            taken[0].unlink()
+        return real(descriptor)
+
+    monkeypatch.setattr(disk, "_is_ours", take_away_first)
+    async with a_shelf() as shelf, shelf.client() as client:
+        shelf.put("a.bin", b"data")
+        assert await client.download(TASK_ID, tmp_path) == [tmp_path / "a.bin"]
+    assert names_in(tmp_path) == ["a.bin"]

@@ -442,3 +442,52 @@ async def test_side_by_side(path: Path) -> None:
                     await anyio.wait_all_tasks_blocked()
                 assert begun == limit
                 group.cancel_scope.cancel()
+
+
+async def test_bytes_sent_again() -> None:
+    """Bytes in memory and open files can be read again from where they began."""
+    async with a_shelf() as shelf, shelf.client() as client:
+        for source in (DATA, io.BytesIO(DATA)):
+            shelf.plan("upload", Plan(status=503))
+            await client.upload(source)
+    assert [stored.data for stored in shelf.puts.values()] == [DATA, DATA]
+
+
+async def test_pipe_sent_once() -> None:
+    """What comes through a pipe cannot be read again."""
+    async with a_shelf() as shelf, shelf.client() as client:
+        shelf.plan("upload", Plan(status=503))
+        with pytest.raises(StorageError, match="cannot be read again"):
+            await client.upload(Unseekable(DATA), size=len(DATA))  # type: ignore[arg-type]
+
+
+async def test_blocks_of_other_kinds() -> None:
+    """An async iterable may give any kind of bytes, and nothing else."""
+
+    async def blocks(*given: object) -> AsyncIterator[bytes]:
+        for block in given:
+            yield block  # type: ignore[misc]
+
+    async with a_shelf() as shelf, shelf.client() as client:
+        await client.upload(blocks(bytearray(b"ab"), memoryview(b"cd")), size=4)
+        with pytest.raises(StorageError, match="gives str, not bytes"):
+            await client.upload(blocks("text"), size=4)
+    assert only_put(shelf) == b"abcd"
+
+
+async def test_length_left_to_us() -> None:
+    """Where the signed headers do not name the length, it is sent all the same."""
+    async with a_shelf() as shelf, shelf.client() as client:
+        shelf.names_length = False
+        await client.upload(DATA)
+    assert only_put(shelf) == DATA
+    assert shelf.put_attempts[0]["content-length"] == str(len(DATA))
+
+
+async def test_unreadable_answer() -> None:
+    """An answer to an upload whose body cannot be read still has its status."""
+    async with a_shelf() as shelf, shelf.client() as client:
+        shelf.plan("upload", Plan(status=404, body="x", headers="Content-Encoding: br\r\n"))
+        with pytest.raises(StorageError) as caught:
+            await client.upload(DATA)
+    assert caught.value.status == 404
