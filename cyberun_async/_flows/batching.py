@@ -43,7 +43,7 @@ class Batch(AsyncIterator[Outcome]):
         self._plan = plan
         self._items = items
         self._group: anyio.abc.TaskGroup | None = None
-        self._feeding: anyio.CancelScope | None = None
+        self._feeding: anyio.CancelScope | None = None  # Made in the event loop, which is not there yet.
         self._runner.on_room = self._changed
         self._is_fed = False
         self._is_over = False
@@ -71,7 +71,8 @@ class Batch(AsyncIterator[Outcome]):
             await self._runner.aclose()
             raise
         self._group = group
-        group.start_soon(self._feed)
+        self._feeding = anyio.CancelScope()
+        group.start_soon(self._feed, self._feeding)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -110,6 +111,11 @@ class Batch(AsyncIterator[Outcome]):
         self._changed()
         return outcome
 
+    def stop(self) -> None:
+        """Begin no more items; those that were begun go on to their outcomes, after which the iteration ends."""
+        if self._feeding is not None:
+            self._feeding.cancel()
+
     async def gather(self) -> list[Outcome]:
         """Wait for all outcomes that are left, and give them in the order of the items.
 
@@ -138,11 +144,11 @@ class Batch(AsyncIterator[Outcome]):
 
     # What runs in the background
 
-    async def _feed(self) -> None:
+    async def _feed(self, scope: anyio.CancelScope) -> None:
         """Begin items as long as there is room, and read none before."""
         source = _Source(self._items)
         try:
-            with anyio.CancelScope() as self._feeding:
+            with scope:
                 index = 0
                 while True:
                     await self._room()
@@ -175,8 +181,7 @@ class Batch(AsyncIterator[Outcome]):
         self._changed()
         if outcome.error is not None and self._plan.on_error == "cancel_rest" and not self._runner.is_stopped:
             self._runner.is_stopped = True
-            if self._feeding is not None:
-                self._feeding.cancel()
+            self.stop()
             await self._runner.cancel_tasks()
 
 

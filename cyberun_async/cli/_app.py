@@ -81,7 +81,7 @@ async def run(
     Ctrl-C leaves the task running, and shows how to come back to it.
     """
     _check_stdin(given, account)
-    _make(patience.out)
+    make_folder(patience.out)
     show = display(as_json=json)
     async with connection(account, local=local) as client:
         task_id = await _submit(client, workflow, given)
@@ -119,7 +119,7 @@ async def wait(
     account: Account = FROM_ENVIRONMENT,
 ) -> None:
     """Watch a task until it ends, and download its files if `--out` says where to."""
-    _make(patience.out)
+    make_folder(patience.out)
     async with connect(account) as client:
         await _see_through(client, display(as_json=json), task_id, patience, account)
 
@@ -163,7 +163,7 @@ async def download(
     account: Account = FROM_ENVIRONMENT,
 ) -> None:
     """Download the files of a task that has completed, and print their paths."""
-    _make(out)
+    make_folder(out)
     async with connect(account) as client:
         await _download(client, display(as_json=json), await client.tasks.result(task_id), out)
 
@@ -232,7 +232,7 @@ def _check_stdin(given: Given, account: Account) -> None:
         raise InvalidParameters(["-P - and --key-file - cannot both read stdin"])
 
 
-def _make(folder: Path | None) -> None:
+def make_folder(folder: Path | None) -> None:
     """Make the folder for the files first: better no task than one whose files have no place to go."""
     if folder is None:
         return

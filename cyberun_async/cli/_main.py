@@ -12,9 +12,12 @@ from cyclopts import CycloptsError
 
 from cyberun_async._errors import CyberunError
 from cyberun_async.cli._app import app
+from cyberun_async.cli._batch import batch
 from cyberun_async.cli._exit import ExitCode, exit_code
 from cyberun_async.cli._show import tell
 from cyberun_async.cli._text import printable, write_json
+
+app.command(batch)
 
 
 def run_command(arguments: Sequence[str]) -> int:

@@ -48,7 +48,7 @@ async def read_parameters(client: AsyncClient, workflow: str, given: Given) -> d
     if not texts and not values:
         return {}
     definitions = (await client.workflows.get(workflow)).parameters
-    values |= _typed(texts, definitions)
+    values |= typed(texts, definitions)
     return values | _files(values, definitions)
 
 
@@ -72,7 +72,7 @@ def _load(file: Path | None) -> dict[str, object]:
     return values
 
 
-def _typed(texts: Mapping[str, str], definitions: Sequence[ParameterDef]) -> dict[str, object]:
+def typed(texts: Mapping[str, str], definitions: Sequence[ParameterDef]) -> dict[str, object]:
     """Read each text as the type that its parameter has; those that the workflow does not have stay texts."""
     types = {each.key: each.type for each in definitions}
     values: dict[str, object] = {}
