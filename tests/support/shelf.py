@@ -185,6 +185,10 @@ class Shelf:
         plan = self._next(key)
         if plan.status is not None:
             get.status = plan.status
+            if plan.cut is not None:
+                await peer.send(f"HTTP/1.1 {plan.status} X\r\nContent-Length: {plan.cut + 1}\r\n\r\n".encode())
+                await peer.stream.aclose()
+                raise anyio.EndOfStream
             await peer.answer(plan.body, status=plan.status, headers=plan.headers)
             return
         await self._serve(peer, get, plan)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Mapping
 from datetime import datetime
+from io import BytesIO
+from pathlib import Path
 from typing import Literal
 
 import httpx
@@ -20,6 +22,8 @@ from cyberun_async import (
     ErrorEvent,
     EventStream,
     FailedEvent,
+    FileStream,
+    InputFile,
     Invocation,
     Limits,
     Observer,
@@ -103,6 +107,31 @@ async def callbacks(client: AsyncClient) -> None:
 
     await client.run("text-to-image", on_event=show)
     await client.wait_for_result("...", on_event=tell)
+
+
+async def files(client: AsyncClient, result: TaskResult, body: AsyncIterable[bytes]) -> None:
+    """Files come from paths, bytes, open files and async iterables, and go to a directory, a stream or memory."""
+
+    async def sending(file: InputFile, done: int, total: int) -> None:
+        print(file.name, done / total)
+
+    def fetching(file: OutputFile, done: int, total: int | None) -> None:
+        print(file.name, done, total)
+
+    assert_type(await client.upload("in.png"), str)
+    await client.upload(Path("in.png"), on_progress=sending)
+    await client.upload(b"", name="in.png", content_type="image/png")
+    await client.upload(body, size=7)
+    await client.upload(BytesIO(b""))
+    await client.submit("img2img", {"image": Path("in.png"), "mask": InputFile(body, name="mask.png", size=7)})
+    assert_type(await client.download(result, "out", concurrency=2, on_progress=fetching), list[Path])
+    await client.download(result.id, Path("out"))
+    async with client.open_file(result.files[0]) as chunks:
+        assert_type(chunks, FileStream)
+        assert_type(chunks.size, int | None)
+        async for chunk in chunks:
+            assert_type(chunk, bytes)
+    assert_type(await client.read_file(result.files[0], max_bytes=1000), bytes)
 
 
 async def follow(client: AsyncClient) -> None:
