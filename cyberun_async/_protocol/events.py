@@ -13,7 +13,7 @@ import attrs
 from cyberun_async._errors import DecodeError
 from cyberun_async._protocol.codec import parse_json, structure
 from cyberun_async._protocol.status import TaskStatus
-from cyberun_async._protocol.tasks import TaskResult
+from cyberun_async._protocol.tasks import TaskResult, reason_of
 from cyberun_async._protocol.timestamps import format_timestamp
 
 Source = Literal["stream", "poll"]
@@ -89,7 +89,7 @@ class FailedEvent:
     status: ClassVar[TaskStatus] = TaskStatus.FAILED
 
     task_id: str
-    error: str | None = None
+    error: str | None = attrs.field(default=None, converter=reason_of)
     source: Source = attrs.field(default="stream", eq=False)
 
 

@@ -12,12 +12,13 @@ from cyberun_async._protocol.filenames import (
     name_from_url,
     unique_names,
 )
+from cyberun_async._protocol.hiding import hide
 from cyberun_async._protocol.status import UNSTATED, TaskStatus
 
 
-def _reason(error: str | None) -> str | None:
-    """Give `None` for `""`, which is how the wire says that there was no error."""
-    return error or None
+def reason_of(error: str | None) -> str | None:
+    """Give the words that an error's message repeats, without keys and signatures; `""` is how the wire says none."""
+    return hide(error) if error else None
 
 
 def _implied_status(result: "TaskResult") -> TaskStatus:
@@ -64,7 +65,7 @@ class Task:
     id: str
     workflow_id: str | None = None
     status: TaskStatus = wire("task_status", default=UNSTATED)
-    error: str | None = wire("task_error", default=None, converter=_reason)
+    error: str | None = wire("task_error", default=None, converter=reason_of)
     created_at: datetime | None = None
     started_at: datetime | None = None
     completed_at: datetime | None = None
@@ -119,7 +120,7 @@ class TaskResult:
 
     id: str
     output: Mapping[str, object] | None = wire("task_output", default=None)
-    error: str | None = wire("task_error", default=None, converter=_reason)
+    error: str | None = wire("task_error", default=None, converter=reason_of)
     status: TaskStatus = wire("task_status", default=attrs.Factory(_implied_status, takes_self=True))
     download_url: str | None = attrs.field(default=None, repr=False)
     download_urls: Mapping[str, str] = attrs.field(factory=dict, repr=False)

@@ -1,5 +1,6 @@
 """Every documented answer, as it is and as it might be, becomes a record."""
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
@@ -9,8 +10,8 @@ import attrs
 import pytest
 from support.samples import ID, SAMPLES, WORKFLOW_ID, Json, Sample, at, places, spelled, with_, without
 
-from cyberun_async import DecodeError, OutputFile, Task, TaskResult, TaskStatus
-from cyberun_async._protocol.codec import WIRE_NAME, structure
+from cyberun_async import DecodeError, FailedEvent, OutputFile, Task, TaskResult, TaskStatus, decode_event
+from cyberun_async._protocol.codec import WIRE_NAME, decode_json, structure
 from cyberun_async._protocol.pages import Page
 
 EACH = [pytest.param(sample, id=name) for name, sample in SAMPLES.items()]
@@ -291,3 +292,14 @@ def test_samples_cover_every_field() -> None:
         }
         for field in attrs.fields(kind):
             assert field.metadata.get(WIRE_NAME, field.name) in everywhere
+
+
+def test_reasons_carry_no_secrets() -> None:
+    """A failed task's reason is shown in errors and logs, so keys and the signatures of links are cut out of it."""
+    words = "GET https://s3.example.com/in.png?X-Amz-Signature=abc by sk-0123456789abcdef: 403"
+    record = {"id": "x", "task_status": "failed", "task_error": words}
+    expected = "GET https://s3.example.com/in.png?[signature] by [key]: 403"
+    assert decode_json(json.dumps(record), TaskResult).error == expected
+    event = decode_event("failed", json.dumps({"task_id": "x", "error": words}), task_id="x")
+    assert isinstance(event, FailedEvent)
+    assert event.error == expected
