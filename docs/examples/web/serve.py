@@ -1,0 +1,40 @@
+"""Start the web example against a local Cyberun: `python docs/examples/web/serve.py`."""
+
+import argparse
+import asyncio
+import tempfile
+from pathlib import Path
+
+import uvicorn
+from app import Settings, create_app
+
+from cyberun_async import AsyncClient
+from cyberun_async.local import LocalCyberun
+
+
+async def make_webhook(server: LocalCyberun, url: str) -> str:
+    """Have the local Cyberun tell the application what has ended, and give the secret."""
+    async with AsyncClient(server.device_key, base_url=server.base_url) as client:
+        webhook = await client.webhooks.create("web example", url, ["task.completed", "task.failed"])
+        return (await client.webhooks.get(webhook.id)).secret or ""
+
+
+def main(port: int) -> None:
+    """Serve until Ctrl-C."""
+    address = f"http://127.0.0.1:{port}"
+    with tempfile.TemporaryDirectory() as directory, LocalCyberun(pace=1) as server:
+        settings = Settings(
+            api_key=server.api_key,
+            base_url=server.base_url,
+            webhook_secrets=(asyncio.run(make_webhook(server, f"{address}/webhook")),),
+            database=Path(directory, "tasks.db"),
+        )
+        print(f"Open {address}/ in a browser; Ctrl-C ends it.", flush=True)
+        # Streams to browsers end with their tasks: without a limit, a restart would wait for all of them.
+        uvicorn.run(create_app(settings), port=port, log_level="warning", timeout_graceful_shutdown=1)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--port", type=int, default=8000)
+    main(parser.parse_args().port)
