@@ -45,7 +45,9 @@ ERROR_TEXT = 64 * 1024
 
 
 @attrs.frozen
-class _Answer:
+class Answer:
+    """What the server said to one call; its body within the limit."""
+
     status: int
     headers: httpx.Headers
     body: bytes = attrs.field(repr=False)
@@ -159,28 +161,38 @@ class Transport:
 
     async def send_once(self, call: Call[T], *, attempt: int = 1) -> T:
         """Send a call as `send` does, but never again after a failure."""
+        return self._read(call, await self.fetch(call, attempt=attempt))
+
+    async def fetch(self, call: Call[object], *, attempt: int = 1) -> Answer:
+        """Send a call once, and give the answer as it came, a refusal too.
+
+        Raises:
+            TransportError: The server did not answer.
+            DecodeError: The answer is larger than the limit.
+
+        """
         self.check_usable()
         await self._pause()
 
-        async def exchange(token: str) -> _Answer:
+        async def exchange(token: str) -> Answer:
             async with self._gate:
                 self.check_usable()
                 return await self._exchange(call, token, attempt, lambda: self._call(call, token))
 
-        return self._read(call, await self._signed_in(exchange))
+        return await self._signed_in(exchange)
 
-    async def _call(self, call: Call[object], token: str) -> _Answer:
+    async def _call(self, call: Call[object], token: str) -> Answer:
         """Send a request and read its answer."""
         response = await self._send_call(make_request(call, self._settings, token, self._call_timeout, {}))
         return await self._whole(response, token)
 
-    async def _whole(self, response: httpx.Response, token: str, *, cut: bool = False) -> _Answer:
+    async def _whole(self, response: httpx.Response, token: str, *, cut: bool = False) -> Answer:
         cut = cut or not response.is_success
         limit = ERROR_TEXT if cut else self._settings.limits.max_answer
         body = await read_body(response, limit, cut=cut, cleanup=self._settings.timeouts.cleanup)
-        return _Answer(response.status_code, response.headers, body, token)
+        return Answer(response.status_code, response.headers, body, token)
 
-    def _read(self, call: Call[T], answer: _Answer) -> T:
+    def _read(self, call: Call[T], answer: Answer) -> T:
         """Give what an answer says."""
         if not answer.is_success:
             raise self._refusal(call, answer)
@@ -227,7 +239,7 @@ class Transport:
     async def _open_stream(self, call: Call[None], last_event_id: str, opened: list[Connection]) -> None:
         await self._pause()
 
-        async def exchange(token: str) -> _Answer:
+        async def exchange(token: str) -> Answer:
             self.check_usable()
             return await self._exchange(call, token, 1, lambda: self._connect(call, token, last_event_id, opened))
 
@@ -240,7 +252,7 @@ class Transport:
             problem = f"{answer.status} with the content type {kind!r}{compressed}, where a text/event-stream should be"
             raise _decode_error(call, hide(problem, [answer.token]))
 
-    async def _connect(self, call: Call[None], token: str, last_event_id: str, opened: list[Connection]) -> _Answer:
+    async def _connect(self, call: Call[None], token: str, last_event_id: str, opened: list[Connection]) -> Answer:
         """Open a stream into `opened`, or read the answer that there was instead."""
         headers = stream_headers(last_event_id)
         response = await self._send_stream(make_request(call, self._settings, token, self._stream_timeout, headers))
@@ -255,7 +267,7 @@ class Transport:
         )
         opened.append(connection)
         keep_alive(response)
-        return _Answer(response.status_code, response.headers, b"", token)
+        return Answer(response.status_code, response.headers, b"", token)
 
     def _stream_closed(self) -> None:
         self._free_streams += 1
@@ -263,7 +275,7 @@ class Transport:
 
     # Both
 
-    async def _signed_in(self, exchange: Callable[[str], Awaitable[_Answer]]) -> _Answer:
+    async def _signed_in(self, exchange: Callable[[str], Awaitable[Answer]]) -> Answer:
         """Carry out an exchange once, or twice where a fresh token may be what it takes."""
         answer = await exchange(await self._token())
         if answer.status == httpx.codes.UNAUTHORIZED and callable(self._settings.token):
@@ -281,8 +293,8 @@ class Transport:
         return check_key(await given)
 
     async def _exchange(
-        self, call: Call[object], token: str, attempt: int, work: Callable[[], Awaitable[_Answer]]
-    ) -> _Answer:
+        self, call: Call[object], token: str, attempt: int, work: Callable[[], Awaitable[Answer]]
+    ) -> Answer:
         """Carry out one attempt, tell of it, and turn what goes wrong below into our errors."""
         observer, started = self._settings.observer, anyio.current_time()
         record: RequestStarted | None = None
@@ -308,7 +320,7 @@ class Transport:
                 tell(observer, "on_response", ResponseReceived(record, seconds, status, error))
         return answer
 
-    def _refusal(self, call: Call[T], answer: _Answer) -> APIError:
+    def _refusal(self, call: Call[T], answer: Answer) -> APIError:
         failure = refusal(
             answer.status,
             answer.headers,
