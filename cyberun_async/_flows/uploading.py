@@ -20,9 +20,6 @@ from cyberun_async._transport.transport import Transport
 UploadProgress = Callable[[InputFile, int, int], object | Awaitable[object]]
 """Called with a file, how many of its bytes are on their way, and how many it has."""
 
-PIECE = 256 * 1024
-"""Bytes given to the connection at once; each has to be gone within `Timeouts.write`."""
-
 DEFAULT_LIMIT = 500_000_000
 """The documented largest file, unless a deployment says otherwise."""
 
@@ -197,11 +194,9 @@ class Upload:
         with suppress(anyio.BrokenResourceError):  # The storage has answered already.
             async with aclosing(self._blocks()) as blocks:
                 async for block in blocks:
-                    for start in range(0, len(block), PIECE):
-                        piece = block[start : start + PIECE]
-                        await sending.send(piece)
-                        done += len(piece)
-                        await self._tell(done)
+                    await sending.send(block)
+                    done += len(block)
+                    await self._tell(done)
             self._is_whole = True
 
     async def _blocks(self) -> AsyncGenerator[bytes, None]:

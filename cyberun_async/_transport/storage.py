@@ -23,6 +23,10 @@ AT_ONCE = 256 * 1024
 """Bytes read in one go from such a connection; asyncio takes no more from a socket."""
 
 
+SLOWEST = 4
+"""Times `Timeouts.write` that a block of an upload may take: it is a mebibyte, as smaller ones cost twice the CPU."""
+
+
 class StorageFailure(Exception):
     """The storage did not answer, or its answer broke off.
 
@@ -73,7 +77,7 @@ class Storage:
         timeouts = settings.timeouts
         self._read_timeout = timeouts.read
         self._cleanup = timeouts.cleanup
-        self._timeout = timeout_extension(timeouts.connect, timeouts.read, timeouts.write)
+        self._timeout = timeout_extension(timeouts.connect, timeouts.read, timeouts.write * SLOWEST)
 
     @property
     def is_open(self) -> bool:
