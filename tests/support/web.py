@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,10 +20,12 @@ EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 def load_example(path: str) -> ModuleType:
     """Import a program of docs/examples anew."""
     file = EXAMPLES / path
-    spec = importlib.util.spec_from_file_location(file.stem, file)
+    spec = importlib.util.spec_from_file_location(f"example_{file.stem}", file)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    # Frameworks look there for what annotations name.
+    sys.modules[module.__name__] = module
     spec.loader.exec_module(module)
     return module
 

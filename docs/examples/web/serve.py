@@ -2,7 +2,9 @@
 
 import argparse
 import asyncio
+import socket
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import uvicorn
@@ -19,10 +21,14 @@ async def make_webhook(server: LocalCyberun, url: str) -> str:
         return (await client.webhooks.get(webhook.id)).secret or ""
 
 
-def main(port: int) -> None:
+def main(port: int, pace: float) -> None:
     """Serve until Ctrl-C."""
-    address = f"http://127.0.0.1:{port}"
-    with tempfile.TemporaryDirectory() as directory, LocalCyberun(pace=1) as server:
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        LocalCyberun(pace=pace) as server,
+        socket.create_server(("127.0.0.1", port)) as listener,
+    ):
+        address = "http://{}:{}".format(*listener.getsockname())
         settings = Settings(
             api_key=server.api_key,
             base_url=server.base_url,
@@ -31,10 +37,13 @@ def main(port: int) -> None:
         )
         print(f"Open {address}/ in a browser; Ctrl-C ends it.", flush=True)
         # Streams to browsers end with their tasks: without a limit, a restart would wait for all of them.
-        uvicorn.run(create_app(settings), port=port, log_level="warning", timeout_graceful_shutdown=1)
+        config = uvicorn.Config(create_app(settings), log_level="warning", timeout_graceful_shutdown=1)
+        with suppress(KeyboardInterrupt):
+            uvicorn.Server(config).run(sockets=[listener])
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--port", type=int, default=8000)
-    main(parser.parse_args().port)
+    parser.add_argument("--port", type=int, default=8000, help="0 lets the system choose")
+    parser.add_argument("--pace", type=float, default=1.0, help="seconds that a second of a task's life takes")
+    main(**vars(parser.parse_args()))

@@ -1,0 +1,32 @@
+"""Relay the events of tasks with aiohttp: `python relay_aiohttp.py`."""
+
+from aiohttp import web
+
+from cyberun_async import AsyncClient
+from cyberun_async.relay import HEADERS, Relay
+
+RELAY = web.AppKey("relay", Relay)
+
+
+async def lifespan(app):
+    async with AsyncClient() as client, Relay(client) as app[RELAY]:
+        yield
+
+
+async def events(request):
+    response = web.StreamResponse(headers=HEADERS)
+    await response.prepare(request)
+    task_id, last = request.match_info["task_id"], request.headers.get("last-event-id")
+    async with request.app[RELAY].stream(task_id, last_event_id=last) as chunks:
+        async for chunk in chunks:
+            await response.write(chunk)
+    return response
+
+
+app = web.Application()
+app.router.add_get("/tasks/{task_id}/events", events)
+app.cleanup_ctx.append(lifespan)
+
+if __name__ == "__main__":
+    # So that a tab that is closed is noticed at once, and not with the next bytes for it.
+    web.run_app(app, handler_cancellation=True)
