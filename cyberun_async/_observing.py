@@ -3,7 +3,7 @@
 import itertools
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import attrs
@@ -126,13 +126,12 @@ def tell(observer: Observer | None, method: str, record: object) -> None:
         log.exception("an observer failed in %s", method)
 
 
-@contextmanager
 def observed_wait(
     observer: Observer | None,
     task_id: str,
     status: Callable[[], str | None],
     on_event: Callable[[Any], object] | None,
-) -> Iterator[Callable[[Any], object] | None]:
+) -> AbstractContextManager[Callable[[Any], object] | None]:
     """Tell an observer of a wait for as long as it goes on.
 
     Args:
@@ -146,8 +145,17 @@ def observed_wait(
 
     """
     if observer is None:
-        yield on_event
-        return
+        return nullcontext(on_event)
+    return _observed_wait(observer, task_id, status, on_event)
+
+
+@contextmanager
+def _observed_wait(
+    observer: Observer,
+    task_id: str,
+    status: Callable[[], str | None],
+    on_event: Callable[[Any], object] | None,
+) -> Iterator[Callable[[Any], object]]:
     number, last = next(numbers), status()
 
     def told(event: object) -> object:

@@ -3,6 +3,7 @@
 import inspect
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from typing import Literal
 
 import anyio
@@ -129,7 +130,8 @@ async def _wait(
         task_id = given
 
     try:
-        with anyio.move_on_after(wait.timeout):
+        # A scope without a deadline would be a tenth of what a wait takes up.
+        with nullcontext() if wait.timeout is None else anyio.move_on_after(wait.timeout):
             await start(note)
             watch = seen = Watch(transport, lookups, task_id or "", settings.polling, is_new=is_new)
             with observed_wait(settings.observer, task_id or "", lambda: seen.status, wait.on_event) as on_event:

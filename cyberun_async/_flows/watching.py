@@ -1,7 +1,6 @@
 """Following one task by its stream and by looking it up, whichever brings news first."""
 
 import logging
-from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -84,7 +83,8 @@ class Watch:
         self._task_id = task_id
         self._pace = Pace(polling)
         self._news = News()
-        self._ready: deque[TaskEvent] = deque()
+        # A deque of none takes as much memory as all the rest of a wait without a stream.
+        self._ready: list[TaskEvent] = []
         self._connection: Connection | None = None
         self._last_event_id = ""
         self._is_asking = False
@@ -118,7 +118,7 @@ class Watch:
             # Whoever was cut off may not come back, and httpcore has given up the connection already.
             await self.aclose()
             raise
-        return self._ready.popleft()
+        return self._ready.pop(0)
 
     async def settle(self) -> TaskResult:
         """Read the result of a task that is said to have ended, until the result says so, too.
