@@ -1,4 +1,4 @@
-"""Many waits of one client: `requests N`, `memory N`, `batch N SECONDS SPREAD` or `day N`; prints the figures."""
+"""Many waits of one client: `requests N`, `memory N BARE`, `batch N SECONDS SPREAD` or `day N`; prints the figures."""
 
 from __future__ import annotations
 
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 INTERVAL = 3.0
 """Seconds between two looks: the default."""
+
+
+DEPTH = 11
+"""Coroutines that await each other in a wait."""
 
 
 @contextmanager
@@ -78,32 +82,24 @@ def depth_of(coroutine: object) -> int:
     return depth
 
 
-async def memory(count: int) -> float:
-    """Give the KiB of a wait above those of a coroutine of its depth."""
+async def memory(count: int, is_bare: int) -> float:
+    """Give the KiB of a wait, or of a coroutine of its depth that waits for nothing else."""
     with serving(str(count)) as (base_url, key, ids):
         async with client_of(base_url, key) as client:
             await client.tasks.get(ids[0])
             tracemalloc.start()
-
-            async def taken(start: object) -> tuple[float, list[asyncio.Task[None]]]:
-                gc.collect()
-                before = tracemalloc.get_traced_memory()[0]
-                tasks = [asyncio.create_task(start(each)) for each in ids]
-                await asyncio.sleep(INTERVAL * 2)
-                gc.collect()
-                return (tracemalloc.get_traced_memory()[0] - before) / count / 1024, tasks
-
-            ours, waits = await taken(client.wait_for_result)
-            depth = depth_of(waits[5].get_coro())
-            for wait in waits:
-                wait.cancel()
-            await asyncio.gather(*waits, return_exceptions=True)
-            waits.clear()
-            bare, waits = await taken(lambda _: deep(depth - 1, asyncio.get_running_loop().create_future()))
-            for wait in waits:
-                wait.cancel()
-            await asyncio.gather(*waits, return_exceptions=True)
-            return ours - bare
+            before = tracemalloc.get_traced_memory()[0]
+            future = asyncio.get_running_loop().create_future
+            waits = [deep(DEPTH - 1, future()) if is_bare else client.wait_for_result(each) for each in ids]
+            tasks = [asyncio.create_task(each) for each in waits]
+            await asyncio.sleep(INTERVAL * 3)
+            assert depth_of(waits[5]) == DEPTH
+            gc.collect()
+            figure = (tracemalloc.get_traced_memory()[0] - before) / count / 1024
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            return figure
 
 
 async def batch(count: int, seconds: float, spread: float) -> tuple[float, float]:
