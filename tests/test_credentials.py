@@ -233,22 +233,22 @@ async def test_provider_is_asked_no_third_time(server: LocalCyberun) -> None:
     assert provider.asked == 2
 
 
-async def test_tokens_that_expire_during_a_wait(server: LocalCyberun) -> None:
-    """A wait goes on over tokens that are good for a few requests each."""
-    given: list[str] = []
+async def test_token_that_expires_during_a_wait(server: LocalCyberun) -> None:
+    """A wait goes on when the token expires in the middle of it."""
+    tokens = [server.issue_jwt(3600)]
 
-    async def short_lived() -> str:
-        given.append(server.issue_jwt(3600 + len(given)))
-        # As many may be on their way: a stream and a look, each with a second try.
-        for token in given[:-4]:
-            server.revoke(token)
-        return given[-1]
+    async def newest() -> str:
+        return tokens[-1]
 
-    async with client_of(server, short_lived) as client:
-        result = await client.run("text-to-image", {"prompt": "a lighthouse"}, timeout=15)
-        assert (await client.tasks.get(result.id)).status == "completed"
+    def expire(event: object) -> None:
+        if len(tokens) == 1:
+            server.revoke(tokens[-1])
+            tokens.append(server.issue_jwt(7200))
+
+    async with client_of(server, newest) as client:
+        result = await client.run("text-to-image", {"prompt": "a lighthouse"}, on_event=expire)
     assert result.files
-    assert len(given) > 4
+    assert len(tokens) == 2
 
 
 async def test_provider_of_a_key(server: LocalCyberun) -> None:

@@ -129,6 +129,7 @@ async def test_retry_in_a_wait(spans: Spans) -> None:
     """A repetition in a wait is an event of the status that the task is in; two waits for one task go side by side."""
     async with LocalCyberun() as server:
         async with AsyncClient(server.api_key, base_url=server.base_url, observer=spans.observer) as client:
+            server.script("text-to-image", [scripts.status("running")])
             task_id = await client.submit("text-to-image", {"prompt": "a lighthouse"})
             async with anyio.create_task_group() as group:
                 for _ in range(2):
@@ -136,6 +137,7 @@ async def test_retry_in_a_wait(spans: Spans) -> None:
                 await anyio.wait_all_tasks_blocked()
                 failure = TransportError("x", method="GET", path="/", may_have_been_sent=True, task_id=task_id)
                 spans.observer.on_retry(RetryPlanned("GET", "/", 1, 0.5, failure))
+                group.cancel_scope.cancel()
     events = [event.name for span in spans.all() for event in span.events]
     assert events == ["cyberun.retry"]
     assert [span.name for span in spans.all()].count("cyberun wait") == 2
