@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-USERS_TESTS = '''
+USERS_TESTS = """
 import pytest
 
 
@@ -26,7 +26,7 @@ async def test_runs_a_task(cyberun, cyberun_client):
 
 def test_needs_no_loop(cyberun):
     assert not cyberun.requests
-'''
+"""
 
 
 @pytest.mark.slow
