@@ -383,3 +383,26 @@ async def test_a_second_look_that_fails_is_nothing(monkeypatch: pytest.MonkeyPat
         await client.wait_for_result(TASK, on_event=seen.append)
 
     assert [getattr(each, "status", None) for each in seen] == ["queued", "running", "completed"]
+
+
+async def test_events_that_nobody_knows_are_no_sign_of_life() -> None:
+    """A heartbeat in the guise of ever new events does not make the looks rarer."""
+    remote = Remote()
+
+    async def beat(exchange: Exchange) -> None:
+        await exchange.send(SSE_HEAD)
+        number = 0
+        while True:
+            number += 1
+            await exchange.send(chunk(b"event: beat\ndata: %d\n\n" % number))
+            await anyio.sleep(0.001)
+
+    polling = Polling(interval=0.03, relaxed=1000)
+    async with scripted() as server, connected(server, polling=polling) as client:
+        remote.on(server)
+        server.on("task", *[remote.look] * 3, remote.first("completed", remote.look))
+        server.on("events", beat)
+
+        result = await client.wait_for_result(TASK)
+
+    assert result.status == TaskStatus.COMPLETED
