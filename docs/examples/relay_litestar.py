@@ -17,9 +17,10 @@ async def lifespan(app):
 
 
 @get("/tasks/{task_id:str}/events")
-async def events(task_id: str, request: Request) -> Stream:
-    last = request.headers.get("last-event-id")
+async def events(request: Request) -> Stream:
+    task_id, last = request.path_params["task_id"], request.headers.get("last-event-id")
     return Stream(request.app.state.relay.stream(task_id, last_event_id=last), headers=HEADERS)
 
 
-app = Litestar([events], lifespan=[lifespan])
+# Litestar would set up logging for the whole process, on a thread of its own.
+app = Litestar([events], lifespan=[lifespan], logging_config=None)

@@ -99,7 +99,7 @@ def test_a_framework(framework: str, monkeypatch: pytest.MonkeyPatch) -> None:
             url = f"/tasks/{submit(server)}/events"
             with browser.stream("GET", url) as answer:
                 told(answer.iter_lines(), "status")
-                assert listeners(server) == 1
+                until(lambda: listeners(server) == 1)
             until(lambda: listeners(server) == 0)
 
 
