@@ -52,10 +52,10 @@ async def requests(count: int) -> float:
             sent = 0
             send_once = client._transport.send_once
 
-            async def counting(call: object) -> object:
+            async def counting(*call: object, **options: object) -> object:
                 nonlocal sent
                 sent += 1
-                return await send_once(call)
+                return await send_once(*call, **options)
 
             client._transport.send_once = counting
             waits = [asyncio.create_task(client.wait_for_result(each)) for each in ids]
