@@ -12,13 +12,14 @@ from cyberun_async._settings import is_loopback
 _SCHEMES = ("http", "https", "socks5", "socks5h")
 
 
-async def find_proxy(url: httpx.URL) -> str | None:
+async def find_proxy(url: httpx.URL | str) -> str | None:
     """Give the address of the proxy to a host, or `None` where it is reached directly.
 
     Raises:
         ConfigurationError: The environment names something that cannot be a proxy.
 
     """
+    url = httpx.URL(url)
     if is_loopback(url.host):
         return None
     proxies = getproxies()

@@ -40,6 +40,9 @@ log = logging.getLogger("cyberun_async.transport")
 
 T = TypeVar("T")
 
+OPENING = 16
+"""Streams in the act of being opened: it takes the loop milliseconds, for which events of open ones would wait."""
+
 ERROR_TEXT = 64 * 1024
 """Bytes of a refusal's body that are read."""
 
@@ -90,6 +93,7 @@ class Transport:
         self._call_timeout = timeout_extension(timeouts.connect, timeouts.read, timeouts.write)
         self._stream_timeout = timeout_extension(timeouts.connect, timeouts.stream, timeouts.write)
         self._gate = anyio.Semaphore(settings.limits.max_connections, fast_acquire=True)
+        self._opening = anyio.Semaphore(OPENING, fast_acquire=True)
         self._free_streams = settings.limits.max_streams
         self.on_free_stream: Callable[[], None] = lambda: None
         self.refused_for_rate = 0
@@ -126,6 +130,11 @@ class Transport:
         await self._in_flight.aclose()
         for pools in self._pools:
             await pools.aclose()
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the connections are made here, and not by a client of the user's."""
+        return bool(self._pools)
 
     # Calls
 
@@ -227,7 +236,8 @@ class Transport:
         self._free_streams -= 1
         opened: list[Connection] = []
         try:
-            await self._open_stream(call, last_event_id, opened)
+            async with self._opening:
+                await self._open_stream(call, last_event_id, opened)
         except BaseException:
             for connection in opened:
                 await connection.aclose()

@@ -13,11 +13,14 @@ from cyclopts import CycloptsError
 from cyberun_async._errors import CyberunError
 from cyberun_async.cli._app import app
 from cyberun_async.cli._batch import batch
+from cyberun_async.cli._doctor import conformance, doctor
 from cyberun_async.cli._exit import ExitCode, exit_code
 from cyberun_async.cli._show import tell
 from cyberun_async.cli._text import printable, write_json
 
 app.command(batch)
+app.command(doctor)
+app.command(conformance)
 
 
 def run_command(arguments: Sequence[str]) -> int:

@@ -1,0 +1,75 @@
+"""Asking the service, and taking its answer as it is."""
+
+from collections.abc import Mapping, Sequence
+from types import NoneType
+
+import attrs
+
+from cyberun_async._client import AsyncClient
+from cyberun_async._errors import DecodeError
+from cyberun_async._protocol.call import Call
+from cyberun_async._protocol.codec import parse_json
+from cyberun_async._protocol.refusals import refusal
+from cyberun_async.conformance._report import Differs
+from cyberun_async.conformance._tables import Table, additions, misfits
+
+
+@attrs.frozen
+class Answer:
+    """The status and the JSON of an answer."""
+
+    status: int
+    date: str | None
+    body: object = attrs.field(repr=False)
+
+
+async def ask(
+    client: AsyncClient,
+    path: str,
+    *,
+    method: str = "GET",
+    query: Mapping[str, str | int] | None = None,
+    body: Mapping[str, object] | None = None,
+    expect: int | None = 200,
+) -> Answer:
+    """Send one request, once.
+
+    Raises:
+        Differs: The status is another than the expected one, or the answer is not JSON.
+        TransportError: There was no answer.
+
+    """
+    call = Call(method, path, NoneType, query=query or {}, body=body, repeatable=method == "GET")
+    return await send(client, call, expect=expect)
+
+
+async def send(client: AsyncClient, call: Call[object], *, expect: int | None) -> Answer:
+    """Send a call, once; see `ask`."""
+    method, path = call.method, call.path
+    answer = await client._transport.fetch(call)
+    if expect is not None and answer.status != expect:
+        if answer.status >= 300:
+            said = refusal(
+                answer.status, answer.headers, answer.body, method=method, path=path, secrets=(answer.token,)
+            )
+            raise Differs(str(said))
+        raise Differs(f"{method} {path} was answered with {answer.status} instead of {expect}")
+    try:
+        parsed = parse_json(answer.body)
+    except DecodeError as error:
+        raise Differs(f"the answer to {method} {path} is {error.problem}") from None
+    return Answer(answer.status, answer.headers.get("date"), parsed)
+
+
+def hold(what: str, values: Sequence[object], table: Table) -> str:
+    """Hold objects against their table, and say which fields they have beyond it.
+
+    Raises:
+        Differs: One of them does not fit.
+
+    """
+    problems = sorted({problem for value in values for problem in misfits(value, table)})
+    if problems:
+        raise Differs(f"{what}: {'; '.join(problems)}")
+    more = sorted(set().union(*(additions(value, table) for value in values)))
+    return f"{what} fits its table" + (f", and has fields that no document names: {', '.join(more)}" if more else "")

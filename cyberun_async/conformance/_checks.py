@@ -1,0 +1,235 @@
+"""What the documents promise, as checks."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from uuid import UUID
+
+import attrs
+
+from cyberun_async._client import AsyncClient
+from cyberun_async._flows.submitting import prepare
+from cyberun_async._protocol.codec import parse_json
+from cyberun_async._protocol.endpoints import Dispatch
+from cyberun_async.conformance._asking import ask, hold, send
+from cyberun_async.conformance._following import Followed, follow, judge
+from cyberun_async.conformance._report import Differs, Finding, Skipped, finding_of
+from cyberun_async.conformance._tables import (
+    AGENT,
+    CONTAINER,
+    EVENTS,
+    LAST_EVENTS,
+    PAGE_META,
+    PARAMETER,
+    PRESIGNED,
+    REFUSAL,
+    RESULT,
+    SUBMITTED,
+    TASK,
+    WORKFLOW,
+    Table,
+)
+
+Object = Mapping[str, object]
+
+NOBODY = str(UUID(int=0))
+"""The id of a task that nobody has."""
+
+
+@attrs.define
+class Conformance:
+    """The checks of one run, and what later ones need of earlier ones."""
+
+    client: AsyncClient
+    submit: str | None
+    parameters: Mapping[str, object]
+    patience: float
+    workflows: Sequence[Object] = ()
+    tasks: Sequence[Object] = ()
+    task_id: str = ""
+    followed: Followed | None = None
+
+    async def run(self) -> tuple[Finding, ...]:
+        """Run all of them, one after the other."""
+        checks: Mapping[str, Callable[[], Awaitable[str]]] = {
+            "workflows.list": self.list_workflows,
+            "workflows.get": self.get_workflow,
+            "tasks.list": self.list_tasks,
+            "tasks.pages": self.page_tasks,
+            "tasks.filter": self.filter_tasks,
+            "tasks.get": self.get_task,
+            "tasks.result": self.get_result,
+            "agents.list": self.list_agents,
+            "containers.list": self.list_containers,
+            "refusals": self.refuse,
+            "submit.run": self.run_workflow,
+            "submit.stream": self.stream,
+            "submit.events": self.hold_events,
+            "submit.result": self.compare_result,
+            "submit.cancel": self.cancel_ended,
+            "submit.presign": self.presign,
+        }
+        return tuple([await finding_of(name, check) for name, check in checks.items()])
+
+    # What is there
+
+    async def list_workflows(self) -> str:
+        said, self.workflows = await self._list("/r/workflows", "workflow_list", WORKFLOW)
+        return said
+
+    async def get_workflow(self) -> str:
+        listed = _first(self.workflows, "there is no workflow")
+        slug = listed.get("workflow_slug")
+        by_id = (await ask(self.client, f"/r/workflows/{listed.get('id')}")).body
+        said = hold("a workflow", [by_id], WORKFLOW)
+        given = _objects(by_id, "parameters")
+        hold("each of its parameters", given, PARAMETER)
+        if (await ask(self.client, f"/r/workflows/slug/{slug}")).body != by_id:
+            raise Differs("a workflow by its slug is another than by its id")
+        return f"{said}, with {len(given)} parameters, and is the same by its slug"
+
+    async def list_tasks(self) -> str:
+        said, self.tasks = await self._list("/r/tasks", "task_list", TASK)
+        return said
+
+    async def page_tasks(self) -> str:
+        if len(self.tasks) < 2:
+            raise Skipped("there are too few tasks to make two pages")
+        pages = [
+            (await ask(self.client, "/r/tasks", query={"current_page": number, "per_page": 1})).body
+            for number in (1, 2)
+        ]
+        ids = [[item.get("id") for item in _objects(page, "task_list")] for page in pages]
+        if any(len(each) != 1 for each in ids):
+            raise Differs(f"per_page=1 gives pages of {', '.join(str(len(each)) for each in ids)} tasks")
+        if ids[0] == ids[1]:
+            raise Differs("the second page has the same task as the first")
+        return "per_page and current_page do what they say"
+
+    async def filter_tasks(self) -> str:
+        status = str(_first(self.tasks, "there is no task").get("task_status"))
+        found = _objects((await ask(self.client, "/r/tasks", query={"status": status})).body, "task_list")
+        others = {str(item.get("task_status")) for item in found} - {status}
+        # A task may move on between the two requests, but not away from its end.
+        if others and status in LAST_EVENTS:
+            raise Differs(f"the filter status={status} gives tasks that are {', '.join(sorted(others))}")
+        return f"the filter status={status} gives {len(found)} tasks, and no others"
+
+    async def get_task(self) -> str:
+        listed = _first(self.tasks, "there is no task")
+        return hold("a task", [(await ask(self.client, f"/r/tasks/{listed.get('id')}")).body], TASK)
+
+    async def get_result(self) -> str:
+        results = [(await ask(self.client, f"/r/tasks/{task.get('id')}/result")).body for task in self._of_each_end()]
+        return hold(f"each of {len(results)} results", results, RESULT)
+
+    async def list_agents(self) -> str:
+        return (await self._list("/r/agents", "agent_list", AGENT))[0]
+
+    async def list_containers(self) -> str:
+        answer = await ask(self.client, "/r/containers", expect=None)
+        if answer.status == 403:
+            raise Skipped("the key or the plan has no containers")
+        return (await self._list("/r/containers", None, CONTAINER))[0]
+
+    async def refuse(self) -> str:
+        answer = await ask(self.client, f"/r/tasks/{NOBODY}", expect=None)
+        if answer.status != 404:
+            raise Differs(f"a task that is not there is answered with {answer.status} instead of 404")
+        return f"a task that is not there is a 404, and {hold('the refusal', [answer.body], REFUSAL)}"
+
+    # What a task of one's own shows
+
+    async def run_workflow(self) -> str:
+        if self.submit is None:
+            raise Skipped("nothing is submitted unless asked for, since it costs money")
+        client = self.client
+        call = await prepare(
+            client._definitions, client._uploads, self.submit, self.parameters, validate=True, dispatch=Dispatch()
+        )
+        body = (await send(client, call, expect=202)).body
+        hold("the answer", [body], SUBMITTED)
+        assert isinstance(body, dict)
+        self.task_id = str(body["task_id"])
+        return f"a submission is answered with 202 and the id of a task: {self.task_id}"
+
+    async def stream(self) -> str:
+        self.followed = await follow(self.client, self._submitted(), whole=True, patience=self.patience)
+        return judge(self.followed, slow=self.client._settings.polling.interval)
+
+    async def hold_events(self) -> str:
+        self._submitted()
+        events = self.followed.events if self.followed else []
+        if not events:
+            raise Skipped("there were no events")
+        if unknown := {event.event for event in events} - EVENTS.keys():
+            raise Differs(f"there are events that no document names: {', '.join(sorted(unknown))}")
+        for name, table in EVENTS.items():
+            if same := [parse_json(event.data) for event in events if event.event == name]:
+                hold(f"each {name} event", same, table)
+        if events[-1].event not in LAST_EVENTS:
+            raise Differs("the stream ended without the event that ends a task")
+        return f"{len(events)} events fit their tables, and the last is {events[-1].event}"
+
+    async def compare_result(self) -> str:
+        body = (await ask(self.client, f"/r/tasks/{self._submitted()}/result")).body
+        said = hold("the result", [body], RESULT)
+        assert isinstance(body, dict)
+        status = str(body["task_status"])
+        told = self.followed.events[-1].event if self.followed and self.followed.has_last else status
+        if status != told:
+            raise Differs(f"the result says {status} where the stream said {told}")
+        if status not in LAST_EVENTS:
+            raise Skipped(f"the task {self.task_id} is still {status}; it was left running")
+        return f"{said}: {status}"
+
+    async def cancel_ended(self) -> str:
+        path = f"/r/tasks/{self._submitted()}"
+        before = (await ask(self.client, path)).body
+        if not isinstance(before, dict) or before.get("task_status") not in LAST_EVENTS:
+            raise Skipped("the task has not ended, and is not cancelled for a check")
+        await ask(self.client, f"{path}/cancel", method="POST")
+        after = (await ask(self.client, path)).body
+        if not isinstance(after, dict) or after.get("task_status") != before["task_status"]:
+            raise Differs("cancelling a task that had ended changed its status")
+        return "cancelling a task that has ended is accepted, and changes nothing"
+
+    async def presign(self) -> str:
+        self._submitted()
+        file = {"file_name": "conformance.txt", "file_size": 3, "content_type": "text/plain"}
+        body = (await ask(self.client, "/r/files/presign", method="POST", body=file)).body
+        return hold("a link for an upload", [body], PRESIGNED)
+
+    def _submitted(self) -> str:
+        if not self.task_id:
+            raise Skipped("there is no task of this run")
+        return self.task_id
+
+    def _of_each_end(self) -> Sequence[Object]:
+        """Give one task of each status."""
+        _first(self.tasks, "there is no task")
+        return list({task.get("task_status"): task for task in self.tasks}.values())
+
+    async def _list(self, path: str, name: str | None, table: Table) -> tuple[str, Sequence[Object]]:
+        """Hold a list against its table; `name` is `None` where the documents do not give the list's name."""
+        body = (await ask(self.client, path)).body
+        if name is None and isinstance(body, dict):
+            name = next((key for key, value in body.items() if isinstance(value, list)), None)
+        if not isinstance(body, dict) or name is None or name not in body:
+            raise Differs(f"the answer to GET {path} has no {name or 'list'}")
+        items = _objects(body, name)
+        hold("page_meta", [body.get("page_meta")], PAGE_META)
+        if not items:
+            raise Skipped("the list is empty")
+        return hold(f"each of {len(items)} items", items, table), items
+
+
+def _objects(body: object, name: str) -> Sequence[Object]:
+    values = body.get(name) if isinstance(body, dict) else None
+    if values is not None and not (isinstance(values, list) and all(isinstance(item, dict) for item in values)):
+        raise Differs(f"{name} is no list of objects")
+    return values or []
+
+
+def _first(values: Sequence[Object], nothing: str) -> Object:
+    if not values:
+        raise Skipped(nothing)
+    return values[0]

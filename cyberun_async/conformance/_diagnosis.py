@@ -1,0 +1,199 @@
+"""Whether this machine reaches the service, as whom, and whether streams get through."""
+
+import ssl
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from email.utils import parsedate_to_datetime
+from types import NoneType
+from urllib.parse import urlsplit
+
+import anyio
+import attrs
+from anyio.streams.tls import TLSAttribute
+
+from cyberun_async._client import AsyncClient
+from cyberun_async._errors import DecodeError, TransportError
+from cyberun_async._protocol.call import Call
+from cyberun_async._protocol.codec import parse_json
+from cyberun_async._transport.failures import failures_of, reason_of
+from cyberun_async._transport.proxies import find_proxy
+from cyberun_async._transport.tls import tls_context
+from cyberun_async._transport.transport import Answer
+from cyberun_async.conformance._asking import ask
+from cyberun_async.conformance._following import follow, judge
+from cyberun_async.conformance._report import Differs, Finding, Skipped, finding_of
+from cyberun_async.conformance._tables import LAST_EVENTS
+
+DAY = 24 * 3600
+SOON = 14
+"""Days before its expiry that a certificate is worth a word."""
+
+MOST_SKEW = 60.0
+"""Seconds that two clocks may differ: tokens and signed links live for an hour."""
+
+FAMILIES = {"sk-": "an integration key (sk-)", "dk-": "a device key (dk-)"}
+
+CONNECTING = Call("GET", "", NoneType)
+
+NO_NETWORK = "See that base_url is right, and that this machine has a network, or set HTTPS_PROXY to its proxy."
+NOT_THE_API = "See that base_url is right, with its /api/v1."
+SET_CLOCK = "Have it set by the network (NTP): tokens and signed links are good for a while by the clock."
+MEASURE = "`--submit WORKFLOW` measures it with a task of its own, which costs money; or ask again while a task runs."
+REFUSALS = {
+    400: (
+        "the request lacks something",
+        "With a user's token, see that team_id is the UUID of one of the user's teams.",
+    ),
+    401: (
+        "it is wrong, expired or revoked",
+        "Make a new one on the Access page of Cyberun Cloud, of this very server.",
+    ),
+    403: ("it may not see the team's tasks", "Ask an admin of the team for a key that may."),
+}
+
+
+@attrs.define
+class Diagnosis:
+    """The checks of one run; each stands on those before it."""
+
+    client: AsyncClient
+    submit: str | None
+    parameters: Mapping[str, object]
+    patience: float
+    detour: str | None = None
+    answer: Answer | None = None
+
+    async def run(self) -> tuple[Finding, ...]:
+        """Run all of them; where there is no way to the service, the later ones cannot tell anything."""
+        checks: Mapping[str, Callable[[], Awaitable[str]]] = {
+            "dns": self.resolve,
+            "tls": self.connect,
+            "key": self.sign_in,
+            "team": self.name_team,
+            "clock": self.compare_clocks,
+            "streams": self.measure_streams,
+        }
+        findings: list[Finding] = []
+        for name, check in checks.items():
+            broken = next((each.name for each in findings if each.outcome == "fail" and each.name != "clock"), None)
+            # A refusal tells the time as well.
+            if broken is not None and (name != "clock" or self.answer is None):
+                findings.append(Finding(name, "skip", f"not looked at, since {broken} comes first"))
+            else:
+                findings.append(await finding_of(name, check))
+        return tuple(findings)
+
+    async def resolve(self) -> str:
+        host, port = self._place
+        self.detour = await self._find_detour()
+        if self.detour is not None:
+            raise Skipped(f"{self.detour}, which looks names up itself")
+        try:
+            with failures_of(CONNECTING):
+                found = await anyio.getaddrinfo(host, port)
+        except TransportError:
+            raise Differs(f"{host} is not known here", NO_NETWORK) from None
+        return f"{host} is {', '.join(sorted({str(address[4][0]) for address in found}))}"
+
+    async def connect(self) -> str:
+        host, port = self._place
+        if self.detour is not None:
+            raise Skipped(f"{self.detour}; the next check tells whether it works")
+        is_tls = self.client._settings.base_url.startswith("https:")
+        try:
+            with failures_of(CONNECTING), anyio.fail_after(self.client._settings.timeouts.connect):
+                expires = await (_certificate_expiry if is_tls else _connect)(host, port)
+        except TransportError as error:
+            reason = reason_of(error.__cause__) if isinstance(error.__cause__, Exception) else str(error)
+            raise Differs(f"there is no connection to {host}:{port}: {reason}", NO_NETWORK) from None
+        if expires is None:
+            return f"{host}:{port} is connected, without TLS"
+        days = (expires - time.time()) / DAY
+        if days < SOON:
+            raise Differs(f"the certificate expires in {days:.0f} days", "Have it renewed by whoever runs the server.")
+        return f"{host}:{port} has a certificate that verifies, and expires in {days:.0f} days"
+
+    async def sign_in(self) -> str:
+        call = Call("GET", "/r/tasks", NoneType, query={"per_page": 1})
+        self.answer = answer = await self.client._transport.fetch(call)
+        who = _family(answer.token)
+        if answer.status in REFUSALS:
+            said, advice = REFUSALS[answer.status]
+            raise Differs(f"{who} is refused with {answer.status}: {said}", advice)
+        try:
+            is_api = answer.status == 200 and isinstance(parse_json(answer.body), dict)
+        except DecodeError:
+            is_api = False
+        if not is_api:
+            raise Differs(f"what answers (with {answer.status}) is not the API", NOT_THE_API)
+        return f"{who} is accepted"
+
+    async def name_team(self) -> str:
+        team_id = self.client._settings.team_id
+        if team_id is None:
+            return "the key belongs to one team, and the server knows which; no team is sent"
+        return f"the token is accepted for the team {team_id}"
+
+    async def compare_clocks(self) -> str:
+        date = None if self.answer is None else self.answer.headers.get("date")
+        try:
+            skew = time.time() - parsedate_to_datetime(date or "").timestamp()
+        except ValueError:
+            raise Skipped("the service does not say what time it is") from None
+        if abs(skew) > MOST_SKEW:
+            raise Differs(
+                f"this clock is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} the service's", SET_CLOCK
+            )
+        # The header has whole seconds.
+        return f"this clock and the service's differ by {abs(skew):.0f} s"
+
+    async def measure_streams(self) -> str:
+        task_id, has_ended = await self._task()
+        seen = await follow(self.client, task_id, whole=False, patience=self.patience)
+        try:
+            if has_ended and seen.failure is None:
+                raise Skipped("a stream opens, but there is no running task whose events could come late")
+            return judge(seen, slow=self.client._settings.polling.interval)
+        except Skipped as end:
+            raise Skipped(end.detail, MEASURE) from None
+
+    async def _task(self) -> tuple[str, bool]:
+        """Give a task to measure with, and whether it has ended: one of our own if asked for, or else one that runs."""
+        if self.submit is not None:
+            return await self.client.submit(self.submit, self.parameters), False
+        queries: tuple[Mapping[str, str | int], ...] = ({"status": "running"}, {})
+        for query in queries:
+            body = (await ask(self.client, "/r/tasks", query={"per_page": 1, **query})).body
+            tasks = body.get("task_list") if isinstance(body, dict) else None
+            if tasks:
+                return str(tasks[0]["id"]), tasks[0].get("task_status") in LAST_EVENTS
+        raise Skipped("there is no task", MEASURE)
+
+    async def _find_detour(self) -> str | None:
+        if not self.client._transport.is_own:
+            return "the connections are made by an httpx client of your own"
+        return "the environment names a proxy" if await find_proxy(self.client._settings.base_url) else None
+
+    @property
+    def _place(self) -> tuple[str, int]:
+        url = urlsplit(self.client._settings.base_url)
+        return url.hostname or "", url.port or (443 if url.scheme == "https" else 80)
+
+
+def _family(token: str) -> str:
+    return FAMILIES.get(token[:3], "the user's token (JWT)")
+
+
+async def _connect(host: str, port: int) -> None:
+    async with await anyio.connect_tcp(host, port):
+        pass
+
+
+async def _certificate_expiry(host: str, port: int) -> float:
+    context = await tls_context()
+    async with await anyio.connect_tcp(
+        host, port, ssl_context=context, tls_hostname=host, tls_standard_compatible=False
+    ) as stream:
+        # One that verifies is there, whatever the type says.
+        certificate = stream.extra(TLSAttribute.peer_certificate) or {}  # noqa: S610 - no Django here
+    return float(ssl.cert_time_to_seconds(str(certificate["notAfter"])))

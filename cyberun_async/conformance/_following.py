@@ -1,0 +1,130 @@
+"""Following a task by its stream and by looks at the same time, to see whether one tells in time what the other does."""
+
+import anyio
+import attrs
+
+from cyberun_async._client import AsyncClient
+from cyberun_async._errors import CyberunError
+from cyberun_async._protocol.endpoints import stream_task_events
+from cyberun_async._transport.sse import ServerSentEvent
+from cyberun_async.conformance._asking import ask
+from cyberun_async.conformance._report import Differs, Skipped
+from cyberun_async.conformance._tables import LAST_EVENTS
+
+BUFFERED = (
+    "Something on the way, a proxy as a rule, holds the stream back until it is over. Waiting works all the same, by a look "
+    "every few seconds, but progress is not seen. Have it pass `text/event-stream` on at once: no buffering "
+    "(`proxy_buffering off` in nginx) and no compression."
+)
+CUT = (
+    "Something on the way ends streams early, by a time limit as a rule. Waiting works all the same: a stream is opened "
+    "again, and looks go on meanwhile. Longer limits for `/r/tasks/*/events` spare the reconnecting."
+)
+REFUSED = "Waiting works all the same, by a look every few seconds, but progress is not seen."
+
+
+@attrs.define
+class Followed:
+    """What was seen of a task, in seconds from the moment that its stream was asked for.
+
+    Attributes:
+        events: All of them so far.
+        first: When the first event came.
+        ended: When a look found the task at its end.
+        was_live: Whether the task still ran when the first event came; `None` until there was one.
+        is_over: Whether the stream has ended.
+        failure: What became of the stream instead.
+
+    """
+
+    start: float
+    events: list[ServerSentEvent] = attrs.field(factory=list)
+    first: float | None = None
+    ended: float | None = None
+    was_live: bool | None = None
+    is_over: bool = False
+    failure: CyberunError | None = None
+
+    @property
+    def has_last(self) -> bool:
+        """Whether the stream told of the end."""
+        return bool(self.events) and self.events[-1].event in LAST_EVENTS
+
+
+async def follow(client: AsyncClient, task_id: str, *, whole: bool, patience: float) -> Followed:
+    """Follow a task to its end, or, unless `whole`, until it is clear whether events come while it runs."""
+    seen = Followed(anyio.current_time())
+    with anyio.move_on_after(patience):
+        async with anyio.create_task_group() as group:
+
+            async def watch() -> None:
+                await _watch(client, task_id, seen, whole=whole)
+                if seen.has_last or not whole:
+                    group.cancel_scope.cancel()
+
+            async def look() -> None:
+                await _look(client, task_id, seen)
+                group.cancel_scope.cancel()
+
+            group.start_soon(watch)
+            group.start_soon(look)
+    return seen
+
+
+async def _watch(client: AsyncClient, task_id: str, seen: Followed, *, whole: bool) -> None:
+    try:
+        connection = await client._transport.open_stream(stream_task_events(task_id))
+        try:
+            while not seen.is_over and (whole or seen.was_live is None):
+                events = await connection.receive()
+                seen.is_over = events is None
+                seen.events += events or []
+                if events and seen.first is None:
+                    seen.first = anyio.current_time() - seen.start
+                    seen.was_live = not await _has_ended(client, task_id)
+                if seen.has_last:
+                    break
+        finally:
+            await connection.aclose()
+    except CyberunError as error:
+        seen.failure = error
+
+
+async def _look(client: AsyncClient, task_id: str, seen: Followed) -> None:
+    """Look until the task has ended, and give the stream a little longer."""
+    interval = client._settings.polling.interval
+    while not await _has_ended(client, task_id):  # noqa: ASYNC110 - another's task sets no event here
+        await anyio.sleep(interval)
+    seen.ended = anyio.current_time() - seen.start
+    await anyio.sleep(2 * interval)
+
+
+async def _has_ended(client: AsyncClient, task_id: str) -> bool:
+    try:
+        body = (await ask(client, f"/r/tasks/{task_id}")).body
+    except (CyberunError, Differs):
+        return False
+    return isinstance(body, dict) and body.get("task_status") in LAST_EVENTS
+
+
+def judge(seen: Followed, *, slow: float) -> str:
+    """Say whether streams get through; what came only with the task's end counts as held back after `slow` seconds.
+
+    Raises:
+        Differs: They do not.
+        Skipped: It cannot be told.
+
+    """
+    if seen.failure is not None:
+        raise Differs(f"the stream did not get through: {seen.failure}", REFUSED)
+    if seen.was_live:
+        return f"streams get through: the first event came after {seen.first:.2f} s, while the task ran"
+    if seen.is_over and not seen.events:
+        raise Differs("the stream ended before the task did, and without an event", CUT)
+    if seen.first is not None and seen.first < slow:
+        raise Skipped("the task was over too soon to tell: events came, but not before its end")
+    if seen.first is not None:
+        raise Differs(f"streams are held back: nothing came for {seen.first:.1f} s, until the task had ended", BUFFERED)
+    if seen.ended is not None:
+        raise Differs(f"streams are held back: the task ended within {seen.ended:.1f} s, and no event came", BUFFERED)
+    raise Skipped("nothing happened to the task meanwhile, so nothing could come")
