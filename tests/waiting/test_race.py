@@ -403,6 +403,6 @@ async def test_events_that_nobody_knows_are_no_sign_of_life() -> None:
         server.on("task", *[remote.look] * 3, remote.first("completed", remote.look))
         server.on("events", beat)
 
-        result = await client.wait_for_result(TASK)
+        result = await client.wait_for_result(TASK, timeout=10)
 
     assert result.status == TaskStatus.COMPLETED
