@@ -46,10 +46,9 @@ async def read_ours(client: object, task_id: str) -> AsyncIterator[int]:
 async def read_httpx(client: object, task_id: str) -> AsyncIterator[int]:
     """Likewise."""
     async with aconnect_sse(client, "GET", f"/api/v1/r/tasks/{task_id}/events") as source:
+        # The server ends the stream, as the documentation says.
         async for event in source.aiter_sse():
             yield written_in(event.event, event.data)
-            if event.event == "completed":
-                return
 
 
 async def read_aiohttp(session: object, task_id: str) -> AsyncIterator[int]:
@@ -61,8 +60,6 @@ async def read_aiohttp(session: object, task_id: str) -> AsyncIterator[int]:
                 name = line[7:-1].decode()
             elif line.startswith(b"data: "):
                 yield written_in(name, line[6:])
-                if name == "completed":
-                    return
 
 
 def written_in(name: str, data: str | bytes) -> int:
@@ -113,23 +110,36 @@ class Streams:
                 self._opening.release()
                 there.set()
 
-    async def run(self, server: str, interval: float, count: int, *, spread: bool) -> tuple[float, float]:
-        """Let the server write `count` events to each; give the milliseconds of CPU for an event, and the 99th percentile delay."""
+    async def cpu_of_an_event(self, server: str, interval: float, count: int) -> float:
+        """Let the server write `count` events to each, and give the milliseconds of CPU for one."""
         self._expected = count * len(self._tasks)
         async with aiohttp.ClientSession(server) as session:
             before = time.process_time()
-            await session.get("/go", params={"interval": interval, "count": count, "spread": int(spread)})
+            await session.get("/go", params={"interval": interval, "count": count})
             await asyncio.gather(*self._tasks)
-        return (self.cpu_at_end - before) * 1000 / self._expected, statistics.quantiles(self.delays, n=100)[98]
+        return (self.cpu_at_end - before) * 1000 / self._expected
+
+    async def delay(self, number: int, spread: float, count: int) -> float:
+        """Follow so many tasks of `count` seconds, started within `spread` seconds, and give the 99th percentile delay in ms."""
+        self._opening = asyncio.Semaphore(number)
+        for started in range(number):
+            self._tasks.append(asyncio.ensure_future(self._follow(f"ticks-1-{count}-{started}", asyncio.Event())))
+            if spread:
+                await asyncio.sleep(spread / number)
+        await asyncio.gather(*self._tasks)
+        return statistics.quantiles(self.delays, n=100)[98]
 
 
-async def main(contestant: str, server: str, *numbers: str) -> None:
-    """Print the two figures, and be gone."""
-    streams_at_once, interval, count, spread = map(float, numbers)
+async def main(contestant: str, server: str, figure: str, *numbers: str) -> None:
+    """Print a figure, and be gone."""
     streams = Streams(reader(contestant, server))
-    await streams.open(int(streams_at_once))
-    await asyncio.sleep(0.5)
-    print(*await streams.run(server, interval, int(count), spread=bool(spread)), flush=True)
+    number, seconds, count = map(float, numbers)
+    if figure == "cpu":
+        await streams.open(int(number))
+        await asyncio.sleep(0.5)
+        print(await streams.cpu_of_an_event(server, seconds, int(count)), flush=True)
+    else:
+        print(await streams.delay(int(number), seconds, int(count)), flush=True)
     os._exit(0)
 
 

@@ -1,8 +1,8 @@
 """A server that costs little: it knows a few answers by heart, and streams on command.
 
 The local Cyberun is a real server and would be the slower side; here it is the client that is measured. The task's id says how the
-server is to behave: `slow-…` answers after 100 ms, `soon-…` completes 30 ms after its stream was opened, all others run for ever, and
-their streams say nothing until `/go`. Every event carries the moment at which it was written, in nanoseconds of the monotonic clock,
+server is to behave: `slow-…` answers after 100 ms, `soon-…` completes 30 ms after its stream was opened,
+`ticks-1-5-…` tells an event each second and completes after five, all others run for ever, and their streams say nothing until `/go`. Every event carries the moment at which it was written, in nanoseconds of the monotonic clock,
 which all processes of one machine share.
 """
 
@@ -183,7 +183,10 @@ class Connection(asyncio.Protocol):
         """Open a stream, with one event so that its reader knows that it is there."""
         self.streams[self] = task_id
         self.transport.write(STREAM_HEAD + event("status", status="running", timestamp=STAMP))
-        if task_id.startswith("soon-"):
+        if task_id.startswith("ticks-"):
+            _, interval, count, _ = task_id.split("-")
+            asyncio.get_running_loop().create_task(follow([self], float(interval), int(count)))
+        elif task_id.startswith("soon-"):
             asyncio.get_running_loop().call_later(0.03, self.end_stream)
 
     def end_stream(self) -> None:
@@ -197,23 +200,15 @@ def query_of(target: str) -> dict[str, str]:
     return dict(parse_qsl(urlsplit(target).query))
 
 
-async def go(interval: float, count: float, spread: float = 0) -> None:
-    """Write `count` events to each open stream, one each `interval`, in step or each at a moment of its own, and end them."""
-    streams = list(Connection.streams)
-    if not spread:
-        await follow(streams, interval, int(count))
-        return
-    async with asyncio.TaskGroup() as group:
-        for number, stream in enumerate(streams):
-            # A step that shares no factor with a second, so that neighbours do not follow each other.
-            delay = number * 0.618 % 1 * interval
-            group.create_task(follow([stream], interval, int(count), delay))
+async def go(interval: float, count: float) -> None:
+    """Write `count` events to each open stream, to all of them at once, one each `interval`, and end them."""
+    await follow(list(Connection.streams), interval, int(count))
 
 
-async def follow(streams: list[Connection], interval: float, count: int, delay: float = 0) -> None:
+async def follow(streams: list[Connection], interval: float, count: int) -> None:
     """Write to the same streams each time."""
     loop = asyncio.get_running_loop()
-    start = loop.time() + delay
+    start = loop.time()
     for step in range(1, count + 1):
         await asyncio.sleep(start + step * interval - loop.time())
         for stream in streams:
