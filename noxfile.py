@@ -73,7 +73,8 @@ def tests(session: nox.Session) -> None:
         # What takes long is about the work and not about the version: the first Python that is found does it.
         quick = [] if not TESTED else ["-m", "not benchmark and not slow"]
         TESTED.append(session.python)
-        session.run("coverage", "run", pytest, *quick)
+        # The workers have to find the same tests, and some of those stand in sets.
+        session.run("coverage", "run", pytest, "-n", "auto", "--dist", "loadfile", *quick, env={"PYTHONHASHSEED": "0"})
 
 
 @nox.session(venv_backend="uv")
