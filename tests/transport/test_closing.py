@@ -14,6 +14,7 @@ from support.raw import Peer, RawServer, always_answer, raw_server
 
 from cyberun_async import AsyncClient, ConfigurationError, Limits, TransportError
 from cyberun_async._protocol import endpoints
+from cyberun_async._transport.exchange import CutOff, InFlight, as_child
 
 ASYNCIO = pytest.mark.parametrize("anyio_backend", ["asyncio"])
 
@@ -237,3 +238,17 @@ def test_never_opened() -> None:
         with pytest.raises(ConfigurationError):
             AsyncClient("")
         gc.collect()
+
+
+async def test_too_late() -> None:
+    """An exchange that begins when its client is closed already ends before its first byte."""
+    in_flight = InFlight()
+    await in_flight.aclose()
+    sent = []
+
+    async def send() -> None:
+        sent.append(1)
+
+    with pytest.raises(CutOff, match="the client was closed meanwhile"):
+        await as_child(send, among=in_flight)
+    assert sent == []

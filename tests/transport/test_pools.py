@@ -161,3 +161,17 @@ async def test_one_context(server_tls: ssl.SSLContext, trusted: None, monkeypatc
     assert len(made_by) == 1
     assert made_by[0] is not threading.current_thread()
     assert list(tls._shared) == [False]
+
+
+async def test_one_context_for_all_who_wait(trusted: None) -> None:
+    """Whoever asks while the authorities are being read gets the same context."""
+    made = []
+
+    async def ask() -> None:
+        made.append(await tls.tls_context())
+
+    async with anyio.create_task_group() as group:
+        for _ in range(5):
+            group.start_soon(ask)
+    assert len(made) == 5
+    assert len({id(context) for context in made}) == 1
