@@ -9,7 +9,7 @@ import attrs
 import httpx
 
 from cyberun_async._settings import Settings
-from cyberun_async._transport.bodies import UnreadableBody, let_go, raw_chunks, read_body
+from cyberun_async._transport.bodies import let_go, raw_chunks, read_body
 from cyberun_async._transport.exchange import as_child, finish
 from cyberun_async._transport.failures import foreign_failures, is_retryable, reason_of
 from cyberun_async._transport.pools import SmallPools
@@ -126,10 +126,7 @@ class Storage:
 
         async def exchange() -> StorageAnswer:
             response = await self._send(self._request("PUT", url, headers, content))
-            try:
-                body = await read_body(response, ERROR_TEXT, cut=True, cleanup=self._cleanup)
-            except UnreadableBody:
-                body = b""
+            body = await read_body(response, ERROR_TEXT, cut=True, cleanup=self._cleanup)
             return StorageAnswer(response.status_code, response.headers, body)
 
         with failures_of_storage(url):

@@ -7,6 +7,7 @@ import logging
 import os
 import random
 import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import anyio
@@ -236,6 +237,9 @@ async def test_cancelled(tmp_path: Path) -> None:
     [
         pytest.param(Plan(no_range=True), id="200 to a range"),
         pytest.param(Plan(status=416, headers="Content-Range: bytes */7\r\n"), id="416 of another size"),
+        pytest.param(
+            Plan(status=416, body="<ActualObjectSize>7</ActualObjectSize>"), id="416 of another size, in S3's way"
+        ),
         pytest.param(Plan(shifted=3), id="another range than asked for"),
         pytest.param(Plan(status=206), id="206 without Content-Range"),
     ],
@@ -275,13 +279,16 @@ async def test_no_version_no_resuming(etag: str, tmp_path: Path) -> None:
     assert [get.headers.get("range") for get in shelf.gets] == [None, None]
 
 
-async def test_whole_but_not_renamed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("body", ["", "<ActualObjectSize>50000</ActualObjectSize>"], ids=["by a header", "by S3"])
+async def test_whole_but_not_renamed(body: str, tmp_path: Path) -> None:
     """A process that died between the last byte and the new name costs not one byte more: 416 says that all is there."""
     async with a_shelf() as shelf, shelf.client() as client:
         shelf.put("a.bin", data_of(50_000), etag='"opaque"')
         shelf.plan("a.bin", Plan(cut=50_000, promised=50_001), Plan(status=503), Plan(status=404))
         with pytest.raises(StorageError):
             await client.download(TASK_ID, tmp_path)
+        if body:
+            shelf.plan("a.bin", Plan(status=416, body=body))
         [path] = await client.download(TASK_ID, tmp_path)
     assert path.read_bytes() == data_of(50_000)
     assert shelf.gets[-1].status == 416
@@ -825,3 +832,55 @@ async def test_finished_before_the_lock(tmp_path: Path, monkeypatch: pytest.Monk
         shelf.put("a.bin", b"data")
         assert await client.download(TASK_ID, tmp_path) == [tmp_path / "a.bin"]
     assert names_in(tmp_path) == ["a.bin"]
+
+
+async def test_part_ends_short(tmp_path: Path) -> None:
+    """A part that ends before the file does is gone on with."""
+    part = Plan(status=206, body="x" * 20, headers='ETag: "x"\r\nContent-Range: bytes 50-99/100\r\n')
+    async with a_shelf() as shelf, shelf.client() as client:
+        shelf.put("a.bin", b"x" * 100, etag='"x"')
+        shelf.plan("a.bin", Plan(cut=50), part)
+        [path] = await client.download(TASK_ID, tmp_path)
+    assert path.read_bytes() == b"x" * 100
+    assert shelf.gets[-1].start == 70
+
+
+@pytest.mark.parametrize("size", [1000, 9 * MIB], ids=["parser", "past the parser"])
+async def test_cancelled_anywhere(size: int, tmp_path: Path) -> None:
+    """Cancelled after any number of turns of the loop, a download leaves no connection, and the next one works."""
+    turns, finished = 0, False
+    async with a_shelf() as shelf, shelf.client() as client:
+        shelf.put("a.bin", data_of(size))
+        while not finished:
+            with anyio.CancelScope() as scope:
+
+                async def cancel_later(scope: anyio.CancelScope = scope, turns: int = turns) -> None:
+                    for _ in range(turns):
+                        await anyio.lowlevel.checkpoint()
+                    scope.cancel()
+
+                async with anyio.create_task_group() as group:
+                    group.start_soon(cancel_later)
+                    await client.download(TASK_ID, tmp_path)
+                    finished = True
+                    group.cancel_scope.cancel()
+            turns = turns * 5 // 4 + 1
+        [path] = await client.download(TASK_ID, tmp_path)
+    assert path.read_bytes() == data_of(size)
+    assert names_in(tmp_path) == ["a.bin"]
+
+
+async def test_cancelled_as_it_opens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer that comes just as its caller leaves is closed."""
+    from cyberun_async._transport import storage
+
+    async def leave_at_the_end(work: Callable[[], Awaitable[None]]) -> None:
+        await work()
+        raise LookupError
+
+    monkeypatch.setattr(storage, "as_child", leave_at_the_end)
+    async with a_shelf() as shelf, shelf.client() as client:
+        shelf.put("a.bin", data_of(5 * MIB))
+        with pytest.raises(LookupError):
+            await client.download(TASK_ID, tmp_path)
+    assert names_in(tmp_path) == []

@@ -133,6 +133,7 @@ async def test_stream_forgotten() -> None:
         gc.collect()
         assert body is not None
         await body.aclose()
+        await body.aclose()
 
 
 async def test_read() -> None:
