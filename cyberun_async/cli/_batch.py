@@ -40,6 +40,8 @@ from cyberun_async.cli._parameters import typed
 from cyberun_async.cli._show import tell
 from cyberun_async.cli._text import printable, write_json, write_line
 
+Fields = dict[str, object]
+
 SAVED_AT_ONCE = 8
 """Items whose files are fetched at the same time."""
 
@@ -69,26 +71,37 @@ async def batch(
     Ctrl-C once submits no more and sees through what runs; twice leaves, with the tasks running.
     """
     make_folder(out)
-    async with connect(account) as client:
-        items = dict(_read(inputs, key))
-        if _is_csv(inputs):
-            definitions = (await client.workflows.get(workflow)).parameters
-            texts = {name: {key: str(text) for key, text in fields.items()} for name, fields in items.items()}
-            items = {name: typed(fields, definitions) for name, fields in texts.items()}
-        tally = Tally(len(items), as_json=json)
-        running = client.map(
-            workflow,
-            items.items(),
-            max_in_flight=max_in_flight,
-            timeout=timeout,
-            on_event=tally.event,
-            journal=Journal(journal or out / "journal"),
-            resubmit=resubmit,
-        )
-        async with running:
-            with tally.shown(), _interruptible(running, tally):
-                await side_by_side(*[lambda: _save_each(client, running, out, tally)] * SAVED_AT_ONCE)
+    items = dict(_read(inputs, key))
+    tally = Tally(len(items), as_json=json)
+    try:
+        async with connect(account) as client:
+            if _is_csv(inputs):
+                items = await _typed(client, workflow, items)
+            running = client.map(
+                workflow,
+                items.items(),
+                max_in_flight=max_in_flight,
+                timeout=timeout,
+                on_event=tally.event,
+                journal=Journal(journal or out / "journal"),
+                resubmit=resubmit,
+            )
+            async with running:
+                with tally.shown(), _interruptible(running, tally):
+                    await side_by_side(*[lambda: _save_each(client, running, out, tally)] * SAVED_AT_ONCE)
+    except asyncio.CancelledError:
+        if tally.was_stopped:
+            tell("left: the same line goes on where this one was")
+            raise KeyboardInterrupt from None
+        raise
     return tally.summary(out)
+
+
+async def _typed(client: AsyncClient, workflow: str, items: Mapping[str, Fields]) -> dict[str, Fields]:
+    """Read the texts of a CSV as what the workflow takes."""
+    definitions = (await client.workflows.get(workflow)).parameters
+    texts = {name: {field: str(text) for field, text in fields.items()} for name, fields in items.items()}
+    return {name: typed(fields, definitions) for name, fields in texts.items()}
 
 
 class Tally:
@@ -228,9 +241,6 @@ def _interruptible(running: Batch, tally: Tally) -> Iterator[None]:
     loop.add_signal_handler(signal.SIGINT, interrupted)
     try:
         yield
-    except asyncio.CancelledError:
-        tell("left: the same line goes on where this one was")
-        raise KeyboardInterrupt from None
     finally:
         loop.remove_signal_handler(signal.SIGINT)
 
@@ -238,7 +248,7 @@ def _interruptible(running: Batch, tally: Tally) -> Iterator[None]:
 # The items
 
 
-def _read(path: Path, key: str | None) -> Iterator[tuple[str, dict[str, object]]]:
+def _read(path: Path, key: str | None) -> Iterator[tuple[str, Fields]]:
     """Give the key and the parameters of each line.
 
     Raises:
@@ -255,7 +265,7 @@ def _read(path: Path, key: str | None) -> Iterator[tuple[str, dict[str, object]]
         yield str(name), fields
 
 
-def _lines(path: Path) -> Iterator[tuple[int, dict[str, object]]]:
+def _lines(path: Path) -> Iterator[tuple[int, Fields]]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             if _is_csv(path):
@@ -273,7 +283,7 @@ def _is_csv(path: Path) -> bool:
     return path.suffix.lower() == ".csv"
 
 
-def _object(path: Path, number: int, line: str) -> dict[str, object]:
+def _object(path: Path, number: int, line: str) -> Fields:
     try:
         fields = json_.loads(line)
     except ValueError as error:
