@@ -23,7 +23,8 @@ async def tls_context(*, http2: bool = False) -> ssl.SSLContext:
     """
     if http2 not in _shared:
         async with _lock():
-            _shared[http2] = _shared.get(http2) or await anyio.to_thread.run_sync(httpx.create_ssl_context)
+            made = _shared.get(http2) or await anyio.to_thread.run_sync(httpx.create_ssl_context)
+            _shared[http2] = made
     return _shared[http2]
 
 
