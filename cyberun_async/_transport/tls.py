@@ -23,8 +23,9 @@ async def tls_context(*, http2: bool = False) -> ssl.SSLContext:
     """
     if http2 not in _shared:
         async with _lock():
-            made = _shared.get(http2) or await anyio.to_thread.run_sync(httpx.create_ssl_context)
-            _shared[http2] = made
+            # Whoever held the lock before may have made it.
+            if http2 not in _shared:
+                _shared[http2] = await anyio.to_thread.run_sync(httpx.create_ssl_context)
     return _shared[http2]
 
 
