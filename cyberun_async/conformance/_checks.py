@@ -153,7 +153,7 @@ class Conformance:
 
     async def stream(self) -> str:
         self.followed = await follow(self.client, self._submitted(), whole=True, patience=self.patience)
-        return judge(self.followed, slow=self.client._settings.polling.interval)
+        return judge(self.followed)
 
     async def hold_events(self) -> str:
         self._submitted()

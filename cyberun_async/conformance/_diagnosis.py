@@ -91,7 +91,8 @@ class Diagnosis:
         try:
             with failures_of(CONNECTING):
                 found = await anyio.getaddrinfo(host, port)
-        except TransportError:
+        # A name that cannot be one is refused before anybody is asked.
+        except (TransportError, UnicodeError):
             raise Differs(f"{host} is not known here", NO_NETWORK) from None
         return f"{host} is {', '.join(sorted({str(address[4][0]) for address in found}))}"
 
@@ -151,9 +152,9 @@ class Diagnosis:
         task_id, has_ended = await self._task()
         seen = await follow(self.client, task_id, whole=False, patience=self.patience)
         try:
-            if has_ended and seen.failure is None:
+            if has_ended and seen.opened is not None:
                 raise Skipped("a stream opens, but there is no running task whose events could come late")
-            return judge(seen, slow=self.client._settings.polling.interval)
+            return judge(seen)
         except Skipped as end:
             raise Skipped(end.detail, MEASURE) from None
 

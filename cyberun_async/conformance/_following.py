@@ -23,12 +23,17 @@ CUT = (
 REFUSED = "Waiting works all the same, by a look every few seconds, but progress is not seen."
 
 
+TOO_SOON = 2.0
+"""Seconds within which a task's events and its end may come together without anything holding them back."""
+
+
 @attrs.define
 class Followed:
     """What was seen of a task, in seconds from the moment that its stream was asked for.
 
     Attributes:
         events: All of them so far.
+        opened: When it was open.
         first: When the first event came.
         ended: When a look found the task at its end.
         was_live: Whether the task still ran when the first event came; `None` until there was one.
@@ -39,6 +44,7 @@ class Followed:
 
     start: float
     events: list[ServerSentEvent] = attrs.field(factory=list)
+    opened: float | None = None
     first: float | None = None
     ended: float | None = None
     was_live: bool | None = None
@@ -74,6 +80,7 @@ async def follow(client: AsyncClient, task_id: str, *, whole: bool, patience: fl
 async def _watch(client: AsyncClient, task_id: str, seen: Followed, *, whole: bool) -> None:
     try:
         connection = await client._transport.open_stream(stream_task_events(task_id))
+        seen.opened = anyio.current_time() - seen.start
         try:
             while not seen.is_over and (whole or seen.was_live is None):
                 events = await connection.receive()
@@ -107,21 +114,21 @@ async def _has_ended(client: AsyncClient, task_id: str) -> bool:
     return isinstance(body, dict) and body.get("task_status") in LAST_EVENTS
 
 
-def judge(seen: Followed, *, slow: float) -> str:
-    """Say whether streams get through; what came only with the task's end counts as held back after `slow` seconds.
+def judge(seen: Followed) -> str:
+    """Say whether streams get through.
 
     Raises:
         Differs: They do not.
         Skipped: It cannot be told.
 
     """
-    if seen.failure is not None:
+    if seen.opened is None and seen.failure is not None:
         raise Differs(f"the stream did not get through: {seen.failure}", REFUSED)
     if seen.was_live:
         return f"streams get through: the first event came after {seen.first:.2f} s, while the task ran"
-    if seen.is_over and not seen.events:
+    if not seen.events and (seen.is_over or seen.failure is not None):
         raise Differs("the stream ended before the task did, and without an event", CUT)
-    if seen.first is not None and seen.first < slow:
+    if seen.first is not None and seen.first < TOO_SOON:
         raise Skipped("the task was over too soon to tell: events came, but not before its end")
     if seen.first is not None:
         raise Differs(f"streams are held back: nothing came for {seen.first:.1f} s, until the task had ended", BUFFERED)
