@@ -17,6 +17,7 @@ from cyberun_async import AsyncClient, ConfigurationError, InvalidParameters, Po
 from cyberun_async.local import LocalCyberun
 from cyberun_async.local.scripts import Step, after, complete, error, progress, raw, status
 from cyberun_async.relay import KEEP_ALIVE, Relay, RelayedStream
+from cyberun_async.webhooks import WebhookEvent
 
 RARELY = Polling(interval=3600, relaxed=3600)
 STEPS = 4
@@ -444,6 +445,18 @@ async def test_a_relay_that_was_never_opened() -> None:
         with pytest.raises(ConfigurationError, match="async with Relay"):
             relay.stream("x")
         await relay.__aexit__(None, None, None)
+
+
+async def test_a_delivery_brings_news_where_no_stream_gets_through() -> None:
+    """Readers are told of the end as soon as a webhook is handed to the client, and not at the next look."""
+    async with scene() as here:
+        here.server.faults.status(503, on="tasks.events", times=None)
+        task_id = await here.task(status("running"), after(5), complete({}))
+        stream = here.relay.stream(task_id)
+        told = await take(stream, 1)
+        await here.server.clock.advance(5)
+        here.client.notify(WebhookEvent(event_type="task.completed", task_id=task_id, status="completed"))  # type: ignore[arg-type]
+        assert names(told + await rest(stream)) == ["status", "completed"]
 
 
 # The whole house
