@@ -50,6 +50,7 @@ from cyberun_async import (
     encode_event,
     webhooks,
 )
+from cyberun_async.relay import HEADERS, Relay, RelayedStream
 
 
 async def fresh_token() -> str:
@@ -224,3 +225,16 @@ def in_sets(result: TaskResult, parameter: ParameterDef) -> None:
     file: OutputFile = result.files[0]
     file.name = "other"  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
     parameter.required = True  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+
+
+async def relaying(client: AsyncClient) -> None:
+    """A relay gives streams of bytes, which a framework iterates over."""
+    async with Relay(client, heartbeat=15, linger=5, memory=1000) as relay:
+        assert_type(relay, Relay)
+        assert_type(relay.upstreams, int)
+        assert_type(HEADERS["Content-Type"], str)
+        stream = relay.stream("...", last_event_id=None, client=client)
+        assert_type(stream, RelayedStream)
+        async with stream as chunks:
+            async for chunk in chunks:
+                assert_type(chunk, bytes)
