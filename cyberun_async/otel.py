@@ -15,9 +15,9 @@ in; all others are where they were made. No span has a key, a signed URL or a pa
 try:
     from opentelemetry import trace
     from opentelemetry.trace import Span, SpanKind, Status, StatusCode, TracerProvider
-except ImportError as error:
-    message = "cyberun_async.otel needs an extra: pip install 'cyberun-async[otel]'"
-    raise ImportError(message) from error
+except ImportError as _error:
+    _message = "cyberun_async.otel needs an extra: pip install 'cyberun-async[otel]'"
+    raise ImportError(_message) from _error
 
 import attrs
 

@@ -10,7 +10,7 @@ import random
 import re
 import secrets
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from contextvars import copy_context
 from types import TracebackType
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 
 __all__ = ["HEADERS", "Relay", "RelayedStream"]
 
-log = logging.getLogger("cyberun_async.relay")
+_log = logging.getLogger("cyberun_async.relay")
 
-HEADERS = {
+HEADERS: Mapping[str, str] = {
     "Content-Type": "text/event-stream; charset=utf-8",
     "Cache-Control": "no-store",
     "X-Accel-Buffering": "no",
@@ -244,7 +244,7 @@ class Relay:
                         channel.add(*encode_event(event))
         except Exception as failure:
             # A provider of tokens may raise anything, and there are others to serve.
-            log.warning(
+            _log.warning(
                 "task %s cannot be followed: %s", task_id, failure, exc_info=not isinstance(failure, CyberunError)
             )
             channel.add("unavailable", json.dumps({"task_id": task_id}))

@@ -133,7 +133,7 @@ class Runner:
     ) -> None:
         """Nothing is sent yet."""
         self.tasks: dict[str, None] = {}
-        self.window = Window(plan.max_in_flight)
+        self.window: Window = Window(plan.max_in_flight)
         self.is_stopped = False
         self.on_room: Callable[[], None] = lambda: None
         self._transport = transport

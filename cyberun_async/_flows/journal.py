@@ -64,8 +64,8 @@ class Journal:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         """Touch nothing yet."""
-        self.path = Path(path)
-        self.run = 0
+        self.path: Path = Path(path)
+        self.run: int = 0
         self._db: sqlite3.Connection | None = None
         self._jobs: list[Job] = []
         self._turn = anyio.Lock()

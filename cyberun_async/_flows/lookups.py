@@ -51,10 +51,10 @@ class Look:
 
     def __init__(self, task_id: str, known: TaskStatus | None, pace: Pace, *, wants_stream: bool = False) -> None:
         """Wait to be told."""
-        self.task_id = task_id
-        self.known = known
-        self.pace = pace
-        self.wants_stream = wants_stream
+        self.task_id: str = task_id
+        self.known: TaskStatus | None = known
+        self.pace: Pace = pace
+        self.wants_stream: bool = wants_stream
         self.told: TaskStatus | Turn | None = None
         self._woken: anyio.Event | None = None
 

@@ -169,7 +169,7 @@ class Window:
         """Begin with the most."""
         self._most = most
         self._size = float(most)
-        self.round = 0
+        self.round: int = 0
 
     @property
     def size(self) -> int:

@@ -49,7 +49,8 @@ class Pace:
         self._last_event = self._last_look = _LONG_AGO
         self._failing_since: float | None = None
         self._least_delay = 0.0
-        self.look_due = self.stream_due = _LONG_AGO
+        self.look_due: float = _LONG_AGO
+        self.stream_due: float = _LONG_AGO
 
     def start(self, now: float) -> None:
         """Begin with the stream; the first look follows once it is open, or does not open. Only the first start counts."""

@@ -67,7 +67,7 @@ class Storage:
         self, settings: Settings, storage_client: httpx.AsyncClient | None, check_usable: Callable[[], None]
     ) -> None:
         """Open nothing yet."""
-        self.gate = anyio.Semaphore(settings.limits.max_transfers, fast_acquire=True)
+        self.gate: anyio.Semaphore = anyio.Semaphore(settings.limits.max_transfers, fast_acquire=True)
         self._check_usable = check_usable
         self._pools = SmallPools()
         self._send: Send = self._pools.handle_async_request

@@ -96,7 +96,7 @@ class Transport:
         self._opening = anyio.Semaphore(OPENING, fast_acquire=True)
         self._free_streams = settings.limits.max_streams
         self.on_free_stream: Callable[[], None] = lambda: None
-        self.refused_for_rate = 0
+        self.refused_for_rate: int = 0
         self._in_flight = InFlight()
         self._home = HomeLoop()
         self._is_closed = False
