@@ -235,20 +235,20 @@ async def test_provider_is_asked_no_third_time(server: LocalCyberun) -> None:
 
 async def test_token_that_expires_during_a_wait(server: LocalCyberun) -> None:
     """A wait goes on when the token expires in the middle of it."""
-    tokens = [server.issue_jwt(3600)]
+    first, second = server.issue_jwt(3600), server.issue_jwt(7200)
+    given = [first]
 
     async def newest() -> str:
-        return tokens[-1]
+        return given[-1]
 
     def expire(event: object) -> None:
-        if len(tokens) == 1:
-            server.revoke(tokens[-1])
-            tokens.append(server.issue_jwt(7200))
+        server.revoke(first)
+        given.append(second)
 
     async with client_of(server, newest) as client:
         result = await client.run("text-to-image", {"prompt": "a lighthouse"}, on_event=expire)
     assert result.files
-    assert len(tokens) == 2
+    assert given[-1] == second
 
 
 async def test_provider_of_a_key(server: LocalCyberun) -> None:
