@@ -178,10 +178,10 @@ async def test_the_deadline_passes_and_the_task_is_left() -> None:
         server.on("events", MUTE)
 
         with pytest.raises(WaitTimeout) as caught:
-            await client.wait_for_result(TASK, timeout=0.1)
+            await client.wait_for_result(TASK, timeout=0.4)
 
     error = caught.value
-    assert (error.task_id, error.status, error.remote, error.timeout) == (TASK, TaskStatus.QUEUED, "left", 0.1)
+    assert (error.task_id, error.status, error.remote, error.timeout) == (TASK, TaskStatus.QUEUED, "left", 0.4)
     assert isinstance(error, TimeoutError)
     assert "cancel" not in server.kinds()
 
@@ -196,7 +196,7 @@ async def test_the_deadline_passes_and_the_task_is_cancelled(cancel: Handler | N
             server.on("cancel", cancel)
 
         with pytest.raises(WaitTimeout) as caught:
-            await client.wait_for_result(TASK, timeout=0.1, on_timeout="cancel", on_cancel="leave")
+            await client.wait_for_result(TASK, timeout=0.4, on_timeout="cancel", on_cancel="leave")
 
     assert (caught.value.task_id, caught.value.remote) == (TASK, remote)
     assert server.kinds().count("cancel") == 1
@@ -209,7 +209,7 @@ async def test_the_deadline_passes_while_the_result_lags() -> None:
         server.on("events", send(SSE_HEAD, COMPLETED, END))
 
         with pytest.raises(WaitTimeout) as caught:
-            await client.wait_for_result(TASK, timeout=0.1)
+            await client.wait_for_result(TASK, timeout=0.4)
 
     assert caught.value.status == TaskStatus.COMPLETED
 
@@ -228,7 +228,7 @@ async def test_the_deadline_passes_while_an_answer_is_due(where: str, policy: An
             server.on("task", hang)
 
         with pytest.raises(WaitTimeout) as caught:
-            await client.run("demo", timeout=0.1, on_timeout=policy)
+            await client.run("demo", timeout=0.4, on_timeout=policy)
 
     known = where not in {"definition", "run"}
     assert caught.value.task_id == (TASK if known else None)
@@ -520,7 +520,7 @@ async def test_a_failing_token_provider_does_not_take_the_place_of_a_timeout() -
         Remote().on(server)
         server.on("events", MUTE)
         with pytest.raises(WaitTimeout) as caught:
-            await client.wait_for_result(TASK, on_event=spend, timeout=0.1, on_timeout="cancel")
+            await client.wait_for_result(TASK, on_event=spend, timeout=0.4, on_timeout="cancel")
 
     assert caught.value.remote == "cancel_failed"
 
