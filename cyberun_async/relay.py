@@ -242,7 +242,7 @@ class Relay:
                 async for event in events:
                     if not isinstance(event, ErrorEvent):
                         channel.add(*encode_event(event))
-        except Exception as failure:
+        except Exception as failure:  # noqa: BLE001
             # A provider of tokens may raise anything, and there are others to serve.
             _log.warning(
                 "task %s cannot be followed: %s", task_id, failure, exc_info=not isinstance(failure, CyberunError)

@@ -157,9 +157,7 @@ def test_noise_is_refused(signature: Any, body: bytes) -> None:
     "signed_with",
     [pytest.param(SECRET, id="whole"), pytest.param(SECRET.removeprefix("whsec_"), id="bare")],
 )
-@pytest.mark.parametrize(
-    "kept", [pytest.param(SECRET, id="kept whole"), pytest.param([SECRET], id="kept in a list")]
-)
+@pytest.mark.parametrize("kept", [pytest.param(SECRET, id="kept whole"), pytest.param([SECRET], id="kept in a list")])
 def test_the_prefix_may_or_may_not_belong_to_the_key(signed_with: str, kept: Any) -> None:
     """Both readings of `whsec_` are accepted, since the documentation names neither."""
     assert webhooks.verify(BODY, webhooks.sign(BODY, signed_with), kept) == EVENT
@@ -299,9 +297,7 @@ def test_missing_and_null_are_the_same(wire: str, field: str, value: Any) -> Non
 
 def test_new_words_and_fields() -> None:
     """Event types and status words that are not known yet survive; unknown fields are ignored."""
-    event = verified(
-        COMPLETED | {"event_type": "task.paused", "task_status": "paused", "workflow_id": "x"}
-    )
+    event = verified(COMPLETED | {"event_type": "task.paused", "task_status": "paused", "workflow_id": "x"})
 
     assert not event.is_known
     assert event.event_type == "task.paused"
