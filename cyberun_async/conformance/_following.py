@@ -36,7 +36,7 @@ class Followed:
         opened: When it was open.
         first: When the first event came.
         ended: When a look found the task at its end.
-        was_live: Whether the task still ran when the first event came; `None` until there was one.
+        was_live: Whether the task still ran when the first event came; `None` until that is known.
         is_over: Whether the stream has ended.
         failure: What became of the stream instead.
 
@@ -86,9 +86,10 @@ async def _watch(client: AsyncClient, task_id: str, seen: Followed, *, whole: bo
                 events = await connection.receive()
                 seen.is_over = events is None
                 seen.events += events or []
-                if events and seen.first is None:
-                    seen.first = anyio.current_time() - seen.start
-                    seen.was_live = not await _has_ended(client, task_id)
+                if events and seen.was_live is None:
+                    seen.first = seen.first or anyio.current_time() - seen.start
+                    has_ended = await _has_ended(client, task_id)
+                    seen.was_live = None if has_ended is None else not has_ended
                 if seen.has_last:
                     break
         finally:
@@ -106,11 +107,12 @@ async def _look(client: AsyncClient, task_id: str, seen: Followed) -> None:
     await anyio.sleep(2 * interval)
 
 
-async def _has_ended(client: AsyncClient, task_id: str) -> bool:
+async def _has_ended(client: AsyncClient, task_id: str) -> bool | None:
+    """Look once; `None` where there was no answer to tell by."""
     try:
         body = (await ask(client, f"/r/tasks/{task_id}")).body
     except (CyberunError, Differs):
-        return False
+        return None
     return isinstance(body, dict) and body.get("task_status") in LAST_EVENTS
 
 

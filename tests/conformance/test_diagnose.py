@@ -49,6 +49,14 @@ async def test_a_task_of_its_own(server: LocalCyberun, client: AsyncClient) -> N
     assert [exchange.operation for exchange in server.requests].count("workflows.run") == 1
 
 
+async def test_looks_that_fail(server: LocalCyberun, client: AsyncClient) -> None:
+    """A look that fails says nothing about the stream: the next one does."""
+    server.script(WORKFLOW, [status("running"), *LONG])
+    server.faults.status(500, on="tasks.get", times=3)
+    report = await conformance.diagnose(client, submit=WORKFLOW, parameters=PARAMETERS)
+    assert found(report, "streams").outcome == "pass"
+
+
 async def test_nothing_to_measure(server: LocalCyberun, client: AsyncClient) -> None:
     """Without a task, or beside tasks that have ended, it does not claim to know, and says how to."""
     for detail in ("there is no task", "a stream opens"):
