@@ -79,11 +79,11 @@ class Batch(AsyncIterator[Outcome]):
         """Stop, and leave or cancel what is in flight, as asked."""
         group, self._group = self._group, None
         self._is_over = True
+        assert group is not None
         try:
-            if group is not None:
-                group.cancel_scope.cancel()
-                # Without the body's exception, which the group would wrap in a group of its own.
-                await group.__aexit__(None, None, None)
+            group.cancel_scope.cancel()
+            # Without the body's exception, which the group would wrap in a group of its own.
+            await group.__aexit__(None, None, None)
         finally:
             await self._runner.aclose()
 
@@ -112,9 +112,15 @@ class Batch(AsyncIterator[Outcome]):
         return outcome
 
     def stop(self) -> None:
-        """Begin no more items; those that were begun go on to their outcomes, after which the iteration ends."""
-        if self._feeding is not None:
-            self._feeding.cancel()
+        """Begin no more items; those that were begun go on to their outcomes, after which the iteration ends.
+
+        Raises:
+            ConfigurationError: The batch is not running.
+
+        """
+        self._check_running()
+        assert self._feeding is not None
+        self._feeding.cancel()
 
     async def gather(self) -> list[Outcome]:
         """Wait for all outcomes that are left, and give them in the order of the items.
@@ -181,7 +187,8 @@ class Batch(AsyncIterator[Outcome]):
         self._changed()
         if outcome.error is not None and self._plan.on_error == "cancel_rest" and not self._runner.is_stopped:
             self._runner.is_stopped = True
-            self.stop()
+            assert self._feeding is not None
+            self._feeding.cancel()
             await self._runner.cancel_tasks()
 
 

@@ -6,6 +6,7 @@ import sqlite3
 import sys
 from datetime import datetime, timezone
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import anyio
@@ -264,6 +265,7 @@ async def test_it_holds_no_link(connect: Connect, server: LocalCyberun, journal:
 def test_fingerprint(tmp_path: Path) -> None:
     """The same parameters have the same digest, whatever their order; files count by path, bytes by content."""
     assert fingerprint({"a": 1, "b": [True, None]}) == fingerprint({"b": [True, None], "a": 1})
+    assert fingerprint({"a": MappingProxyType({"b": 1})}) == fingerprint({"a": {"b": 1}})
     different = [
         {"a": 1},
         {"a": "1"},

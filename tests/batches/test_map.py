@@ -214,6 +214,30 @@ async def test_an_error_may_cancel_the_rest(connect: Connect, server: LocalCyber
     assert {each.task_id for each in outcomes} - {None} == set(submitted(server))
 
 
+async def test_an_item_that_was_not_submitted_yet(connect: Connect, server: LocalCyberun) -> None:
+    """Items whose turn to be submitted had not come when the batch was stopped say so."""
+    server.faults.latency(0.5, on="workflows.run", after=1, times=None)
+    async with connect(limits=Limits(max_streams=0, max_connections=2)) as client:
+        outcomes = await client.map("work", [{"end": "fail"}, *[NEVER] * 3], on_error="cancel_rest").gather()
+    assert [each.task_id is None for each in outcomes] == [False, False, True, True]
+    assert "stopped before this item was submitted" in str(outcomes[3].error)
+
+
+async def test_stop(connect: Connect, server: LocalCyberun) -> None:
+    """A batch that is stopped begins no more items, and waits for those that were begun."""
+    async with connect() as client:
+        batch = client.map("work", [{"seconds": 9}] * 100, max_in_flight=4)
+        with pytest.raises(ConfigurationError, match="is not running"):
+            batch.stop()
+        async with batch:
+            await eventually(lambda: len(batch._runner.tasks) == 4)
+            batch.stop()
+            await server.clock.advance(9)
+            outcomes = await batch.gather()
+    assert [each.succeeded for each in outcomes] == [True] * 4
+    assert len(submitted(server)) == 4
+
+
 async def test_a_cancel_that_fails_hinders_nothing(connect: Connect, server: LocalCyberun) -> None:
     """With `cancel_rest`, a task whose cancellation is refused is waited for."""
     server.faults.status(400, on="tasks.cancel", times=None)
