@@ -186,8 +186,7 @@ def _family(token: str) -> str:
 
 
 async def _connect(host: str, port: int) -> None:
-    async with await anyio.connect_tcp(host, port):
-        pass
+    await (await anyio.connect_tcp(host, port)).aclose()
 
 
 async def _certificate_expiry(host: str, port: int) -> float:

@@ -10,16 +10,19 @@ import httpx
 import pytest
 from conformance.conftest import POLLING
 from conformance.test_check import PARAMETERS, WORKFLOW, found
+from support.nginx import NGINX, running_nginx
 from support.raw import raw_server
 
 from cyberun_async import AsyncClient, Timeouts, conformance
 from cyberun_async._transport.sse import ServerSentEvent
+from cyberun_async.conformance import _following
 from cyberun_async.conformance._following import Followed, judge
 from cyberun_async.conformance._report import Differs, Skipped
 from cyberun_async.local.scripts import after, progress, status
 
 if TYPE_CHECKING:
     import ssl
+    from pathlib import Path
 
     import trustme
     from support.raw import Peer
@@ -87,6 +90,45 @@ def test_events_that_come_with_the_end(first: float, raises: type[Exception]) ->
     """Events that come only once the task has ended were held back; of a task that was over at once nobody can tell."""
     with pytest.raises(raises):
         judge(Followed(0.0, [ServerSentEvent("completed", "{}")], first=first, was_live=False))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
+async def test_a_real_proxy(server: LocalCyberun, tmp_path: Path) -> None:
+    """Behind an nginx that passes streams on, they are found to get through."""
+    origin = server.base_url.removesuffix("/api/v1")
+    location = f"""location / {{
+        proxy_pass {origin};
+        proxy_http_version 1.1;
+        proxy_buffering off;
+    }}"""
+    server.script(WORKFLOW, [status("running"), *LONG])
+    with running_nginx(tmp_path, location) as address:
+        async with AsyncClient(server.api_key, base_url=f"{address}/api/v1", polling=POLLING) as client:
+            report = await conformance.diagnose(client, submit=WORKFLOW, parameters=PARAMETERS)
+    assert found(report, "streams").outcome == "pass"
+
+
+async def test_a_proxy_that_holds_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy that hands a whole stream on once the task has ended is found out by a look at that very moment."""
+    monkeypatch.setattr(_following, "TOO_SOON", 0.0)
+    has_ended = False
+
+    async def handle(peer: Peer) -> None:
+        nonlocal has_ended
+        while True:
+            path = (await peer.request()).split()[1]
+            if path.endswith(b"/events"):
+                await peer.open_events()
+                has_ended = True
+                await peer.send(b"event: status\ndata: {}\n\nevent: completed\ndata: {}\n\n")
+                return
+            task = '{"id": "t-1", "task_status": "%s"}' % ("completed" if has_ended else "running")
+            await peer.answer(task if b"t-1" in path else f'{{"task_list": [{task}]}}')
+
+    async with raw_server(handle) as raw, AsyncClient("sk-x", base_url=raw.url) as client:
+        streams = found(await conformance.diagnose(client), "streams")
+    assert (streams.outcome, "held back" in streams.detail) == ("fail", True)
 
 
 async def test_a_refused_key(server: LocalCyberun, client: AsyncClient) -> None:
