@@ -23,10 +23,14 @@ async def tls_context(*, http2: bool = False) -> ssl.SSLContext:
     """
     if http2 not in _shared:
         async with _lock():
-            # Whoever held the lock before may have made it.
-            if http2 not in _shared:
-                _shared[http2] = await anyio.to_thread.run_sync(httpx.create_ssl_context)
+            await _make(http2=http2)
     return _shared[http2]
+
+
+async def _make(*, http2: bool) -> None:
+    """Make the context, unless whoever held the lock before has made it."""
+    if http2 not in _shared:
+        _shared[http2] = await anyio.to_thread.run_sync(httpx.create_ssl_context)
 
 
 def _lock() -> anyio.Lock:
