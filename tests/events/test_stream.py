@@ -42,7 +42,7 @@ from cyberun_async import (
     TaskEvent,
     UnknownEvent,
 )
-from cyberun_async._protocol import pacing
+from cyberun_async._protocol import endpoints, pacing
 
 STORY = [status_event("running"), event("progress", progress=0.5, step_current=1, step_total=2), COMPLETED, END]
 TOLD = ["status", "progress", "completed"]
@@ -384,7 +384,7 @@ async def test_a_cancelled_step_can_be_taken_again() -> None:
         seen = []
         async with client.events(TASK) as events:
             while not seen or seen[-1] != "completed":
-                with anyio.move_on_after(0.1) as scope:
+                with anyio.move_on_after(0.4) as scope:
                     seen.append((await anext(events)).name)
                 if scope.cancelled_caught:
                     await server.closed("events")
@@ -443,3 +443,16 @@ async def test_a_stream_dropped_open_warns() -> None:
                 del events
                 gc.collect()
             await watch.aclose()
+
+
+async def test_a_connection_is_given_back_once() -> None:
+    """However often it is closed, it frees one place among the streams."""
+    async with scripted() as server, connected(server) as client:
+        server.on("events", hold(SSE_HEAD))
+        connection = await client._transport.open_stream(endpoints.stream_task_events(TASK))
+        assert at_work(client) == (1, 1)
+
+        await connection.aclose()
+        await connection.aclose()
+
+        assert at_work(client) == (0, 0)

@@ -134,7 +134,7 @@ async def test_a_result_that_is_refused() -> None:
 )
 async def test_a_server_that_never_answers_well(look: Handler, kind: type[Exception]) -> None:
     """After `Polling.patience` without one good answer, the last failure is raised."""
-    polling = Polling(interval=0.01, patience=0.05)
+    polling = Polling(interval=0.01, patience=0.4)
     async with scripted() as server, connected(server, polling=polling) as client:
         server.on("events", answer(502))
         server.on("task", look)
@@ -393,9 +393,9 @@ async def test_a_slow_callback_takes_no_patience() -> None:
     remote = Remote()
 
     async def slow(_: TaskEvent) -> None:
-        await anyio.sleep(0.1)
+        await anyio.sleep(0.5)
 
-    polling = Polling(interval=0.01, patience=0.05)
+    polling = Polling(interval=0.01, patience=0.4)
     async with scripted() as server, connected(server, polling=polling) as client:
         remote.on(server)
         server.on("task", remote.look, answer(502), remote.first("completed", remote.look))
