@@ -25,7 +25,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
 LIBRARIES = (
     "httpx httpcore httpx-sse anyio attrs cattrs aiohttp comfy-sdk fal-client replicate runwayml openai".split()  # noqa: SIM905
 )
-MINUTES = 3
+MINUTES = 5
 ROWS = pytest.StashKey[list[Row]]()
 
 
