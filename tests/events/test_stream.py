@@ -269,6 +269,17 @@ async def test_retry_holds_the_next_stream_back() -> None:
     assert server.kinds().count("events") == 1
 
 
+async def test_the_stream_is_opened_again_in_its_time() -> None:
+    """With no look due for long, the wait goes on by the next stream once `retry:` allows it."""
+    async with scripted() as server, connected(server, polling=Polling(interval=1000)) as client:
+        Remote().on(server)
+        again = chunk(b"retry: 300\n\n")
+        seen = await reconnecting(client, server, send(SSE_HEAD, again, END), send(SSE_HEAD, COMPLETED, END))
+
+    assert seen[-1] == ("completed", "completed")
+    assert server.kinds().count("events") == 2
+
+
 async def test_retry_after_of_a_refused_stream_is_honoured() -> None:
     """A server that refuses the stream for an hour is not asked again for an hour."""
     remote = Remote()

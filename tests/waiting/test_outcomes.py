@@ -382,7 +382,7 @@ async def test_an_async_callback_is_awaited_event_by_event() -> None:
     async with scripted() as server, connected(server) as client:
         Remote().on(server)
         server.on("result", Remote("completed").result)
-        server.on("events", send(SSE_HEAD, event("progress", progress=0.5), COMPLETED, END))
+        server.on("events", send(SSE_HEAD, status_event("running"), event("progress", progress=0.5), COMPLETED, END))
         await client.wait_for_result(TASK, on_event=note)
 
     assert log == [f"{name} {part}" for name in ("status", "progress", "completed") for part in ("begins", "ends")]
