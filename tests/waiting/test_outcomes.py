@@ -575,3 +575,13 @@ async def test_a_client_that_is_closed_by_another_task() -> None:
             group.start_soon(close)
             with pytest.raises((ConfigurationError, TransportError), match=r"\bclosed\b"):
                 await client.wait_for_result(TASK, on_event=lambda _: waiting.set())
+
+
+async def test_a_failed_task_beside_a_signal() -> None:
+    """With a `signal`, too, the error comes flat, and nothing goes on listening."""
+    async with scripted() as server, connected(server) as client:
+        Remote("failed").on(server)
+        server.on("events", MUTE)
+
+        with pytest.raises(TaskFailed):
+            await client.wait_for_result(TASK, signal=anyio.sleep_forever)
