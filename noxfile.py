@@ -70,11 +70,13 @@ def tests(session: nox.Session) -> None:
     if session.posargs:
         session.run(pytest, *session.posargs)
     else:
-        # What takes long is about the work and not about the version: the first Python that is found does it.
-        quick = [] if not TESTED else ["-m", "not benchmark and not slow"]
+        # What takes long, and what is covered, is about the work and not about the version: the first Python that is
+        # found sees to that.
+        whole = ["coverage", "run", pytest]
+        command = [pytest, "-m", "not benchmark and not slow"] if TESTED else whole
         TESTED.append(session.python)
         # The workers have to find the same tests, and some of those stand in sets.
-        session.run("coverage", "run", pytest, "-n", "auto", "--dist", "loadfile", *quick, env={"PYTHONHASHSEED": "0"})
+        session.run(*command, "-n", "auto", "--dist", "loadfile", env={"PYTHONHASHSEED": "0"})
 
 
 @nox.session(venv_backend="uv")
@@ -86,7 +88,7 @@ def tests_lowest(session: nox.Session) -> None:
 
 @nox.session
 def coverage(session: nox.Session) -> None:
-    """Every line and branch of the core has been run by a test, all Pythons taken together."""
+    """Every line and branch of the core has been run by a test."""
     session.install(*(each for each in group("tests") if each.startswith("coverage")))
     session.run("coverage", "combine")
     session.run("coverage", "report", f"--omit={CORE_IS_NOT}")
