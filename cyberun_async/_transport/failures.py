@@ -30,6 +30,8 @@ _SHOWN = 500
 
 _OF_OPTIONAL_PARTS = (
     ("aiohttp", ("ClientError",)),
+    # Up to Python 3.10 it is not the built-in one.
+    ("asyncio", ("TimeoutError",)),
     ("h2.exceptions", ("H2Error",)),
     ("socksio", ("SOCKSError",)),
     ("trio", ("BrokenResourceError", "BusyResourceError", "ClosedResourceError")),
@@ -66,13 +68,13 @@ def foreign_failures() -> tuple[type[Exception], ...]:
         CutOff,
         OSError,
         ZlibError,
-        *(
-            getattr(sys.modules[module], name)
-            for module, names in _OF_OPTIONAL_PARTS
-            if module in sys.modules
-            for name in names
-        ),
+        *_optional_failures(),
     )
+
+
+def _optional_failures() -> list[type[Exception]]:
+    present = [(sys.modules[module], names) for module, names in _OF_OPTIONAL_PARTS if module in sys.modules]
+    return [getattr(module, name) for module, names in present for name in names]
 
 
 @contextmanager
@@ -91,8 +93,7 @@ def failures_of(call: Call[object], secret: str = "") -> Iterator[None]:
 def transport_error(call: Call[object], error: Exception, secret: str = "") -> TransportError:
     """Give the error that a failure of the layers below stands for."""
     error = _by_its_own_name(error)
-    late = isinstance(error, (httpx.TimeoutException, TimeoutError))
-    return (TransportTimeout if late else TransportError)(
+    return (TransportTimeout if _is_late(error) else TransportError)(
         hide(reason_of(error), [secret] if secret else []),
         method=call.method,
         path=call.path,
@@ -119,6 +120,12 @@ def is_retryable(error: Exception) -> bool:
 def may_have_been_sent(error: Exception) -> bool:
     """Whether the request may have reached the server; `False` only where no connection was made."""
     return not isinstance(error, (*_NEVER_SENT, *_never_sent_by_aiohttp()))
+
+
+def _is_late(error: Exception) -> bool:
+    asyncio = sys.modules.get("asyncio")
+    late = (httpx.TimeoutException, TimeoutError)
+    return isinstance(error, late if asyncio is None else (*late, asyncio.TimeoutError))
 
 
 def describe(error: BaseException) -> str:

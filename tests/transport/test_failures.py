@@ -60,7 +60,7 @@ def errors_of(module: ModuleType) -> dict[str, type[Exception]]:
         and not issubclass(value, Warning)
         and not name.startswith("_")
         and name in {value.__name__, "error"}
-        and value.__module__ != "builtins"
+        and value.__module__ not in {"builtins", "exceptiongroup"}
     }
 
 
