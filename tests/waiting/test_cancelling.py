@@ -159,7 +159,7 @@ async def nothing_is_left(server: Scripted, client: AsyncClient, way: object, at
     server.requests.clear()
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 @pytest.mark.parametrize("stream", ["told", "mute", "refused"])
 @pytest.mark.parametrize("way", WAYS)
 async def test_cancelling_at_every_await_point(way: Callable[[AsyncClient], Awaitable[None]], stream: str) -> None:
@@ -177,7 +177,7 @@ async def test_cancelling_at_every_await_point(way: Callable[[AsyncClient], Awai
     assert turn > 5
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 @pytest.mark.parametrize("times", [1, 2], ids=["once", "twice"])
 @pytest.mark.parametrize("stream", ["told", "mute"])
@@ -219,7 +219,7 @@ async def _as_task(driven: CancelledAt) -> None:
     await driven.run()
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 @pytest.mark.parametrize("stream", ["told", "mute"])
 @pytest.mark.parametrize("way", [wait_and_cancel, run])
 async def test_cancelling_at_every_turn_of_the_loop(way: Callable[[AsyncClient], Awaitable[None]], stream: str) -> None:

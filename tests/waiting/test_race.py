@@ -119,7 +119,7 @@ PLAIN_SESSION = (
 
 
 @pytest.mark.usefixtures("_quick")
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(300)
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("session", "then", "step"),
