@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
-import types
 import re
+import types
 from pathlib import Path
 from types import ModuleType
 from typing import get_args
