@@ -1,5 +1,6 @@
 """The pytest plugin, as users' own test runs load it."""
 
+import os
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -48,7 +49,7 @@ def test_serves_each_async_plugin(tmp_path: Path, plugin: str, runs: int) -> Non
     run = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", *options],
         cwd=tmp_path,
-        env={"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PATH": ""},
+        env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         capture_output=True,
         text=True,
         check=False,

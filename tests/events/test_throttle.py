@@ -1,0 +1,121 @@
+"""Events passed on no faster than they may be told."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import anyio
+import pytest
+
+from cyberun_async import (
+    AsyncClient,
+    CompletedEvent,
+    ConfigurationError,
+    NotFoundError,
+    ProgressEvent,
+    TaskEvent,
+    text_bar,
+    throttle,
+)
+from cyberun_async.local import LocalCyberun
+
+
+def progress(part: float) -> ProgressEvent:
+    """Make an event."""
+    return ProgressEvent(task_id="t", progress=part)
+
+
+async def test_only_the_latest_is_told() -> None:
+    """What comes while nothing may be told is left out but for the latest, and the last event always comes."""
+    told_first = anyio.Event()
+
+    async def events() -> AsyncIterator[TaskEvent]:
+        yield progress(0.1)
+        await told_first.wait()
+        for part in (0.2, 0.3, 0.4):
+            yield progress(part)
+        yield CompletedEvent(task_id="t")
+
+    got = []
+    async with throttle(events(), 0.01) as updates:
+        async for event in updates:
+            got.append(event)
+            told_first.set()
+            await anyio.wait_all_tasks_blocked()
+    assert got == [progress(0.1), CompletedEvent(task_id="t")]
+
+
+async def test_never_two_within_the_interval() -> None:
+    """An update waits until the interval since the last one is over."""
+    came = anyio.Event()
+
+    async def events() -> AsyncIterator[TaskEvent]:
+        yield progress(0.1)
+        await came.wait()
+        yield progress(0.2)
+
+    async with throttle(events(), 3600) as updates:
+        assert await anext(updates) == progress(0.1)
+        came.set()
+        with anyio.move_on_after(0.01) as scope:
+            await anext(updates)
+    assert scope.cancelled_caught
+
+
+async def test_failures_come_flat() -> None:
+    """What the events raise is raised where the updates are read."""
+    async with LocalCyberun() as server, AsyncClient(server.api_key, base_url=server.base_url) as client:
+        async with throttle(client.events("00000000-0000-0000-0000-000000000000"), 0.01) as updates:
+            with pytest.raises(NotFoundError):
+                await anext(updates)
+
+
+async def test_a_whole_task() -> None:
+    """A task's updates end with its end, and leaving early closes its stream."""
+    async with LocalCyberun() as server, AsyncClient(server.api_key, base_url=server.base_url) as client:
+        for early in (False, True):
+            task_id = await client.submit("text-to-image", {"prompt": "x", "width": 64, "height": 64})
+            async with throttle(client.events(task_id), 0.001) as updates:
+                ends = []
+                async for event in updates:
+                    ends.append(event.is_terminal)
+                    if early:
+                        break
+            assert early or ends[-1]
+
+
+@pytest.mark.parametrize("interval", [0, -1, float("nan")])
+def test_an_interval_that_cannot_be(interval: float) -> None:
+    """An interval is above zero."""
+
+    async def events() -> AsyncIterator[TaskEvent]:
+        yield progress(0.1)
+
+    with pytest.raises(ConfigurationError, match="interval"):
+        throttle(events(), interval)
+
+
+async def test_it_needs_async_with() -> None:
+    """Reading without `async with` is refused, saying what to do."""
+
+    async def events() -> AsyncIterator[TaskEvent]:
+        yield progress(0.1)
+
+    with pytest.raises(ConfigurationError, match="async with"):
+        await anext(throttle(events(), 1))
+
+
+@pytest.mark.parametrize(
+    ("part", "bar"),
+    [
+        (None, "▱▱▱▱▱ 0 %"),
+        (0.0, "▱▱▱▱▱ 0 %"),
+        (0.35, "▰▱▱▱▱ 35 %"),
+        (1.0, "▰▰▰▰▰ 100 %"),
+        (7.0, "▰▰▰▰▰ 100 %"),
+        (-1.0, "▱▱▱▱▱ 0 %"),
+    ],
+)
+def test_text_bar(part: float | None, bar: str) -> None:
+    """A bar is as full as the task is far, and never more than full."""
+    assert text_bar(part, 5) == bar
