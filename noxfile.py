@@ -20,7 +20,7 @@ PYTHONS = nox.project.python_versions(PYPROJECT)
 EVERYTHING = ".[cli,http2,local,otel,testing]"
 
 CORE_IS_NOT = "*/cyberun_async/cli/*,*/cyberun_async/local/*"
-"""What the demand for 100 % leaves out: programs around the SDK, with a floor of their own."""
+"""What the floor of the core leaves out: programs around the SDK, with a floor of their own."""
 FLOOR_OF_THE_REST = 90
 
 
