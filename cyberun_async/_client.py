@@ -160,8 +160,10 @@ class AsyncClient:
 
     async def aclose(self) -> None:
         """Close every connection, under cancellation too; safe to call twice."""
-        await self._transport.aclose()
-        await self._storage.aclose()
+        try:
+            await self._transport.aclose()
+        finally:
+            await self._storage.aclose()
 
     # Flows
 

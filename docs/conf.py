@@ -137,6 +137,7 @@ nitpick_ignore_regex = [
         "datetime",
         "enum",
         "httpx",
+        "opentelemetry",
         "os",
         "pathlib",
         "sqlite3",

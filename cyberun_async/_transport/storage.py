@@ -10,7 +10,7 @@ import httpx
 
 from cyberun_async._settings import Settings
 from cyberun_async._transport.bodies import let_go, raw_chunks, read_body
-from cyberun_async._transport.exchange import as_child, finish
+from cyberun_async._transport.exchange import InFlight, as_child, finish
 from cyberun_async._transport.failures import foreign_failures, is_retryable, reason_of
 from cyberun_async._transport.pools import SmallPools
 from cyberun_async._transport.requests import Send, sender_of, timeout_extension
@@ -70,6 +70,7 @@ class Storage:
         self.gate: anyio.Semaphore = anyio.Semaphore(settings.limits.max_transfers, fast_acquire=True)
         self._check_usable = check_usable
         self._pools = SmallPools()
+        self._in_flight = InFlight()
         self._send: Send = self._pools.handle_async_request
         if storage_client is not None:
             self._send = sender_of(storage_client)
@@ -85,9 +86,12 @@ class Storage:
         return self._pools.is_open
 
     async def aclose(self) -> None:
-        """Close every connection, under cancellation too; safe to call twice."""
-        if self.is_open:
-            await finish(self._pools.aclose, within=self._cleanup)
+        """End what is going on and close every connection, under cancellation too; safe to call twice."""
+        await finish(self._close, within=self._cleanup)
+
+    async def _close(self) -> None:
+        await self._in_flight.aclose()
+        await self._pools.aclose()
 
     async def get(self, url: str, headers: Mapping[str, str]) -> "Body":
         """Ask for a file, or a part of it; the answer's body must be closed.
@@ -107,7 +111,7 @@ class Storage:
 
         try:
             with failures_of_storage(url):
-                await as_child(open_it)
+                await as_child(open_it, among=self._in_flight)
         except BaseException:
             for body in opened:
                 await body.aclose()
@@ -130,7 +134,7 @@ class Storage:
             return StorageAnswer(response.status_code, response.headers, body)
 
         with failures_of_storage(url):
-            return await as_child(exchange)
+            return await as_child(exchange, among=self._in_flight)
 
     def _past_parser(self, response: httpx.Response) -> "PastParser | None":
         """Give the short way to the bytes of a large body; only on our own connections is it known what is in between."""

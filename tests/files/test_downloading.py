@@ -874,7 +874,7 @@ async def test_cancelled_as_it_opens(tmp_path: Path, monkeypatch: pytest.MonkeyP
     """An answer that comes just as its caller leaves is closed."""
     from cyberun_async._transport import storage
 
-    async def leave_at_the_end(work: Callable[[], Awaitable[None]]) -> None:
+    async def leave_at_the_end(work: Callable[[], Awaitable[None]], **_: object) -> None:
         await work()
         raise LookupError
 

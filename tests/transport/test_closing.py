@@ -15,6 +15,7 @@ from support.raw import Peer, RawServer, always_answer, raw_server
 from cyberun_async import AsyncClient, ConfigurationError, Limits, TransportError
 from cyberun_async._protocol import endpoints
 from cyberun_async._transport.exchange import CutOff, InFlight, as_child
+from cyberun_async._transport.storage import StorageFailure
 
 ASYNCIO = pytest.mark.parametrize("anyio_backend", ["asyncio"])
 
@@ -141,6 +142,27 @@ async def test_with_a_submission_in_flight() -> None:
             await anyio.wait_all_tasks_blocked()
             await client.aclose()
         assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("turns", range(12))
+async def test_with_transfers_in_flight(turns: int) -> None:
+    """So do requests to storage."""
+
+    async def download(client: AsyncClient, url: str) -> None:
+        with pytest.raises((StorageFailure, ConfigurationError), match="closed"):
+            await client._storage.get(url, {})
+
+    async with raw_server(stay_silent) as server:
+        client = client_of(server)
+        async with anyio.create_task_group() as group:
+            for _ in range(3):
+                group.start_soon(download, client, server.url)
+            for _ in range(turns):
+                await checkpoint()
+            with anyio.fail_after(3):
+                await client.aclose()
+        assert await is_closed_to(server)
+        assert not client._storage.is_open
 
 
 async def test_with_an_open_stream() -> None:
