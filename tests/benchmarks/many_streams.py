@@ -37,7 +37,7 @@ async def read_ours(client: object, task_id: str) -> AsyncIterator[int]:
             match event:
                 case ProgressEvent(message=written):
                     yield int(written)
-                case CompletedEvent(output=output):
+                case CompletedEvent(source="stream", output=output):
                     yield output["written"]
                 case _:
                     yield 0
