@@ -4,6 +4,7 @@ import ssl
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 from zlib import error as ZlibError  # noqa: N812 - a class by another name
 
 import anyio
@@ -82,12 +83,17 @@ def failures_of(call: Call[object], secret: str = "") -> Iterator[None]:
     """Raise what the layers below raise as a `TransportError` about the call."""
     try:
         yield
-    except Exception as error:
-        if not isinstance(error, foreign_failures()):
-            raise
-        said = describe(error)
-        has_secret = bool(secret) and hide(said, [secret]) != said
-        raise transport_error(call, error, secret) from None if has_secret else error
+    except Exception as error:  # noqa: BLE001 - raised again
+        raise_as_ours(call, error, secret)
+
+
+def raise_as_ours(call: Call[object], error: Exception, secret: str = "") -> NoReturn:
+    """Raise a failure of the layers below as a `TransportError` about the call, and any other as it is."""
+    if not isinstance(error, foreign_failures()):
+        raise error
+    said = describe(error)
+    has_secret = bool(secret) and hide(said, [secret]) != said
+    raise transport_error(call, error, secret) from None if has_secret else error
 
 
 def transport_error(call: Call[object], error: Exception, secret: str = "") -> TransportError:
