@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from enum import Enum
 from importlib.metadata import version as installed_version
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -20,7 +22,10 @@ project_copyright = "the cyberun-async authors"
 release = installed_version("cyberun-async")
 version = release
 
+sys.path.insert(0, str(Path(__file__).parent))  # For `drawings`.
+
 extensions = [
+    "drawings",
     "myst_parser",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
@@ -30,7 +35,8 @@ exclude_patterns = ["_build"]
 
 html_theme = "furo"
 html_title = f"cyberun-async {release}"
-html_static_path: list[str] = []
+html_static_path = ["_style"]
+html_css_files = ["drawings.css"]
 # A prompt or a printed line is not a part of the command.
 copybutton_prompt_text = r"\$ |>>> "
 copybutton_prompt_is_regexp = True
