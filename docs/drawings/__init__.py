@@ -34,6 +34,8 @@ class Drawn(SphinxDirective):
     required_arguments = 1
     final_argument_whitespace = True
     option_spec: ClassVar[dict[str, Any]] = {}
+    site: ClassVar[Path]
+    """Where the site is built."""
 
     def run(self) -> list[nodes.Node]:
         """Make it."""
@@ -43,11 +45,12 @@ class Drawn(SphinxDirective):
         style = what.replace(" ", "-")
         if what in TEXTS:
             return [nodes.container("", *self.parse_text_to_nodes(TEXTS[what]()), classes=["drawn", style])]
-        html = page.draw(Path(self.env.app.outdir)) if what == "web page" else PICTURES[what]()
+        html = page.draw(self.site) if what == "web page" else PICTURES[what]()
         return [nodes.raw("", f'<div class="drawing {style}">{html}</div>', format="html")]
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Make the directive known."""
+    Drawn.site = Path(app.outdir)
     app.add_directive("drawn", Drawn)
     return {"parallel_read_safe": True}
