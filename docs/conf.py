@@ -130,6 +130,8 @@ GoogleDocstring._consume_inline_attribute = lambda self: (
 nitpicky = True
 # `type[...]` in a signature is Python's own; some of our classes have a field of that name.
 suppress_warnings = ["ref.python"]
+# Before Sphinx 8.2, which needs Python 3.11, an alias in a signature is not looked for among data.
+nitpick_ignore = [("py:class", f"{module.__name__}.{name}") for module, name in ALIASES]
 # No network is needed to build the site, so there is no inventory of other projects: what is not
 # ours is named in the text, and not linked.
 nitpick_ignore_regex = [
@@ -150,6 +152,7 @@ nitpick_ignore_regex = [
         "ssl",
         "types",
         "typing",
+        "typing_extensions",
         "uuid",
     )
 ]
