@@ -263,6 +263,8 @@ class AsyncClient:
         """Wake the waits of a task that a webhook has told of; they look at it at once, whatever the delivery says.
 
         For use behind `cyberun_async.webhooks.verify`, in the process and event loop that waits.
+
+        Source: https://docs.cyberun.cloud/cloud/guides/webhooks
         """
         self._lookups.notify(event.task_id)
 
@@ -288,6 +290,8 @@ class AsyncClient:
 
         Raises:
             CyberunError: As `submit()` and `wait_for_result()` do.
+
+        Source: https://docs.cyberun.cloud/api-reference/task/execute-a-workflow-by-id
 
         """
         wait = Wait(timeout=timeout, on_event=on_event, on_timeout=on_timeout, on_cancel=on_cancel)
@@ -447,6 +451,10 @@ class AsyncClient:
 
         Args:
             file: One of `TaskResult.files`.
+
+        Raises:
+            StorageError: With its first bytes: the storage refuses the file, or does not answer.
+            APIError: Likewise: the server does not give a fresh link.
 
         Source: https://docs.cyberun.cloud/api-reference/task/get-task-result
 

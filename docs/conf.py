@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from enum import Enum
 from importlib.metadata import version as installed_version
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -20,7 +22,10 @@ project_copyright = "the cyberun-async authors"
 release = installed_version("cyberun-async")
 version = release
 
+sys.path.insert(0, str(Path(__file__).parent))  # For `drawings`.
+
 extensions = [
+    "drawings",
     "myst_parser",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
@@ -30,7 +35,8 @@ exclude_patterns = ["_build"]
 
 html_theme = "furo"
 html_title = f"cyberun-async {release}"
-html_static_path: list[str] = []
+html_static_path = ["_style"]
+html_css_files = ["drawings.css"]
 # A prompt or a printed line is not a part of the command.
 copybutton_prompt_text = r"\$ |>>> "
 copybutton_prompt_is_regexp = True
@@ -124,6 +130,8 @@ GoogleDocstring._consume_inline_attribute = lambda self: (
 nitpicky = True
 # `type[...]` in a signature is Python's own; some of our classes have a field of that name.
 suppress_warnings = ["ref.python"]
+# Before Sphinx 8.2, which needs Python 3.11, an alias in a signature is not looked for among data.
+nitpick_ignore = [("py:class", f"{module.__name__}.{name}") for module, name in ALIASES]
 # No network is needed to build the site, so there is no inventory of other projects: what is not
 # ours is named in the text, and not linked.
 nitpick_ignore_regex = [
@@ -144,6 +152,7 @@ nitpick_ignore_regex = [
         "ssl",
         "types",
         "typing",
+        "typing_extensions",
         "uuid",
     )
 ]
