@@ -482,7 +482,7 @@ class AsyncClient:
 def _find_key(api_key: str | None) -> str:
     key = api_key if api_key is not None else from_environment("CYBERUN_API_KEY", "CYBERUN_KEY")
     if key is None:
-        message = "there is no API key: set CYBERUN_API_KEY or pass api_key"
+        message = "there is no API key: set CYBERUN_API_KEY or pass api_key; keys are made on the Access page of Cyberun Cloud"
         raise ConfigurationError(message)
     return check_key(key)
 
