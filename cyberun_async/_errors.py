@@ -144,7 +144,7 @@ class AuthenticationError(APIError):
     """The key or token is missing, wrong, expired or revoked (401)."""
 
     def _advice(self) -> str:
-        return "check the key, or make a new one on the Access page of Cyberun Cloud"
+        return "check the key or token; new keys are made on the Access page of Cyberun Cloud"
 
 
 class PermissionDeniedError(APIError):

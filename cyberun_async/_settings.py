@@ -167,7 +167,7 @@ def check_base_url(url: str, *, allow_insecure_http: bool) -> str:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError as error:
-        message = f"base_url is not a URL: {error}"
+        message = f"base_url is not a URL ({error}): write https://host/api/v1"
         raise ConfigurationError(message) from None
     for wrong, message in (
         (

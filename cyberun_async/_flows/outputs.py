@@ -163,7 +163,7 @@ async def files_of(transport: Transport, task: str | TaskResult) -> tuple[str, t
     if result.status == TaskStatus.CANCELLED:
         raise TaskCancelled(result)
     raise StorageError(
-        f"it is {result.status} and has none yet; wait for it with client.wait_for_result()",
+        f"it is {result.status} and has none before it ends, see client.wait_for_result()",
         file="files",
         retryable=True,
         task_id=result.id,
