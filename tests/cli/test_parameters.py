@@ -112,7 +112,7 @@ WRONG = {
     "no such file": (["-p", "image=@none.png"], "'image': there is no file 'none.png'"),
     "a file without an at sign": (["-p", "image=a.png"], "write image=@a.png to upload it"),
     "no key": (["-p", "=dusk"], "-p takes key=value, not '=dusk'"),
-    "params file missing": (["-P", "none.json"], "-P none.json: No such file or directory"),
+    "params file missing": (["-P", "none.json"], "-P none.json cannot be read: No such file or directory"),
     "params file not JSON": (["-P", "a.png"], "-P a.png is not JSON"),
     "params file not an object": (["-P", "list.json"], "-P list.json must be a JSON object"),
 }
