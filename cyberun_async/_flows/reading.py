@@ -58,6 +58,11 @@ class FileStream(AsyncIterator[bytes]):
         self._at = self._to_skip = 0
         self._is_over = False
 
+    def __repr__(self) -> str:
+        """Show which file it is, and how much of it was handed out."""
+        of = "" if self.size is None else f" of {self.size}"
+        return f"<{type(self).__name__} of {self.file.name} of task {self.file.task_id}, {self._at}{of} bytes>"
+
     def __aiter__(self) -> "Self":
         """Give the stream itself."""
         return self
