@@ -81,7 +81,7 @@ class Watch:
         self._transport = transport
         self._lookups = lookups
         self._is_new = is_new
-        self.task_id = task_id
+        self.task_id: str = task_id
         self._pace = Pace(polling)
         self._news = News()
         # A deque of none takes as much memory as all the rest of a wait without a stream.
