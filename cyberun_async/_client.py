@@ -288,8 +288,27 @@ class AsyncClient:
         The deadline counts from the start. With `"cancel"`, a submission that is in the air when the caller leaves is
         seen through for a few seconds, so that its task can be cancelled.
 
+        Args:
+            workflow: A slug (`text-to-image`), a pinned slug (`text-to-image@2`), or a UUID.
+            parameters: By key; files among them are uploaded first.
+            timeout: Seconds until `WaitTimeout`; `None` waits for as long as the server answers.
+            on_event: Called with each event; may be async. What it raises ends the wait.
+            on_timeout: Whether to `"leave"` the task running when the deadline passes, or to `"cancel"` it.
+            on_cancel: Likewise when the waiting task is cancelled.
+            validate: Whether to check the parameters first.
+            dispatch_target: Where the task is to run; left to the server by default, like the next three.
+            target_pool: The pool of agents.
+            submitter_region: The region it is submitted from.
+            tool_type: `comfyui` or `nerfstudio`.
+
         Raises:
-            CyberunError: As `submit()` and `wait_for_result()` do.
+            InvalidParameters: The parameters do not fit, with every reason; nothing was submitted.
+            TaskFailed: The task failed.
+            TaskCancelled: The task was cancelled.
+            WaitTimeout: The deadline passed; `remote` says what became of the task.
+            CyberunError: Whatever else `submit()` and `wait_for_result()` raise.
+
+        Source: https://docs.cyberun.cloud/api-reference/task/execute-a-workflow-by-id
 
         Source: https://docs.cyberun.cloud/api-reference/task/execute-a-workflow-by-id
 
@@ -490,7 +509,7 @@ class AsyncClient:
 def _find_key(api_key: str | None) -> str:
     key = api_key if api_key is not None else from_environment("CYBERUN_API_KEY", "CYBERUN_KEY")
     if key is None:
-        message = "there is no API key: set CYBERUN_API_KEY or pass api_key"
+        message = "there is no API key: set CYBERUN_API_KEY or pass api_key; keys are made on the Access page of Cyberun Cloud"
         raise ConfigurationError(message)
     return check_key(key)
 

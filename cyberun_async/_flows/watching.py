@@ -53,6 +53,7 @@ class Watch:
         is_new: Whether the task was submitted a moment ago, so that there is no hurry to see how it stands.
 
     Attributes:
+        task_id: The task.
         result: The final result, where a look has already fetched it.
 
     """
@@ -66,9 +67,9 @@ class Watch:
         "_news",
         "_pace",
         "_ready",
-        "_task_id",
         "_transport",
         "result",
+        "task_id",
     )
 
     def __init__(
@@ -80,7 +81,7 @@ class Watch:
         self._transport = transport
         self._lookups = lookups
         self._is_new = is_new
-        self._task_id = task_id
+        self.task_id: str = task_id
         self._pace = Pace(polling)
         self._news = News()
         # A deque of none takes as much memory as all the rest of a wait without a stream.
@@ -165,7 +166,7 @@ class Watch:
         """Wait for the stream, alone for as long as no look is due: that costs a fraction of a race."""
         told = None
         if connection.is_patient:
-            look = Look(self._task_id, self._news.status, self._pace)
+            look = Look(self.task_id, self._news.status, self._pace)
             try:
                 with self._lookups.listen(look):
                     await self._receive(connection, leaves_in=self._pace.look_due - now)
@@ -231,7 +232,7 @@ class Watch:
             # Another wait was quicker.
             return
         try:
-            call = endpoints.stream_task_events(self._task_id)
+            call = endpoints.stream_task_events(self.task_id)
             self._connection = await self._transport.open_stream(call, last_event_id=self._last_event_id)
         except (APIError, TransportError, DecodeError) as failure:
             self._stream_broke(failure)
@@ -268,9 +269,9 @@ class Watch:
     def _take(self, message: ServerSentEvent, now: float) -> bool:
         """Take in one message, and say whether it is the last."""
         try:
-            event = decode_event(message.event, message.data, task_id=self._task_id)
+            event = decode_event(message.event, message.data, task_id=self.task_id)
         except DecodeError as error:
-            log.warning("task %s: an event could not be read, so the task is looked up: %s", self._task_id, error)
+            log.warning("task %s: an event could not be read, so the task is looked up: %s", self.task_id, error)
             self._pace.look_soon(now)
             return False
         if self._news.is_news(event):
@@ -283,7 +284,7 @@ class Watch:
         return event.is_terminal
 
     def _stream_broke(self, why: CyberunError | str) -> None:
-        log.debug("task %s: the stream is down: %s", self._task_id, why)
+        log.debug("task %s: the stream is down: %s", self.task_id, why)
         retry_after = why.retry_after if isinstance(why, APIError) else None
         self._pace.stream_broke(anyio.current_time(), retry_after)
 
@@ -302,7 +303,7 @@ class Watch:
         self, *, until: float = float("inf"), wants_stream: bool = False, stream_goes_first: bool = False
     ) -> None:
         """Wait for the client's looks to bring news of the task, and look at it alone where they say so."""
-        look = Look(self._task_id, self._news.status, self._pace, wants_stream=wants_stream)
+        look = Look(self.task_id, self._news.status, self._pace, wants_stream=wants_stream)
         await self._heed(await self._lookups.turn(look, until=until), stream_goes_first=stream_goes_first)
 
     async def _heed(self, told: TaskStatus | Turn, *, stream_goes_first: bool) -> None:
@@ -311,7 +312,7 @@ class Watch:
             await self._look(stream_goes_first=stream_goes_first)
         elif told is Turn.GONE:
             self._pace.looked(anyio.current_time())
-            result = await self._ask(endpoints.get_task_result(self._task_id))
+            result = await self._ask(endpoints.get_task_result(self.task_id))
             if result is not None:
                 await self._weigh(result.status, result, stream_goes_first=stream_goes_first)
         elif not isinstance(told, Turn):
@@ -320,7 +321,7 @@ class Watch:
     async def _look(self, *, stream_goes_first: bool = False) -> None:
         """Read the task once, and turn what it says into an event where that is news."""
         self._pace.looked(anyio.current_time())
-        task = await self._ask(endpoints.get_task(self._task_id))
+        task = await self._ask(endpoints.get_task(self.task_id))
         if task is not None:
             await self._weigh(task.status, stream_goes_first=stream_goes_first)
 
@@ -331,7 +332,7 @@ class Watch:
         if stream_goes_first and self._is_ahead(status):
             # Either the stream is about to tell it, or the look was behind, or else the stream is mute.
             await anyio.sleep(DELIVERY)
-            task = await self._ask(endpoints.get_task(self._task_id))
+            task = await self._ask(endpoints.get_task(self.task_id))
             if task is None:
                 return
             status = task.status
@@ -340,7 +341,7 @@ class Watch:
             if (self.result is not None or await self._read_result()) and self.result is not None:
                 self._tell(event_from_result(self.result))
         elif self._is_ahead(status):
-            self._tell(event_from_status(self._task_id, status))
+            self._tell(event_from_status(self.task_id, status))
             if stream_goes_first:
                 self._stream_broke("it is open, but what happens does not come through")
 
@@ -356,7 +357,7 @@ class Watch:
 
     async def _read_result(self) -> bool:
         """Read the result, and keep it if it is final."""
-        result = await self._ask(endpoints.get_task_result(self._task_id))
+        result = await self._ask(endpoints.get_task_result(self.task_id))
         if result is not None and result.status.is_terminal:
             self.result = result
             return True
@@ -372,7 +373,7 @@ class Watch:
             self._pace.failed(since)
             if not is_passing(failure) or self._pace.is_out_of_patience(anyio.current_time()):
                 raise
-            log.debug("task %s: a look failed: %s", self._task_id, failure)
+            log.debug("task %s: a look failed: %s", self.task_id, failure)
             return None
         finally:
             self._is_asking = False

@@ -26,6 +26,20 @@ _NEVER_SENT = (
 
 _HOPELESS = (httpx.InvalidURL, httpx.UnsupportedProtocol, CutOff)
 
+_IN_PLAIN_WORDS: tuple[tuple[type[Exception], str], ...] = (
+    (httpx.ConnectTimeout, "no connection in time"),
+    (httpx.PoolTimeout, "no free connection in time"),
+    (httpx.WriteTimeout, "nothing was taken in time"),
+    (httpx.TimeoutException, "nothing came in time"),
+    (httpx.ConnectError, "no connection"),
+    (httpx.NetworkError, "the connection broke"),
+    (httpx.RemoteProtocolError, "the connection broke"),
+    (httpx.ProxyError, "the proxy refused"),
+    (CutOff, ""),
+    (TimeoutError, "nothing came in time"),
+)
+"""What a user makes of a failure; one that is not listed goes by the name of its class."""
+
 _SHOWN = 500
 """Characters of a failure's own words that an error repeats: some of them quote what the server sent."""
 
@@ -113,7 +127,8 @@ def reason_of(error: Exception) -> str:
     """Say why a failure of the layers below came about."""
     certificate = _certificate_error(error)
     if certificate is None:
-        return describe(error)
+        plain = next((words for kind, words in _IN_PLAIN_WORDS if isinstance(error, kind)), type(error).__name__)
+        return _with_words_of(error, plain)
     # Only OpenSSL's own has the short form.
     return f"the server's certificate does not verify: {getattr(certificate, 'verify_message', '') or certificate}"
 
@@ -136,7 +151,11 @@ def _is_late(error: Exception) -> bool:
 
 def describe(error: BaseException) -> str:
     """Name a failure in a few words."""
-    return ": ".join(part for part in (type(error).__name__, str(error)[:_SHOWN]) if part)
+    return _with_words_of(error, type(error).__name__)
+
+
+def _with_words_of(error: BaseException, name: str) -> str:
+    return ": ".join(part for part in (name, str(error)[:_SHOWN].rstrip(" .")) if part)
 
 
 def _by_its_own_name(error: Exception) -> Exception:

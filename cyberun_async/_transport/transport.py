@@ -132,6 +132,11 @@ class Transport:
             await pools.aclose()
 
     @property
+    def base_url(self) -> str:
+        """Where calls go."""
+        return self._settings.base_url
+
+    @property
     def is_own(self) -> bool:
         """Whether the connections are made here, and not by a client of the user's."""
         return bool(self._pools)
