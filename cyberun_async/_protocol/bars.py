@@ -1,7 +1,5 @@
 """What a progress bar shows, wherever it is drawn."""
 
-import attrs
-
 from cyberun_async._protocol.events import ProgressEvent, TaskEvent
 from cyberun_async._protocol.status import TaskStatus
 
@@ -23,7 +21,6 @@ def details(event: ProgressEvent) -> list[str]:
     return [part for part in (place, step, event.message or "") if part]
 
 
-@attrs.define(eq=False)
 class Standing:
     """How a task stands by the events so far.
 
@@ -34,9 +31,11 @@ class Standing:
 
     """
 
-    status: TaskStatus = TaskStatus.PENDING
-    progress: float | None = None
-    details: list[str] = attrs.field(factory=list)
+    def __init__(self) -> None:
+        """Nothing was told yet."""
+        self.status = TaskStatus.PENDING
+        self.progress: float | None = None
+        self.details: list[str] = []
 
     def take(self, event: TaskEvent) -> None:
         """Take an event into account."""
