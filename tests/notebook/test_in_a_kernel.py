@@ -12,7 +12,7 @@ import attrs
 import nbformat
 import pytest
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -97,7 +97,7 @@ class Shown:
 
 def execute(notebook: nbformat.NotebookNode) -> Shown:
     """Run a notebook in a kernel, and fail where a cell does, other than by being stopped."""
-    program = [sys.executable, str(Path(__file__).with_name("executing.py"))]
+    program = [sys.executable, str(Path(__file__).with_name("run_notebook.py"))]
     done = subprocess.run(program, input=nbformat.writes(notebook), capture_output=True, text=True, check=True)
     shown = Shown(**json.loads(done.stdout))
     outputs = [output for cell in shown.cells for output in cell]

@@ -15,7 +15,11 @@ from support.web import EXAMPLES
 if TYPE_CHECKING:
     from queues.conftest import Site
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="kill -9 is a matter of POSIX")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(180),
+    pytest.mark.skipif(sys.platform == "win32", reason="kill -9 is a matter of POSIX"),
+]
 
 A_LIFE = 6
 """Seconds that the usual task takes, and a little."""
