@@ -17,7 +17,7 @@ nox.options.download_python = "never"
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = nox.project.python_versions(PYPROJECT)
-EVERYTHING = ".[cli,http2,local,otel,testing]"
+EVERYTHING = ".[cli,http2,local,notebook,otel,testing]"
 
 CORE_IS_NOT = "*/cyberun_async/cli/*,*/cyberun_async/local/*"
 """What the floor of the core leaves out: programs around the SDK, with a floor of their own."""

@@ -1,8 +1,10 @@
 """The client: settings in, flows and groups out, opened and closed once."""
 
 import os
+import sys
 import warnings
 from collections.abc import Collection, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -240,7 +242,8 @@ class AsyncClient:
         Args:
             task_id: The task's id.
             timeout: Seconds until `WaitTimeout`; `None` waits for as long as the server answers.
-            on_event: Called with each event; may be async. What it raises ends the wait.
+            on_event: Called with each event; may be async. What it raises ends the wait. Without it, a notebook shows the
+                progress where `ipywidgets` or `rich` is installed, unless `CYBERUN_PROGRESS` is `0`.
             on_timeout: Whether to `"leave"` the task running when the deadline passes, or to `"cancel"` it.
             on_cancel: Likewise when the waiting task is cancelled.
             signal: An async callable that returns when the task may have ended, such as the `wait` of an event that your
@@ -256,8 +259,9 @@ class AsyncClient:
         Source: https://docs.cyberun.cloud/api-reference/task/get-task-result
 
         """
-        wait = Wait(timeout=timeout, on_event=on_event, on_timeout=on_timeout, on_cancel=on_cancel, signal=signal)
-        return await wait_for_result(self._transport, self._lookups, self._settings, task_id, wait)
+        with _shown(f"task {task_id}", on_event) as told:
+            wait = Wait(timeout=timeout, on_event=told, on_timeout=on_timeout, on_cancel=on_cancel, signal=signal)
+            return await wait_for_result(self._transport, self._lookups, self._settings, task_id, wait)
 
     def notify(self, event: "WebhookEvent") -> None:
         """Wake the waits of a task that a webhook has told of; they look at it at once, whatever the delivery says.
@@ -313,13 +317,13 @@ class AsyncClient:
         Source: https://docs.cyberun.cloud/api-reference/task/execute-a-workflow-by-id
 
         """
-        wait = Wait(timeout=timeout, on_event=on_event, on_timeout=on_timeout, on_cancel=on_cancel)
-
         dispatch = Dispatch(dispatch_target, target_pool, submitter_region, tool_type)
         submission = partial(
             prepare, self._definitions, self._uploads, workflow, parameters, validate=validate, dispatch=dispatch
         )
-        return await run(self._transport, self._lookups, self._settings, submission, wait)
+        with _shown(workflow, on_event) as told:
+            wait = Wait(timeout=timeout, on_event=told, on_timeout=on_timeout, on_cancel=on_cancel)
+            return await run(self._transport, self._lookups, self._settings, submission, wait)
 
     def map(
         self,
@@ -504,6 +508,15 @@ class AsyncClient:
         if (transport is not None and transport.is_open) or (storage is not None and storage.is_open):
             message = f"unclosed {self!r}: use 'async with AsyncClient()' or await aclose()"
             warnings.warn(message, ResourceWarning, source=self, stacklevel=2)
+
+
+def _shown(title: str, on_event: EventCallback | None) -> AbstractContextManager[EventCallback | None]:
+    """Show a wait in a notebook, unless its events are taken; elsewhere this costs a look into a dictionary."""
+    if on_event is None and "IPython" in sys.modules:
+        from cyberun_async._notebook import shown
+
+        return shown(title)
+    return nullcontext(on_event)
 
 
 def _find_key(api_key: str | None) -> str:

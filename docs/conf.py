@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # For `drawings`.
 
 extensions = [
     "drawings",
-    "myst_parser",
+    "myst_nb",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
@@ -108,6 +108,12 @@ def setup(app: Sphinx) -> None:
 
 
 myst_enable_extensions = ["colon_fence", "deflist", "fieldlist"]
+# A notebook is run whenever the site is built, and one that fails is no site.
+nb_execution_mode = "force"
+nb_execution_raise_on_error = True
+nb_execution_timeout = 120
+# A widget is closed when its cell has ended, so no page needs scripts of another site.
+nb_ipywidgets_js: dict[str, dict[str, str]] = {}
 # Headings can be linked to from other pages, as on GitHub.
 myst_heading_anchors = 3
 
