@@ -8,14 +8,20 @@ wherever it needs bytes, and the waiting is done outside of it: nothing is lost 
 from collections.abc import Generator
 from contextlib import suppress
 from types import coroutine
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
-import httpcore
 import httpx
 
 from cyberun_async._transport.bodies import let_go, raw_chunks
 from cyberun_async._transport.exchange import finish
+
+if TYPE_CHECKING:
+    # It takes longer to import than all of this package, and httpx leaves it to the first client, too.
+    import httpcore
+
+READ_AT_ONCE = 64 * 1024
+"""Bytes, as many as httpcore asks for."""
 
 _NEEDS_BYTES = object()
 """What a reading yields to whoever drives it, in place of what an event loop would wait for."""
@@ -26,15 +32,15 @@ def _stand_still() -> Generator[object, None, None]:
     yield _NEEDS_BYTES
 
 
-class PatientStream(httpcore.AsyncNetworkStream):
-    """A network stream whose bytes can be waited for ahead of reading them.
+class PatientStream:
+    """A network stream, as httpcore's pools use it, whose bytes can be waited for ahead of reading them.
 
     Attributes:
         stands_still: Whether reading comes to a standstill where nothing was fetched ahead.
 
     """
 
-    def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
+    def __init__(self, stream: "httpcore.AsyncNetworkStream") -> None:
         """Read as any other at first."""
         self._stream = stream
         self._ahead: bytes | None = None
@@ -44,7 +50,7 @@ class PatientStream(httpcore.AsyncNetworkStream):
     async def fetch(self, timeout: float | None) -> None:
         """Wait for bytes, or for a failure to read any, and keep it for the reading; may be cut off and called again."""
         try:
-            self._ahead = await self._stream.read(httpcore.AsyncHTTP11Connection.READ_NUM_BYTES, timeout)
+            self._ahead = await self._stream.read(READ_AT_ONCE, timeout)
         except Exception as failure:  # noqa: BLE001 - raised where it is read, so that httpcore cleans up after it
             self.fail(failure)
 
@@ -71,7 +77,7 @@ class PatientStream(httpcore.AsyncNetworkStream):
         """Close the connection."""
         await self._stream.aclose()
 
-    async def start_tls(self, *args: Any, **options: Any) -> httpcore.AsyncNetworkStream:
+    async def start_tls(self, *args: Any, **options: Any) -> "PatientStream":
         """Go on by TLS."""
         return PatientStream(await self._stream.start_tls(*args, **options))
 
@@ -80,14 +86,14 @@ class PatientStream(httpcore.AsyncNetworkStream):
         return self._stream.get_extra_info(info)
 
 
-class PatientBackend(httpcore.AsyncNetworkBackend):
-    """Connects as another backend does, with patient streams."""
+class PatientBackend:
+    """A network backend, as httpcore's pools use it, that connects as another one does, with patient streams."""
 
-    def __init__(self, backend: httpcore.AsyncNetworkBackend) -> None:
+    def __init__(self, backend: "httpcore.AsyncNetworkBackend") -> None:
         """Stand before another backend."""
         self._backend = backend
 
-    async def connect_tcp(self, *args: Any, **options: Any) -> httpcore.AsyncNetworkStream:
+    async def connect_tcp(self, *args: Any, **options: Any) -> PatientStream:
         """Connect to a host."""
         return PatientStream(await self._backend.connect_tcp(*args, **options))
 
@@ -165,7 +171,7 @@ class Body:
 
     async def _leave(self, stream: PatientStream) -> None:
         """End the reading from the inside, at whatever point it is, which closes the connection."""
-        stream.fail(httpcore.ReadError("nobody reads on"))
+        stream.fail(httpx.ReadError("nobody reads on"))
         with suppress(Exception):
             while True:
                 await self._read_on()

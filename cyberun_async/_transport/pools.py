@@ -125,7 +125,8 @@ class SmallPools(httpx.AsyncBaseTransport):
         )
         if self._is_patient:
             # httpcore's pools take a backend, but httpx passes none on.
-            transport._pool._network_backend = PatientBackend(transport._pool._network_backend)
+            backend = PatientBackend(transport._pool._network_backend)
+            transport._pool._network_backend = backend  # type: ignore[assignment]
         pool = _Pool(route, transport)
         self._pools.add(pool)
         return pool
