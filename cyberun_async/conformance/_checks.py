@@ -143,7 +143,12 @@ class Conformance:
             raise Skipped("nothing is submitted unless asked for, since it costs money")
         client = self.client
         call = await prepare(
-            client._definitions, client._uploads, self.submit, self.parameters, validate=True, dispatch=Dispatch()
+            client._definitions,
+            lambda: client._uploads,
+            self.submit,
+            self.parameters,
+            validate=True,
+            dispatch=Dispatch(),
         )
         body = (await send(client, call, expect=202)).body
         hold("the answer", [body], SUBMITTED)

@@ -160,7 +160,7 @@ async def test_one_context(server_tls: ssl.SSLContext, trusted: None, monkeypatc
         assert other
     assert len(made_by) == 1
     assert made_by[0] is not threading.current_thread()
-    assert list(tls._shared) == [False]
+    assert list(tls._shared) == ["HTTP/1.1"]
 
 
 async def test_one_context_for_all_who_wait(trusted: None) -> None:
