@@ -10,8 +10,8 @@ What takes several requests is a method of `AsyncClient`; each single request is
 `client.tasks`. All that can go wrong is a `CyberunError`.
 """
 
+import importlib
 import sys
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 from cyberun_async._client import AsyncClient
@@ -39,7 +39,6 @@ from cyberun_async._errors import (
 )
 from cyberun_async._flows.events import EventStream
 from cyberun_async._flows.waiting import Abandon, EventCallback
-from cyberun_async._observing import Observer, RequestStarted, ResponseReceived, RetryPlanned, WaitProgressed
 from cyberun_async._protocol.events import (
     CancelledEvent,
     CompletedEvent,
@@ -68,6 +67,7 @@ if TYPE_CHECKING:
     from cyberun_async._flows.reading import FileStream
     from cyberun_async._flows.throttling import throttle
     from cyberun_async._flows.uploading import UploadProgress
+    from cyberun_async._observing import Observer, RequestStarted, ResponseReceived, RetryPlanned, WaitProgressed
     from cyberun_async._protocol.agents import GPU, Agent, SystemStats
     from cyberun_async._protocol.bars import text_bar
     from cyberun_async._protocol.batches import Outcome
@@ -164,6 +164,11 @@ _LATER = {
     "FileStream": "_flows.reading",
     "throttle": "_flows.throttling",
     "UploadProgress": "_flows.uploading",
+    "Observer": "_observing",
+    "RequestStarted": "_observing",
+    "ResponseReceived": "_observing",
+    "RetryPlanned": "_observing",
+    "WaitProgressed": "_observing",
     "GPU": "_protocol.agents",
     "Agent": "_protocol.agents",
     "SystemStats": "_protocol.agents",
@@ -195,7 +200,7 @@ if not TYPE_CHECKING:
         if name not in _LATER:
             message = f"module {__name__!r} has no attribute {name!r}"
             raise AttributeError(message)
-        import_module(f"{__name__}.{_LATER[name]}")
+        importlib.import_module(f"{__name__}.{_LATER[name]}")
         for each, module in _LATER.items():
             # Others came with it.
             if loaded := sys.modules.get(f"{__name__}.{module}"):
@@ -209,4 +214,4 @@ def __dir__() -> list[str]:
 
 for _name in set(__all__) - set(_LATER):
     _publish(_name, globals()[_name])
-del _name
+del TYPE_CHECKING, _name

@@ -16,7 +16,6 @@ from cyberun_async._flows.lookups import Lookups
 from cyberun_async._flows.submitting import Definitions, prepare
 from cyberun_async._flows.waiting import Abandon, EventCallback, Signal, Wait, run, wait_for_result
 from cyberun_async._flows.watching import Watch
-from cyberun_async._observing import Observer
 from cyberun_async._protocol.credentials import check_key, check_team
 from cyberun_async._protocol.endpoints import Dispatch
 from cyberun_async._protocol.files import FileSource, input_file
@@ -48,6 +47,7 @@ if TYPE_CHECKING:
     from cyberun_async._flows.journal import Journal
     from cyberun_async._flows.reading import FileStream
     from cyberun_async._flows.uploading import UploadProgress, Uploads
+    from cyberun_async._observing import Observer, Telling
     from cyberun_async._protocol.batches import Resubmit
     from cyberun_async._resources.agents import Agents
     from cyberun_async._resources.containers import Containers
@@ -115,7 +115,7 @@ class AsyncClient:
         http_client: "httpx.AsyncClient | None" = None,
         storage_client: "httpx.AsyncClient | None" = None,
         http2: bool = False,
-        observer: Observer | None = None,
+        observer: "Observer | None" = None,
         allow_insecure_http: bool = False,
     ) -> None:
         """Check the settings; nothing is opened or sent yet."""
@@ -131,7 +131,7 @@ class AsyncClient:
             polling=polling,
             limits=limits,
             http2=_check_http2(http2=http2, http_client=http_client),
-            observer=observer,
+            telling=_telling(observer),
         )
         self._transport = Transport(self._settings, http_client)
         self._storage_client = storage_client
@@ -569,6 +569,14 @@ def _shown(title: str, on_event: EventCallback | None) -> AbstractContextManager
 
         return shown(title)
     return nullcontext(on_event)
+
+
+def _telling(observer: "Observer | None") -> "Telling | None":
+    if observer is None:
+        return None
+    from cyberun_async._observing import Telling
+
+    return Telling(observer)
 
 
 def _find_key(api_key: str | None) -> str:

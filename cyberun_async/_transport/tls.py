@@ -10,7 +10,7 @@ from anyio.lowlevel import RunVar
 
 _shared: dict[object, ssl.SSLContext] = {}
 
-_being_made: RunVar[anyio.Lock] = RunVar("cyberun_async.tls")
+_being_made: "RunVar[anyio.Lock]" = RunVar("cyberun_async.tls")
 
 
 async def tls_context(*, http2: bool = False) -> ssl.SSLContext:
@@ -45,7 +45,7 @@ def _prepare(make: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
     return make()
 
 
-def _lock() -> anyio.Lock:
+def _lock() -> "anyio.Lock":
     """Give the lock of this event loop: a burst of first calls is to read the authorities once."""
     lock = _being_made.get(None)
     if lock is None:
