@@ -1,7 +1,6 @@
 """Passing on events no faster than somebody may tell them."""
 
 from collections.abc import AsyncGenerator, AsyncIterable
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 import anyio
@@ -55,14 +54,13 @@ class throttle:  # noqa: N801 - used as a function
         self._group.start_soon(self._read)
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Stop reading."""
+    async def __aexit__(self, *_: object) -> None:
+        """Stop reading; what is raised inside comes out as it is."""
         group, self._group = self._group, None
         if group is not None:
             group.cancel_scope.cancel()
-            await group.__aexit__(kind, error, traceback)
+            # Told of an exception, a group would wrap it in a group of exceptions.
+            await group.__aexit__(None, None, None)
 
     def __aiter__(self) -> "Self":
         """Give the updates themselves."""

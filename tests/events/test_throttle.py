@@ -70,6 +70,24 @@ async def test_failures_come_flat() -> None:
                 await anext(updates)
 
 
+@pytest.mark.parametrize("error", [KeyError("a bot's own"), KeyboardInterrupt()], ids=["an exception", "an interrupt"])
+async def test_what_is_raised_inside_comes_out_as_it_is(error: BaseException) -> None:
+    """A bot's own exception, such as its platform's 429, comes in no exception group."""
+
+    async def events() -> AsyncIterator[TaskEvent]:
+        yield progress(0.1)
+        await anyio.sleep_forever()
+
+    async def follow() -> None:
+        async with throttle(events(), 1) as updates:
+            await anext(updates)
+            raise error
+
+    with pytest.raises(type(error)) as caught:
+        await follow()
+    assert caught.value is error
+
+
 async def test_a_whole_task() -> None:
     """A task's updates end with its end, and leaving early closes its stream."""
     async with LocalCyberun() as server, AsyncClient(server.api_key, base_url=server.base_url) as client:
