@@ -28,7 +28,7 @@ from cyberun_async._flows.downloading import DownloadProgress
 from cyberun_async._flows.events import EventStream
 from cyberun_async._flows.journal import Journal
 from cyberun_async._flows.reading import FileStream
-from cyberun_async._flows.throttling import throttle
+from cyberun_async._flows.throttling import RateLimiter, throttle
 from cyberun_async._flows.uploading import UploadProgress
 from cyberun_async._flows.waiting import Abandon, EventCallback
 from cyberun_async._observing import Observer, RequestStarted, ResponseReceived, RetryPlanned, WaitProgressed
@@ -103,6 +103,7 @@ __all__ = [
     "PresignedUpload",
     "ProgressEvent",
     "RateLimitError",
+    "RateLimiter",
     "RequestStarted",
     "ResponseReceived",
     "Retries",
