@@ -11,10 +11,15 @@ from pathlib import Path
 import aiohttp
 import discord
 from discord import app_commands
-from painter import MAX_PROMPT, Gone, Painter, Refused, TryAgain
+from painter import MAX_PROMPT, Painter, Refused, TryAgain
 from unfinished import Order, Unfinished
 
 from cyberun_async import AsyncClient, RateLimiter
+
+
+def limiter_of(_channel: int) -> RateLimiter:
+    """Give what Discord allows: about five messages or edits in five seconds; discord.py sees to the finer points."""
+    return RateLimiter(1.0)
 
 
 @contextmanager
@@ -22,8 +27,6 @@ def in_our_words() -> Iterator[None]:
     """Tell the painter what Discord's errors mean to it; discord.py itself waits where Discord says 429."""
     try:
         yield
-    except (discord.Forbidden, discord.NotFound) as error:
-        raise Gone from error
     except (discord.DiscordServerError, aiohttp.ClientError, OSError, asyncio.TimeoutError) as error:
         raise TryAgain(5) from error
     except discord.HTTPException as error:
@@ -63,7 +66,7 @@ class PaintingBot(discord.Client):
         """Connect to nothing yet."""
         # What others wrote, such as the reason of a failure, must not call everyone.
         super().__init__(intents=discord.Intents(guilds=True), allowed_mentions=discord.AllowedMentions.none())
-        self.painter = Painter(client, Unfinished(database), partial(Post, self), lambda _: RateLimiter(1.0))
+        self.painter = Painter(client, Unfinished(database), partial(Post, self), limiter_of)
         self.tree = app_commands.CommandTree(self)
         self.tree.add_command(imagine)
         self.tree.add_command(cancel)

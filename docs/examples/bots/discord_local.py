@@ -4,8 +4,10 @@ The bot talks HTTP and a WebSocket to a stand-in of Discord, and HTTP to a local
 Of Discord's API (https://discord.com/developers/docs) there is what the bot needs.
 """
 
+import argparse
 import asyncio
 import json
+import logging
 import tempfile
 from collections import deque
 from collections.abc import AsyncIterator, Callable
@@ -49,6 +51,8 @@ class StandIn:
     Attributes:
         room: What the bot has said in its channels.
         commands: The commands that it has.
+        ready: Whether it listens.
+        mentions: Whom the edits may call, one by one.
         refuse: Status and message that the next messages and edits are answered with.
 
     """
@@ -57,9 +61,10 @@ class StandIn:
         """Know nobody yet."""
         self.room = room
         self.commands: list[str] = []
+        self.mentions: list[list[str]] = []
         self.refuse: deque[tuple[int, str]] = deque()
         self._socket: web.WebSocketResponse | None = None
-        self._ready = asyncio.Event()
+        self.ready = asyncio.Event()
         self._address = ""
         self._ids = count(1)
 
@@ -89,7 +94,7 @@ class StandIn:
 
     async def say(self, text: str, user: int = YOU, channel: int = CHANNEL) -> None:
         """Have a person give a command."""
-        await self._ready.wait()
+        await self.ready.wait()
         await self._send("INTERACTION_CREATE", as_interaction(next(self._ids), text, user, channel))
 
     async def _send(self, event: str, data: dict[str, Any]) -> None:
@@ -107,8 +112,8 @@ class StandIn:
                 case 2:
                     ready = {"v": 10, "user": BOT, "guilds": [], "session_id": "1", "application": APPLICATION}
                     await self._send("READY", {**ready, "resume_gateway_url": f"{self._address}/gateway"})
-                    self._ready.set()
-        self._ready.clear()
+                    self.ready.set()
+        self.ready.clear()
         return self._socket
 
     @staticmethod
@@ -145,7 +150,8 @@ class StandIn:
         return self._in_turn(request, lambda channel: self.room.post(channel, files=files))
 
     async def _edit(self, request: web.Request) -> web.Response:
-        text = (await request.json())["content"]
+        fields = await request.json()
+        text, self.mentions = fields["content"], [*self.mentions, fields["allowed_mentions"]["parse"]]
         return self._in_turn(request, lambda _: self.room.edit(int(request.match_info["message"]), text))
 
     def _in_turn(self, request: web.Request, act: Callable[[int], Shown]) -> web.Response:
@@ -203,10 +209,10 @@ def as_interaction(number: int, text: str, user: int, channel: int) -> dict[str,
     }
 
 
-async def main() -> None:
+async def main(pace: float) -> None:
     """Run the bot, and all that it needs, until Ctrl-C."""
     with tempfile.TemporaryDirectory() as directory:
-        async with LocalCyberun(pace=1) as cyberun, StandIn(Room()).serving() as discord:
+        async with LocalCyberun(pace=pace) as cyberun, StandIn(Room()).serving() as discord:
             discord.room.on_change = show_in(Path.cwd())
             client = AsyncClient(cyberun.api_key, base_url=cyberun.base_url)
             typing = asyncio.create_task(type_into(discord))
@@ -224,5 +230,8 @@ async def type_into(discord: StandIn) -> None:
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pace", type=float, default=1.0, help="seconds that a second of a task's life takes")
+    logging.basicConfig(level=logging.WARNING)
     with suppress(KeyboardInterrupt):
-        asyncio.run(main())
+        asyncio.run(main(**vars(parser.parse_args())))

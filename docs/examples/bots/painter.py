@@ -45,6 +45,8 @@ MAX_TEXT = 1000
 """Characters of a message, part of which others wrote; Telegram takes 4096, Discord 2000."""
 AGAIN = 30.0
 """Seconds until Cyberun is asked again when it has not answered for minutes."""
+PATIENCE = 10.0
+"""Seconds that an edit on the way may take; there will be another."""
 PARTING = 3.0
 """Seconds that a bot which is stopped has to say so in its messages."""
 
@@ -59,11 +61,7 @@ class TryAgain(Exception):
 
 
 class Refused(Exception):
-    """The platform takes no such thing: its words say why."""
-
-
-class Gone(Exception):
-    """Nobody sees the message any more: it was deleted, or the bot was shown the door."""
+    """The platform will never take this, for the reason that it gives: a message is gone, a file too large."""
 
 
 class Message(Protocol):
@@ -123,7 +121,7 @@ class Painter:
         self._unfinished = unfinished
         self._message_of = message_of
         # Of chats that have long been silent it forgets the limiters: they would give a turn at once anyway.
-        self.limiter_of = lru_cache(maxsize=10_000)(limiter_of)
+        self._limiter_of = lru_cache(maxsize=10_000)(limiter_of)
         self._lines: WeakValueDictionary[int, anyio.Lock] = WeakValueDictionary()
         self._group: anyio.abc.TaskGroup
 
@@ -164,7 +162,7 @@ class Painter:
 
     async def say(self, chat: int, act: Callable[[], Awaitable[T]]) -> T:
         """Do what must not be missing, when it is the chat's turn, and as often as it takes."""
-        await self.limiter_of(chat).acquire()
+        await self._limiter_of(chat).acquire()
         return await self._insist(chat, act)
 
     async def _insist(self, chat: int, act: Callable[[], Awaitable[T]]) -> T:
@@ -172,8 +170,8 @@ class Painter:
             try:
                 return await act()
             except TryAgain as error:
-                self.limiter_of(chat).hold(error.seconds)
-                await self.limiter_of(chat).acquire()
+                self._limiter_of(chat).hold(error.seconds)
+                await self._limiter_of(chat).acquire()
 
     def _line_of(self, user: int) -> anyio.Lock:
         return self._lines.setdefault(user, anyio.Lock())
@@ -189,17 +187,16 @@ class Painter:
         try:
             order = await self._submit(order, prompt)
         except CyberunError as error:
-            log.info("%s: %s", type(error).__name__, error)
-            await self.limiter_of(order.chat).acquire()
+            if not isinstance(error, InvalidParameters):
+                log.warning("%s: %s", type(error).__name__, error)
+            await self._limiter_of(order.chat).acquire()
             await self._end(order, apologise(error))
         else:
             await self._follow(order)
 
     async def _submit(self, order: Order, prompt: str) -> Order:
         if not 0 < len(prompt) <= MAX_PROMPT:
-            raise InvalidParameters(
-                [f"Say in at most {MAX_PROMPT} characters what to paint: /imagine a lighthouse at dusk"]
-            )
+            raise InvalidParameters([f"Say in up to {MAX_PROMPT} characters what to paint: /imagine a lighthouse"])
         async with self._line_of(order.user):
             if len(await self._unfinished.of(order.user)) >= MAX_TASKS:
                 raise InvalidParameters([f"{MAX_TASKS} pictures at a time: please wait for one of yours."])
@@ -213,8 +210,9 @@ class Painter:
     async def _follow(self, order: Order) -> None:
         try:
             await self._end(order, await self._see_through(order))
-        except Gone:
-            # Nobody sees it any more, so nobody should pay for it.
+        except Refused as error:
+            # Nobody can see how it gets on, so nobody should pay for it.
+            log.info("task %s is cancelled: %s", order.task_id, error)
             if order.task_id is not None:
                 with suppress(CyberunError):
                     await self._client.tasks.cancel(order.task_id)
@@ -222,14 +220,15 @@ class Painter:
 
     async def _end(self, order: Order, text: str) -> None:
         """Use a turn to tell how it ended, and forget it."""
-        await self._insist(order.chat, partial(self._message_of(order).edit, text[:MAX_TEXT]))
+        with suppress(Refused):  # Then there is nobody to be told.
+            await self._insist(order.chat, partial(self._message_of(order).edit, text[:MAX_TEXT]))
         with anyio.CancelScope(shield=True):
             await self._unfinished.remove(order)
 
     async def _see_through(self, order: Order) -> str:
         """Tell how a task gets on, and give the last words about it, and a turn to say them."""
         if order.task_id is None:
-            await self.limiter_of(order.chat).acquire()
+            await self._limiter_of(order.chat).acquire()
             return "🌧 I was stopped while I asked for this. Ask again if one too many is no harm."
         while True:
             try:
@@ -242,16 +241,17 @@ class Painter:
             except NotFoundError:
                 return "🌧 Cyberun does not know of this any more."
             except CyberunError as error:
+                if isinstance(error, StorageError) and not error.retryable:
+                    return f"🎨 Done, but it cannot be fetched: {error}"
                 # The network, the service or the key; the task cannot help it.
                 log.warning("%s: %s", type(error).__name__, error)
-                await self.say(
-                    order.chat, partial(self._message_of(order).edit, "🌧 No word from Cyberun. I go on asking.")
-                )
+                sorry = "🌧 No word from Cyberun. I go on asking."
+                await self.say(order.chat, partial(self._message_of(order).edit, sorry))
                 await anyio.sleep(AGAIN)
 
     async def _show_progress(self, order: Order, task_id: str) -> None:
         """Edit the message until the task has ended; the turn of the last event is left."""
-        message, limiter, shown = self._message_of(order), self.limiter_of(order.chat), None
+        message, limiter, shown = self._message_of(order), self._limiter_of(order.chat), None
         try:
             async with throttle(self._client.events(task_id), limiter) as updates:
                 async for event in updates:
@@ -259,13 +259,14 @@ class Painter:
                     if text in (None, shown):
                         continue
                     try:
-                        await message.edit(text)
+                        # Seen through, also when the bot is stopped: cut off, it might arrive after the next one.
+                        with anyio.move_on_after(PATIENCE, shield=True):
+                            await message.edit(text)
+                            shown = text
                     except TryAgain as error:
                         limiter.hold(error.seconds)  # And then there is other news.
-                    else:
-                        shown = text
         except anyio.get_cancelled_exc_class():
-            with anyio.move_on_after(PARTING, shield=True), suppress(TryAgain, Gone):
+            with anyio.move_on_after(PARTING, shield=True), suppress(TryAgain, Refused):
                 await limiter.acquire()
                 await message.edit("⏸ I am away for a moment. Your picture goes on without me.")
             raise
@@ -274,15 +275,12 @@ class Painter:
         """Send the files, each in a turn, and leave one."""
         result = await self._client.wait_for_result(task_id)
         message = self._message_of(order)
+        text = "✅ Done" if result.files else "🎨 Done, but there is no picture."
         for file in result.files:
+            data = await self._client.read_file(file)
             try:
-                data = await self._client.read_file(file)
                 await self._insist(order.chat, partial(message.send_file, file.name, data))
             except Refused as error:
-                return f"🎨 Done, but it cannot be sent here: {error}"
-            except StorageError as error:
-                if error.retryable:
-                    raise
-                return f"🎨 Done, but it cannot be had: {error}"
-            await self.limiter_of(order.chat).acquire()
-        return "✅ Done"
+                text = f"🎨 Done, but it cannot be sent here: {error}"
+            await self._limiter_of(order.chat).acquire()
+        return text

@@ -75,10 +75,14 @@ class Room:
         while not holds():
             await self._changed.wait()
 
-    def _tell(self, shown: Shown) -> None:
-        self.on_change(shown)
+    def wake(self) -> None:
+        """Have those look again who wait until something is to be seen."""
         self._changed.set()
         self._changed = asyncio.Event()
+
+    def _tell(self, shown: Shown) -> None:
+        self.on_change(shown)
+        self.wake()
 
 
 def show_in(directory: Path) -> Callable[[Shown], None]:
@@ -114,7 +118,7 @@ async def typed_lines() -> AsyncIterator[str]:
 @asynccontextmanager
 async def serving(app: web.Application) -> AsyncIterator[str]:
     """Serve an application on a port of its own, and give its address."""
-    runner = web.AppRunner(app, shutdown_timeout=1)
+    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=1)
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()

@@ -13,13 +13,14 @@ from aiogram.exceptions import (
     TelegramBadRequest,
     TelegramEntityTooLarge,
     TelegramForbiddenError,
+    TelegramMigrateToChat,
     TelegramNetworkError,
     TelegramRetryAfter,
     TelegramServerError,
 )
 from aiogram.filters import Command, CommandObject
 from aiogram.types import BotCommand, BufferedInputFile, Message, ReplyParameters, User
-from painter import Gone, Painter, Refused, TryAgain
+from painter import Painter, Refused, TryAgain
 from unfinished import Order, Unfinished
 
 from cyberun_async import AsyncClient, RateLimiter
@@ -43,12 +44,10 @@ def in_our_words() -> Iterator[None]:
         raise Refused("it is too large for Telegram") from error
     except (TelegramNetworkError, TelegramServerError) as error:
         raise TryAgain(5) from error
-    except TelegramForbiddenError as error:
-        raise Gone from error
-    except TelegramBadRequest as error:
+    except (TelegramBadRequest, TelegramForbiddenError, TelegramMigrateToChat) as error:
         # After a restart a message may say already what it is to say.
         if "message is not modified" not in error.message:
-            raise Gone from error
+            raise Refused(error.message) from error
 
 
 class Post:

@@ -4,6 +4,7 @@ The bot talks HTTP to a stand-in of Telegram's Bot API, and to a local Cyberun.
 Of the API (https://core.telegram.org/bots/api) there is what the bot needs.
 """
 
+import argparse
 import asyncio
 import logging
 import math
@@ -87,6 +88,7 @@ class StandIn:
     async def _answer(self, request: web.Request) -> web.Response:
         method, fields = request.match_info["method"], await request.post()
         self.calls.append(method)
+        self.room.wake()
         try:
             if refusals := self.refuse.get(method):
                 raise refusals.popleft()
@@ -142,10 +144,10 @@ class StandIn:
         return {"message_id": shown.id, "date": 0, "chat": chat, "text": "".join(shown.texts[-1:])}
 
 
-async def main() -> None:
+async def main(pace: float) -> None:
     """Run the bot, and all that it needs, until Ctrl-C."""
     with tempfile.TemporaryDirectory() as directory:
-        async with LocalCyberun(pace=1) as cyberun, StandIn(Room()).serving() as telegram:
+        async with LocalCyberun(pace=pace) as cyberun, StandIn(Room()).serving() as telegram:
             telegram.room.on_change = show_in(Path.cwd())
             typing = asyncio.create_task(type_into(telegram))
             client = AsyncClient(cyberun.api_key, base_url=cyberun.base_url)
@@ -161,5 +163,8 @@ async def type_into(telegram: StandIn) -> None:
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pace", type=float, default=1.0, help="seconds that a second of a task's life takes")
     logging.basicConfig(level=logging.WARNING)
-    asyncio.run(main())
+    with suppress(KeyboardInterrupt):
+        asyncio.run(main(**vars(parser.parse_args())))
