@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -67,9 +67,13 @@ class Channel:
     async def says(self, number: int, text: str) -> Shown:
         """Wait until a message of the bot says something, now or on its way."""
         messages = self.messages
-        with anyio.fail_after(20):
-            await self.discord.room.until(lambda: number in messages and text in messages[number].texts)
+        await self.until(lambda: number in messages and text in messages[number].texts)
         return messages[number]
+
+    async def until(self, holds: Callable[[], object]) -> None:
+        """Wait for what is to be seen in the room."""
+        with anyio.fail_after(20):
+            await self.discord.room.until(holds)
 
     def count(self, operation: str) -> int:
         """Count the requests of a kind that Cyberun has received."""
@@ -193,7 +197,7 @@ async def test_a_message_that_cannot_be_edited(
         await channel.says(1, "⏳ pending")
         channel.discord.refuse.append((code, "no"))
         await channel.server.clock.advance(1)
-        await channel.discord.room.until(lambda: not channel.discord.refuse)
+        await channel.until(lambda: not channel.discord.refuse)
         await channel.server.clock.advance(3)
         with anyio.fail_after(20):
             while await channel.unfinished.all():  # noqa: ASYNC110 - a file says nothing by itself

@@ -25,7 +25,9 @@ def test_it_starts_with_one_command(name: str, tmp_path: Path) -> None:
             seen.append(process.stdout.readline())
             assert seen[-1], process.communicate()[1]
         print("/imagine a harbour", file=process.stdin, flush=True)
-        seen.append(process.stdout.readline())
+        while not seen[-1].startswith(("[3] ⏳", "[3] ▰", "[3] ▱")):
+            seen.append(process.stdout.readline())
+            assert seen[-1], process.communicate()[1]
         process.send_signal(signal.SIGINT)
         rest, errors = process.communicate()
 

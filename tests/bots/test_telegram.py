@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -75,7 +75,7 @@ class Chat:
             patch.setattr(telegram_bot, "make_dispatcher", make)
             async with anyio.create_task_group() as group:
                 group.start_soon(telegram_bot.run, self.telegram.bot(), self.client(), self.database)
-                await self.telegram.room.until(lambda: "getUpdates" in self.telegram.calls)
+                await self.until(lambda: "getUpdates" in self.telegram.calls)
                 try:
                     yield
                 finally:
@@ -85,9 +85,13 @@ class Chat:
     async def says(self, number: int, text: str) -> Shown:
         """Wait until a message of the bot says something, now or on its way."""
         messages = self.messages
-        with anyio.fail_after(20):
-            await self.telegram.room.until(lambda: number in messages and text in messages[number].texts)
+        await self.until(lambda: number in messages and text in messages[number].texts)
         return messages[number]
+
+    async def until(self, holds: Callable[[], object]) -> None:
+        """Wait for what is to be seen in the room."""
+        with anyio.fail_after(20):
+            await self.telegram.room.until(holds)
 
     async def forgets(self) -> None:
         """Wait until the bot has nothing left to do."""
@@ -151,7 +155,7 @@ async def test_telegram_says_not_now(chat: Chat, refusal: Refusal, holds: list[f
                 chat.telegram.refuse["editMessageText"] = deque([refusal])
             await chat.server.clock.advance(1)
             if number == step and number < 3:
-                await chat.telegram.room.until(lambda: not chat.telegram.refuse["editMessageText"])
+                await chat.until(lambda: not chat.telegram.refuse["editMessageText"])
             elif holds or number < 3:
                 await chat.says(1, text)
         await chat.forgets()
@@ -242,7 +246,7 @@ async def test_the_user_is_told(chat: Chat, name: str) -> None:
     async with chat.bot():
         chat.telegram.say("/imagine a lighthouse")
         await chat.server.clock.advance(0)
-        await chat.telegram.room.until(lambda: 1 in chat.messages and words in chat.messages[1].texts[-1])
+        await chat.until(lambda: 1 in chat.messages and words in chat.messages[1].texts[-1])
         await chat.forgets()
 
 
@@ -261,7 +265,7 @@ async def test_a_parameter_that_does_not_fit(chat: Chat) -> None:
     chat.server.workflow("text-to-image", parameters=parameters)(lambda job: b"")
     async with chat.bot():
         chat.telegram.say("/imagine a lighthouse")
-        await chat.telegram.room.until(lambda: 1 in chat.messages and "licence" in chat.messages[1].texts[-1])
+        await chat.until(lambda: 1 in chat.messages and "licence" in chat.messages[1].texts[-1])
     assert chat.count("workflows.run") == 0
 
 
@@ -281,10 +285,10 @@ async def test_several_at_once(chat: Chat) -> None:
     async with chat.bot():
         for number in range(1, 5):
             chat.telegram.say("/imagine a lighthouse")
-            await chat.telegram.room.until(lambda number=number: number in chat.messages)
-        await chat.telegram.room.until(lambda: any("at a time" in each.texts[-1] for each in chat.messages.values()))
+            await chat.until(lambda number=number: number in chat.messages)
+        await chat.until(lambda: any("at a time" in each.texts[-1] for each in chat.messages.values()))
         chat.telegram.say("/imagine a harbour", user=2)
-        await chat.telegram.room.until(lambda: chat.count("workflows.run") == 4)
+        await chat.until(lambda: chat.count("workflows.run") == 4)
         await chat.server.clock.advance(6)
         await chat.forgets()
     assert sum(each.texts[-1:] == ["✅ Done"] for each in chat.messages.values()) == 4

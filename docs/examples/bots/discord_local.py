@@ -159,6 +159,7 @@ class StandIn:
         channel = int(request.match_info["channel"])
         if self.refuse:
             status, message = self.refuse.popleft()
+            self.room.wake()
             return as_json({"code": 0, "message": message}, status=status)
         if seconds := self.room.must_wait(channel):
             body = {"message": "You are being rate limited.", "retry_after": seconds, "global": False}
