@@ -65,7 +65,7 @@ if TYPE_CHECKING:
     from cyberun_async._flows.downloading import DownloadProgress
     from cyberun_async._flows.journal import Journal
     from cyberun_async._flows.reading import FileStream
-    from cyberun_async._flows.throttling import throttle
+    from cyberun_async._flows.throttling import RateLimiter, throttle
     from cyberun_async._flows.uploading import UploadProgress
     from cyberun_async._observing import Observer, RequestStarted, ResponseReceived, RetryPlanned, WaitProgressed
     from cyberun_async._protocol.agents import GPU, Agent, SystemStats
@@ -119,6 +119,7 @@ __all__ = [
     "PresignedUpload",
     "ProgressEvent",
     "RateLimitError",
+    "RateLimiter",
     "RequestStarted",
     "ResponseReceived",
     "Retries",
@@ -162,6 +163,7 @@ _LATER = {
     "DownloadProgress": "_flows.downloading",
     "Journal": "_flows.journal",
     "FileStream": "_flows.reading",
+    "RateLimiter": "_flows.throttling",
     "throttle": "_flows.throttling",
     "UploadProgress": "_flows.uploading",
     "Observer": "_observing",
