@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
+import pkgutil
 import re
 import types
 from pathlib import Path
@@ -12,6 +13,8 @@ from types import ModuleType
 from typing import get_args
 
 import pytest
+
+import cyberun_async
 
 # What users import from by name; a module that takes the names of another comes after it.
 PUBLIC_MODULES = [
@@ -73,6 +76,13 @@ def test_reference(name: str) -> None:
     """The reference has every public name."""
     reference = Path(__file__).parents[1].joinpath("docs", "reference.md").read_text(encoding="utf-8")
     assert re.search(rf"^\.\. [\w:]+:: {name}$", reference, re.MULTILINE)
+
+
+def test_importing_runs_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    """A tool that imports every module, as those for documentation do, starts none of the programs."""
+    for module in pkgutil.walk_packages(cyberun_async.__path__, "cyberun_async."):
+        importlib.import_module(module.name)
+    assert capfd.readouterr() == ("", "")
 
 
 def _is_class(value: object) -> bool:

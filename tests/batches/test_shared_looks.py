@@ -10,7 +10,7 @@ import pytest
 from batches.conftest import FAST, Connect, eventually
 
 from cyberun_async import AsyncClient, NotFoundError, Polling, Retries, TaskEvent, TransportError
-from cyberun_async._flows.lookups import Look, Lookups, Turn
+from cyberun_async._flows.lookups import MOST_HEARD_OF, Look, Lookups, Turn
 from cyberun_async._protocol.pacing import Pace
 from cyberun_async.local import LocalCyberun
 
@@ -254,6 +254,18 @@ async def test_until() -> None:
             group.start_soon(wait, now + seconds)
     assert told == [Turn.STREAM] * 3
     assert await lookups.turn(waiting("queued"), until=now) is Turn.STREAM
+
+
+async def test_only_the_latest_word_is_remembered() -> None:
+    """Word of tasks that nobody waits for takes bounded memory: the oldest is forgotten first."""
+    transport: Any = Streams()
+    lookups = Lookups(transport, FAST)
+    heard_of = [f"task {number}" for number in range(MOST_HEARD_OF + 1)]
+    for task_id in heard_of:
+        lookups.notify(task_id)
+    now = anyio.current_time()
+    looks = [Look(heard_of[place], None, Pace(FAST)) for place in (0, 1, -1)]
+    assert [await lookups.turn(look, until=now) for look in looks] == [Turn.STREAM, Turn.LOOK, Turn.LOOK]
 
 
 async def test_streams_are_handed_on(connect: Connect, server: LocalCyberun) -> None:

@@ -119,3 +119,12 @@ async def test_it_needs_async_with() -> None:
 def test_text_bar(part: float | None, bar: str) -> None:
     """A bar is as full as the task is far, and never more than full."""
     assert text_bar(part, 5) == bar
+
+
+async def test_events_that_are_no_generator() -> None:
+    """Events may come from anything that can be iterated over, such as a stream between two tasks."""
+    send, receive = anyio.create_memory_object_stream[TaskEvent](1)
+    async with send, receive, throttle(receive, 0.001) as updates:
+        await send.send(CompletedEvent(task_id="t"))
+        await send.aclose()
+        assert [event async for event in updates] == [CompletedEvent(task_id="t")]
