@@ -18,7 +18,7 @@ nox.options.download_python = "never"
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = nox.project.python_versions(PYPROJECT)
-EVERYTHING = ".[cli,http2,local,otel,testing]"
+EVERYTHING = ".[cli,http2,local,notebook,otel,testing]"
 
 CORE_IS_NOT = "*/cyberun_async/cli/*,*/cyberun_async/local/*"
 """What the floor of the core leaves out: programs around the SDK, with a floor of their own."""
@@ -59,10 +59,13 @@ def typing(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """The site, without a warning and without a dead link inside (`-- serve` shows it)."""
+    """The site, without a warning and without a dead link inside, and as a browser shows it (`-- serve` shows it)."""
     session.install(EVERYTHING, *group("docs"))
+    # The one picture that is kept, since README.md shows it; it changes only where the program does.
+    session.run("python", "docs/draw_terminal.py")
     session.run("sphinx-build", "-n", "-W", "--keep-going", "-q", "-b", "html", "docs", "docs/_build/html")
     session.run("python", "docs/check_links.py", "docs/_build/html")
+    session.run("python", "docs/check_site.py", "docs/_build/html")
     if session.posargs == ["serve"]:
         session.run("python", "-m", "http.server", "--directory", "docs/_build/html")
 

@@ -1,4 +1,14 @@
-"""The asyncio-native Python SDK for Cyberun Cloud: submit a task, follow its events, fetch its result."""
+"""The asyncio-native Python SDK for Cyberun Cloud: submit a task, follow its events, fetch its result.
+
+```python
+async with AsyncClient() as client:  # the key is in CYBERUN_API_KEY
+    result = await client.run("text-to-image", {"prompt": "a lighthouse at dusk"})
+    await client.download(result, ".")
+```
+
+What takes several requests is a method of `AsyncClient`; each single request is on one of its groups, such as
+`client.tasks`. All that can go wrong is a `CyberunError`.
+"""
 
 from cyberun_async._client import AsyncClient
 from cyberun_async._errors import (

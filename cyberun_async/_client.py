@@ -1,8 +1,10 @@
 """The client: settings in, flows and groups out, opened and closed once."""
 
 import os
+import sys
 import warnings
 from collections.abc import Collection, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -240,7 +242,8 @@ class AsyncClient:
         Args:
             task_id: The task's id.
             timeout: Seconds until `WaitTimeout`; `None` waits for as long as the server answers.
-            on_event: Called with each event; may be async. What it raises ends the wait.
+            on_event: Called with each event; may be async. What it raises ends the wait. Without it, a notebook shows the
+                progress where `ipywidgets` or `rich` is installed, unless `CYBERUN_PROGRESS` is `0`.
             on_timeout: Whether to `"leave"` the task running when the deadline passes, or to `"cancel"` it.
             on_cancel: Likewise when the waiting task is cancelled.
             signal: An async callable that returns when the task may have ended, such as the `wait` of an event that your
@@ -256,13 +259,16 @@ class AsyncClient:
         Source: https://docs.cyberun.cloud/api-reference/task/get-task-result
 
         """
-        wait = Wait(timeout=timeout, on_event=on_event, on_timeout=on_timeout, on_cancel=on_cancel, signal=signal)
-        return await wait_for_result(self._transport, self._lookups, self._settings, task_id, wait)
+        with _shown(f"task {task_id}", on_event) as told:
+            wait = Wait(timeout=timeout, on_event=told, on_timeout=on_timeout, on_cancel=on_cancel, signal=signal)
+            return await wait_for_result(self._transport, self._lookups, self._settings, task_id, wait)
 
     def notify(self, event: "WebhookEvent") -> None:
         """Wake the waits of a task that a webhook has told of; they look at it at once, whatever the delivery says.
 
         For use behind `cyberun_async.webhooks.verify`, in the process and event loop that waits.
+
+        Source: https://docs.cyberun.cloud/cloud/guides/webhooks
         """
         self._lookups.notify(event.task_id)
 
@@ -286,17 +292,38 @@ class AsyncClient:
         The deadline counts from the start. With `"cancel"`, a submission that is in the air when the caller leaves is
         seen through for a few seconds, so that its task can be cancelled.
 
+        Args:
+            workflow: A slug (`text-to-image`), a pinned slug (`text-to-image@2`), or a UUID.
+            parameters: By key; files among them are uploaded first.
+            timeout: Seconds until `WaitTimeout`; `None` waits for as long as the server answers.
+            on_event: Called with each event; may be async. What it raises ends the wait.
+            on_timeout: Whether to `"leave"` the task running when the deadline passes, or to `"cancel"` it.
+            on_cancel: Likewise when the waiting task is cancelled.
+            validate: Whether to check the parameters first.
+            dispatch_target: Where the task is to run; left to the server by default, like the next three.
+            target_pool: The pool of agents.
+            submitter_region: The region it is submitted from.
+            tool_type: `comfyui` or `nerfstudio`.
+
         Raises:
-            CyberunError: As `submit()` and `wait_for_result()` do.
+            InvalidParameters: The parameters do not fit, with every reason; nothing was submitted.
+            TaskFailed: The task failed.
+            TaskCancelled: The task was cancelled.
+            WaitTimeout: The deadline passed; `remote` says what became of the task.
+            CyberunError: Whatever else `submit()` and `wait_for_result()` raise.
+
+        Source: https://docs.cyberun.cloud/api-reference/task/execute-a-workflow-by-id
+
+        Source: https://docs.cyberun.cloud/api-reference/task/execute-a-workflow-by-id
 
         """
-        wait = Wait(timeout=timeout, on_event=on_event, on_timeout=on_timeout, on_cancel=on_cancel)
-
         dispatch = Dispatch(dispatch_target, target_pool, submitter_region, tool_type)
         submission = partial(
             prepare, self._definitions, self._uploads, workflow, parameters, validate=validate, dispatch=dispatch
         )
-        return await run(self._transport, self._lookups, self._settings, submission, wait)
+        with _shown(workflow, on_event) as told:
+            wait = Wait(timeout=timeout, on_event=told, on_timeout=on_timeout, on_cancel=on_cancel)
+            return await run(self._transport, self._lookups, self._settings, submission, wait)
 
     def map(
         self,
@@ -448,6 +475,10 @@ class AsyncClient:
         Args:
             file: One of `TaskResult.files`.
 
+        Raises:
+            StorageError: With its first bytes: the storage refuses the file, or does not answer.
+            APIError: Likewise: the server does not give a fresh link.
+
         Source: https://docs.cyberun.cloud/api-reference/task/get-task-result
 
         """
@@ -479,10 +510,19 @@ class AsyncClient:
             warnings.warn(message, ResourceWarning, source=self, stacklevel=2)
 
 
+def _shown(title: str, on_event: EventCallback | None) -> AbstractContextManager[EventCallback | None]:
+    """Show a wait in a notebook, unless its events are taken; elsewhere this costs a look into a dictionary."""
+    if on_event is None and "IPython" in sys.modules:
+        from cyberun_async._notebook import shown
+
+        return shown(title)
+    return nullcontext(on_event)
+
+
 def _find_key(api_key: str | None) -> str:
     key = api_key if api_key is not None else from_environment("CYBERUN_API_KEY", "CYBERUN_KEY")
     if key is None:
-        message = "there is no API key: set CYBERUN_API_KEY or pass api_key"
+        message = "there is no API key: set CYBERUN_API_KEY or pass api_key; keys are made on the Access page of Cyberun Cloud"
         raise ConfigurationError(message)
     return check_key(key)
 

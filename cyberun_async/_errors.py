@@ -31,6 +31,13 @@ if TYPE_CHECKING:
 
 _E = TypeVar("_E", bound="CyberunError")
 
+_HARMLESS = ("GET", "HEAD", "OPTIONS")
+"""Methods of requests that may be sent twice without a thought."""
+
+_IS_IT_THE_API = "is base_url right, with its scheme and /api/v1?"
+
+_LOOK_FIRST = "look whether it was done before you send it again"
+
 
 class CyberunError(Exception):
     """The root of every error that this package raises.
@@ -122,7 +129,11 @@ class APIError(CyberunError):
         self.retry_after = retry_after
         self.request_id = request_id
         self.body = body
-        super().__init__(f"{method} {path} was refused with {status}: {message}", task_id=task_id)
+        said = message.rstrip(" .;")
+        super().__init__(f"{method} {path} was refused with {status}: {said}; {self._advice()}", task_id=task_id)
+
+    def _advice(self) -> str:
+        return _IS_IT_THE_API if 300 <= self.status < 400 else "put that right first: the same would be refused again"
 
 
 class BadRequestError(APIError):
@@ -132,25 +143,45 @@ class BadRequestError(APIError):
 class AuthenticationError(APIError):
     """The key or token is missing, wrong, expired or revoked (401)."""
 
+    def _advice(self) -> str:
+        return "check the key or token; new keys are made on the Access page of Cyberun Cloud"
+
 
 class PermissionDeniedError(APIError):
     """The key is good but may not do this, or the plan does not include it (403)."""
+
+    def _advice(self) -> str:
+        return "use a key that may do this, or ask the owner of the team"
 
 
 class NotFoundError(APIError):
     """There is no such task, workflow, file or service for this key (404)."""
 
+    def _advice(self) -> str:
+        return "check the id or name, the team of the key, and base_url"
+
 
 class ConflictError(APIError):
     """The request contradicts the state of the thing that it is about (409)."""
+
+    def _advice(self) -> str:
+        return "look up how it stands now"
 
 
 class RateLimitError(APIError):
     """Too many requests (429); `retry_after` says how long to wait where the server said so."""
 
+    def _advice(self) -> str:
+        wait = "wait a while" if self.retry_after is None else f"wait {self.retry_after:g} s"
+        return f"{wait}, and send less at once (Limits.max_connections)"
+
 
 class ServerError(APIError):
     """The server failed (5xx)."""
+
+    def _advice(self) -> str:
+        report = f", or report request {self.request_id}" if self.request_id else ""
+        return ("try again later" if self.method in _HARMLESS else _LOOK_FIRST) + report
 
 
 class TransportError(CyberunError):
@@ -185,8 +216,15 @@ class TransportError(CyberunError):
         self.path = path
         self.may_have_been_sent = may_have_been_sent
         self.retryable = retryable
-        fate = "may have reached the server" if may_have_been_sent else "was not sent"
-        super().__init__(f"{method} {path} got no answer ({reason}); the request {fate}", task_id=task_id)
+        super().__init__(f"{method} {path} got no answer ({reason}); the request {self._fate()}", task_id=task_id)
+
+    def _fate(self) -> str:
+        if self.may_have_been_sent:
+            advice = "sending it again does no harm" if self.method in _HARMLESS else _LOOK_FIRST
+            return f"may have reached the server: {advice}"
+        if self.retryable:
+            return "was not sent: check base_url and the network, or try again"
+        return "was not sent: check base_url, and which certificates this machine trusts"
 
 
 class TransportTimeout(TransportError, TimeoutError):
@@ -219,8 +257,14 @@ class DecodeError(CyberunError):
         self.problem = problem
         self.method = method
         self.path = path
-        place = f"the answer to {method} {path}" if method else "the data"
-        super().__init__(f"{place} is not what the API promises: {problem}", task_id=task_id)
+        of_task = f" of task {task_id}" if task_id else ""
+        place = f"the answer to {method} {path}" if method else f"the data{of_task}"
+        super().__init__(f"{place} is not what the API promises: {problem}; {self._advice()}", task_id=task_id)
+
+    def _advice(self) -> str:
+        if self.method is None:
+            return "pass it on as it was received"
+        return _IS_IT_THE_API if self.method in _HARMLESS else _LOOK_FIRST
 
 
 class TaskError(CyberunError):
@@ -242,16 +286,25 @@ class TaskError(CyberunError):
         self.status = result.status
         self.error = result.error
         self.result = result
-        reason = f": {result.error}" if result.error else ""
-        super().__init__(f"task {result.id} {result.status}{reason}", task_id=result.id)
+        reason = f": {result.error.rstrip(' .;')}" if result.error else ""
+        super().__init__(f"task {result.id} {self._ending}{reason}; {self._advice}", task_id=result.id)
+
+    _ending = "ended without a result"
+    _advice = "see its status"
 
 
 class TaskFailed(TaskError):
     """The task ran into an error, a time limit, or lost its agent."""
 
+    _ending = "failed"
+    _advice = "change its parameters, or submit it again"
+
 
 class TaskCancelled(TaskError):
     """The task was cancelled before it came to an end."""
+
+    _ending = "was cancelled"
+    _advice = "submit it again if it is still wanted"
 
 
 class WaitTimeout(CyberunError, TimeoutError):
@@ -283,9 +336,9 @@ class WaitTimeout(CyberunError, TimeoutError):
         self.remote = remote
         who = f"task {task_id}" if task_id else "the task"
         fate = {
-            "left": "it was left running",
-            "cancelled": "it was cancelled",
-            "cancel_failed": "cancelling it was not confirmed",
+            "left": "it was left running: wait again with its id, or cancel it",
+            "cancelled": "it was cancelled: submit it again with a longer timeout",
+            "cancel_failed": "cancelling it was not confirmed: look it up, and cancel it again",
         }[remote]
         super().__init__(
             f"{who} did not end within {timeout:g} s (last status: {status or 'none seen'}); {fate}",
@@ -324,7 +377,10 @@ class StorageError(CyberunError):
         self.bytes_done = bytes_done
         self.retryable = retryable
         self.status = status
-        super().__init__(f"{file}: {reason}", task_id=task_id)
+        which = f"{file} of task {task_id}" if task_id else file
+        progress = f" stopped after {bytes_done} bytes" if bytes_done else ""
+        advice = "; try again" if retryable else ""
+        super().__init__(f"{which}{progress}: {reason}{advice}", task_id=task_id)
 
 
 class WebhookError(CyberunError):

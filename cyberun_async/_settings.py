@@ -39,6 +39,16 @@ def _whole_or_none(owner: object, field: "attrs.Attribute[int]", value: int) -> 
         _whole(owner, field, value)
 
 
+def _as_written(self: "attrs.AttrsInstance") -> str:
+    """Show what differs from the defaults: these values stand in signatures, which editors and `help()` show."""
+    given = [
+        f"{field.name}={value!r}"
+        for field in attrs.fields(type(self))
+        if (value := getattr(self, field.name)) != field.default
+    ]
+    return f"{type(self).__name__}({', '.join(given)})"
+
+
 @attrs.frozen
 class Timeouts:
     """How long single steps of a request may take, in seconds.
@@ -62,6 +72,8 @@ class Timeouts:
     stream: float = attrs.field(default=300.0, validator=_positive)
     cleanup: float = attrs.field(default=5.0, validator=_positive)
 
+    __repr__ = _as_written
+
 
 @attrs.frozen
 class Retries:
@@ -84,6 +96,8 @@ class Retries:
     maximum: float = attrs.field(default=8.0, validator=_positive)
     retry_after: float = attrs.field(default=60.0, validator=_not_negative)
 
+    __repr__ = _as_written
+
 
 @attrs.frozen
 class Polling:
@@ -100,6 +114,8 @@ class Polling:
     interval: float = attrs.field(default=3.0, validator=_positive)
     relaxed: float = attrs.field(default=15.0, validator=_positive)
     patience: float = attrs.field(default=300.0, validator=_positive)
+
+    __repr__ = _as_written
 
 
 @attrs.frozen
@@ -120,6 +136,8 @@ class Limits:
     max_transfers: int = attrs.field(default=8, validator=_whole)
     max_answer: int = attrs.field(default=16 * 1024 * 1024, validator=_whole)
     max_event: int = attrs.field(default=1024 * 1024, validator=_whole)
+
+    __repr__ = _as_written
 
 
 @attrs.frozen
@@ -167,7 +185,7 @@ def check_base_url(url: str, *, allow_insecure_http: bool) -> str:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError as error:
-        message = f"base_url is not a URL: {error}"
+        message = f"base_url is not a URL ({error}): write https://host/api/v1"
         raise ConfigurationError(message) from None
     for wrong, message in (
         (

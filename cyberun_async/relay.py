@@ -184,6 +184,10 @@ class Relay:
             # The error is the application's own, and is not wrapped in a group here: it goes its way after this.
             await group.__aexit__(None, None, None)
 
+    def __repr__(self) -> str:
+        """Show how many tasks are followed."""
+        return f"<{type(self).__name__} of {self.upstreams} tasks>"
+
     @property
     def upstreams(self) -> int:
         """How many tasks are being followed."""

@@ -124,10 +124,10 @@ def verify(
     keys = [key for secret in _listed(secrets) for key in _keys(secret)]
     given = _given_digest(signature)
     if len(_raw(body)) > max_bytes:
-        raise WebhookError(f"the body is larger than {max_bytes} bytes")
+        raise _refuse(f"the body is larger than {max_bytes} bytes (max_bytes)")
     # All keys are tried, so that the time this takes does not tell which of them fits.
     if True not in [hmac.compare_digest(given, _digest(body, key)) for key in keys]:
-        raise WebhookError("the signature does not fit the body and the secret")
+        raise _refuse("the signature does not fit the raw body and the secret")
     return _read(body)
 
 
@@ -165,10 +165,14 @@ def make_delivery(event: WebhookEvent, secret: str) -> tuple[bytes, dict[str, st
     return body, {"Content-Type": "application/json", SIGNATURE_HEADER: sign(body, secret)}
 
 
+def _refuse(reason: str) -> WebhookError:
+    return WebhookError(f"{reason}: do not trust the delivery, and answer it with 400")
+
+
 def _listed(secrets: str | Sequence[str] | None) -> Sequence[str]:
     listed = (secrets,) if isinstance(secrets, str) else secrets
     if not listed:
-        raise WebhookError("there is no secret to check the signature with")
+        raise WebhookError("there is no secret to check the signature with: pass the webhook's")
     return listed
 
 
@@ -180,7 +184,7 @@ def _keys(secret: object) -> tuple[bytes, bytes]:
     """
     # A bare prefix would make one of the keys empty, and an empty key is everybody's.
     if not isinstance(secret, str) or not secret.removeprefix(_SECRET_PREFIX).strip():
-        raise WebhookError("a secret is empty, or is no text")
+        raise WebhookError("a secret is empty, or is no text: pass the webhook's as it was shown")
     # "surrogatepass" because the error of a strict encoder would show the secret.
     whole = secret.encode(errors="surrogatepass")
     return whole, whole.removeprefix(_SECRET_PREFIX.encode())
@@ -194,7 +198,7 @@ def _given_digest(signature: str | Headers | None) -> bytes:
     value = signature if isinstance(signature, str) else _header(signature)
     match = _SIGNATURE.fullmatch(value) if isinstance(value, str) else None
     if match is None:
-        raise WebhookError(f"{SIGNATURE_HEADER} is not 'sha256=' and 64 hexadecimal digits")
+        raise _refuse(f"{SIGNATURE_HEADER} is not 'sha256=' and 64 hexadecimal digits")
     return bytes.fromhex(match[1])
 
 
@@ -204,13 +208,13 @@ def _header(headers: Headers | None) -> object:
     items: Iterable[tuple[str, object]] = getattr(headers, "items", tuple)()
     values = [value for name, value in items if name.lower() == wanted]
     if len(values) != 1:
-        raise WebhookError(f"{SIGNATURE_HEADER} is {'repeated' if values else 'missing'}")
+        raise _refuse(f"{SIGNATURE_HEADER} is {'repeated' if values else 'missing'}")
     return values[0]
 
 
 def _raw(body: object) -> bytes:
     if not isinstance(body, bytes):
-        raise WebhookError(f"the raw body is needed as bytes, not as {type(body).__name__}")
+        raise WebhookError(f"the body is no bytes, but {type(body).__name__}: pass it raw, as it was received")
     return body
 
 
@@ -219,7 +223,7 @@ def _read(body: bytes) -> WebhookEvent:
         payload: dict[str, Any] | list[Any] = json.loads(body)
         return _event(payload if isinstance(payload, dict) else {})
     except (ValueError, RecursionError) as error:
-        raise WebhookError("the signed body is not the documented payload") from error
+        raise _refuse("the signed body is not the documented payload") from error
 
 
 def _event(payload: dict[str, Any]) -> WebhookEvent:

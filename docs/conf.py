@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from enum import Enum
 from importlib.metadata import version as installed_version
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -20,8 +22,11 @@ project_copyright = "the cyberun-async authors"
 release = installed_version("cyberun-async")
 version = release
 
+sys.path.insert(0, str(Path(__file__).parent))  # For `drawings`.
+
 extensions = [
-    "myst_parser",
+    "drawings",
+    "myst_nb",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
@@ -30,7 +35,8 @@ exclude_patterns = ["_build"]
 
 html_theme = "furo"
 html_title = f"cyberun-async {release}"
-html_static_path: list[str] = []
+html_static_path = ["_style"]
+html_css_files = ["drawings.css"]
 # A prompt or a printed line is not a part of the command.
 copybutton_prompt_text = r"\$ |>>> "
 copybutton_prompt_is_regexp = True
@@ -102,6 +108,12 @@ def setup(app: Sphinx) -> None:
 
 
 myst_enable_extensions = ["colon_fence", "deflist", "fieldlist"]
+# A notebook is run whenever the site is built, and one that fails is no site.
+nb_execution_mode = "force"
+nb_execution_raise_on_error = True
+nb_execution_timeout = 120
+# A widget is closed when its cell has ended, so no page needs scripts of another site.
+nb_ipywidgets_js: dict[str, dict[str, str]] = {}
 # Headings can be linked to from other pages, as on GitHub.
 myst_heading_anchors = 3
 
@@ -124,6 +136,8 @@ GoogleDocstring._consume_inline_attribute = lambda self: (
 nitpicky = True
 # `type[...]` in a signature is Python's own; some of our classes have a field of that name.
 suppress_warnings = ["ref.python"]
+# Before Sphinx 8.2, which needs Python 3.11, an alias in a signature is not looked for among data.
+nitpick_ignore = [("py:class", f"{module.__name__}.{name}") for module, name in ALIASES]
 # No network is needed to build the site, so there is no inventory of other projects: what is not
 # ours is named in the text, and not linked.
 nitpick_ignore_regex = [
@@ -144,6 +158,7 @@ nitpick_ignore_regex = [
         "ssl",
         "types",
         "typing",
+        "typing_extensions",
         "uuid",
     )
 ]

@@ -1,6 +1,6 @@
-"""Draw docs/_static/web-*.png: the web example in headless Chromium, wide and light, narrow and dark.
+"""Draw the web example in headless Chromium, wide and light, narrow and dark, into a folder.
 
-python docs/draw_web_page.py
+The build of the site runs it; by hand: python docs/draw_web_page.py FOLDER
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE / "examples" / "web"))
 from app import Settings, create_app  # noqa: E402
 
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium")
 ADDRESS = ("127.0.0.1", 8017)
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 PICTURES = {
@@ -30,8 +31,9 @@ PICTURES = {
 PROMPTS = ("a harbour in the morning", "a mountain lake in autumn", "a lighthouse at dusk")
 
 
-def draw(browser: Browser, server: LocalCyberun, name: str) -> None:
+def draw(browser: Browser, server: LocalCyberun, picture: Path) -> None:
     """Ask for a few pictures; the last one is half done on a wide screen, and done on a narrow one."""
+    name = picture.name
     context = browser.new_context(**PICTURES[name])
     page = context.new_page()
     page.goto("http://{}:{}/".format(*ADDRESS))
@@ -46,11 +48,11 @@ def draw(browser: Browser, server: LocalCyberun, name: str) -> None:
         expect(page.locator("#status")).to_contain_text("13 of 20" if is_last and "wide" in name else "done")
     page.wait_for_load_state("networkidle" if "narrow" in name else "load")
     page.wait_for_timeout(500)
-    page.screenshot(path=HERE / "_static" / name)
+    page.screenshot(path=picture)
     context.close()
 
 
-def main() -> None:
+def main(folder: Path) -> None:
     """Serve the example, and draw both pictures."""
     with tempfile.TemporaryDirectory() as directory, LocalCyberun(clock="held") as server:
         settings = Settings(api_key=server.api_key, base_url=server.base_url, database=Path(directory, "tasks.db"))
@@ -62,10 +64,9 @@ def main() -> None:
         thread.start()
         try:
             with sync_playwright() as driver:
-                chromium = os.environ.get("CHROMIUM") or shutil.which("chromium")
-                browser = driver.chromium.launch(executable_path=chromium, args=QUIET)
+                browser = driver.chromium.launch(executable_path=CHROMIUM, args=QUIET)
                 for name in PICTURES:
-                    draw(browser, server, name)
+                    draw(browser, server, folder / name)
                 browser.close()
         finally:
             application.should_exit = True
@@ -73,4 +74,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(Path(sys.argv[1]))

@@ -254,7 +254,7 @@ class Runner:
     async def _submit(self, progress: Progress) -> None:
         async with self._submitting:
             if self.is_stopped:
-                message = "the batch was stopped before this item was submitted"
+                message = "the batch was stopped before this item was submitted: run it in another batch"
                 raise CyberunError(message)
             call = await self._prepare(progress.item.parameters)
             await see_through(lambda: self._send(progress, call), within=self._settings.timeouts.cleanup)

@@ -52,6 +52,10 @@ class Batch(AsyncIterator[Outcome]):
         self._ready: deque[Outcome] = deque()
         self._change = anyio.Event()
 
+    def __repr__(self) -> str:
+        """Show what it runs, and how much of it."""
+        return f"<{type(self).__name__} of {self._plan.workflow!r}, {self._in_flight} in flight>"
+
     @property
     def in_flight(self) -> int:
         """How many items have been begun and have no outcome yet."""

@@ -33,15 +33,15 @@ HASHED_AT_ONCE = 32 * 1024 * 1024
 _OPEN = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
 _REASONS = {
-    errno.EACCES: "there is no permission to write there",
-    errno.EPERM: "there is no permission to write there",
-    errno.EROFS: "the file system is read-only",
-    errno.ENOSPC: "the disk is full",
-    errno.EDQUOT: "the disk quota is used up",
-    errno.EFBIG: "the file system takes no file of this size",
-    errno.ENOENT: "there is no such directory: make it first",
-    errno.ENOTDIR: "that is not a directory",
-    errno.EISDIR: "a directory of this name is in the way",
+    errno.EACCES: "there is no permission to write there; choose another directory",
+    errno.EPERM: "there is no permission to write there; choose another directory",
+    errno.EROFS: "the file system is read-only; choose another directory",
+    errno.ENOSPC: "the disk is full; make room, and download again",
+    errno.EDQUOT: "the disk quota is used up; make room, and download again",
+    errno.EFBIG: "the file system takes no file of this size; choose another directory",
+    errno.ENOENT: "there is no such directory; make it first",
+    errno.ENOTDIR: "that is not a directory; choose another one",
+    errno.EISDIR: "a directory of this name is in the way; move it, or choose another directory",
     errno.EBUSY: "another download of it into this directory is under way",
 }
 

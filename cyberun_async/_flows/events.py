@@ -42,6 +42,10 @@ class EventStream(AsyncGenerator[TaskEvent, None]):
         self._is_waiting = False
         self._is_over = False
 
+    def __repr__(self) -> str:
+        """Show whose events they are."""
+        return f"<{type(self).__name__} of task {self._watch.task_id}>"
+
     def __aiter__(self) -> "Self":
         """Give the stream itself."""
         return self

@@ -1,7 +1,7 @@
 """Many waits that share their looks."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from enum import Enum
 from itertools import chain
 
@@ -47,7 +47,7 @@ class Look:
 
     """
 
-    __slots__ = ("_woken", "known", "pace", "task_id", "told", "wants_stream")
+    __slots__ = ("_scope", "_woken", "known", "pace", "task_id", "told", "wants_stream")
 
     def __init__(self, task_id: str, known: TaskStatus | None, pace: Pace, *, wants_stream: bool = False) -> None:
         """Wait to be told."""
@@ -57,6 +57,12 @@ class Look:
         self.wants_stream: bool = wants_stream
         self.told: TaskStatus | Turn | None = None
         self._woken: anyio.Event | None = None
+        self._scope: anyio.CancelScope | None = None
+
+    def listening(self) -> anyio.CancelScope:
+        """Give the scope in which its wait listens to its stream until there is something to do."""
+        self._scope = anyio.CancelScope(deadline=self.pace.look_due)
+        return self._scope
 
     async def wait(self, until: float) -> None:
         """Wait for something to do."""
@@ -71,6 +77,8 @@ class Look:
         """End the waiting."""
         if self._woken is not None:
             self._woken.set()
+        if self._scope is not None:
+            self._scope.cancel()
 
 
 class Lookups:
@@ -87,6 +95,7 @@ class Lookups:
         self._polling = polling
         self._urgent: dict[Look, None] = {}
         self._parked: dict[Look, None] = {}
+        self._listening: dict[Look, None] = {}
         self._next_due = float("inf")
         self._leader: Look | None = None
         self._alarm: anyio.Event | None = None
@@ -102,8 +111,7 @@ class Lookups:
             until: When to leave off, for the stream.
 
         """
-        if look.task_id in self._heard_of:
-            del self._heard_of[look.task_id]
+        if self._was_heard_of(look):
             return Turn.LOOK
         self._add(look)
         try:
@@ -117,12 +125,35 @@ class Lookups:
             self._remove(look)
         return look.told or Turn.STREAM
 
+    def listen(self, look: Look) -> anyio.CancelScope:
+        """Give the scope in which a wait listens to its stream until its look is due, or others have news of the task.
+
+        Whoever listens takes no part in the looks, but is taken along by those of others, until it says `listened`.
+        """
+        scope = look.listening()
+        self._listening[look] = None
+        if self._was_heard_of(look):
+            scope.cancel()
+        return scope
+
+    def listened(self, look: Look) -> None:
+        """End what `listen` began."""
+        self._listening.pop(look, None)
+
+    def _was_heard_of(self, look: Look) -> bool:
+        """Whether somebody has heard that the task ended before its wait had time for that."""
+        if look.task_id not in self._heard_of:
+            return False
+        del self._heard_of[look.task_id]
+        look.told = Turn.LOOK
+        return True
+
     def notify(self, task_id: str) -> None:
         """Have a task looked at now: somebody has heard that it ended.
 
         A wait that is just about something else looks as soon as it is done; word of a task nobody waits for is forgotten.
         """
-        for look in [each for each in chain(self._urgent, self._parked) if each.task_id == task_id]:
+        for look in [each for each in self._everybody() if each.task_id == task_id]:
             self._tell(look, Turn.LOOK)
         self._heard_of[task_id] = None
         if len(self._heard_of) > MOST_HEARD_OF:
@@ -168,9 +199,13 @@ class Lookups:
             if self._leader is not None:
                 self._leader.wake()
 
+    def _everybody(self) -> Iterator[Look]:
+        return chain(self._urgent, self._parked, self._listening)
+
     def _tell(self, look: Look, told: TaskStatus | Turn) -> None:
         self._urgent.pop(look, None)
         self._parked.pop(look, None)
+        self._listening.pop(look, None)
         look.told = told
         look.wake()
         if look is self._leader and self._alarm is not None:
@@ -197,14 +232,14 @@ class Lookups:
         if self._next_due > soon and len(self._urgent) <= FEW:
             self._let_look(self._urgent)
             return
-        wanted = [look for look in chain(self._urgent, self._parked) if look.pace.look_due <= soon]
+        wanted = [look for look in self._everybody() if look.pace.look_due <= soon]
         sweep = Sweep(
             {look.task_id: look.known for look in wanted}, {word for word in self._rests if self._rests[word] > now}
         )
         if pages := sweep.next_pages():
             await self._sweep(sweep, pages, wanted)
         else:
-            self._let_look([look for look in wanted if look.pace.look_due <= now])
+            self._let_look([look for look in wanted if look.pace.look_due <= now and look not in self._listening])
         self._next_due = min((look.pace.look_due for look in self._parked), default=float("inf"))
         self.offer_stream()
 
@@ -216,7 +251,7 @@ class Lookups:
         """Read pages for as long as that is worth it, and tell everybody what they show."""
         began = anyio.current_time()
         everybody: dict[str, list[Look]] = {}
-        for look in chain(self._urgent, self._parked):
+        for look in self._everybody():
             everybody.setdefault(look.task_id, []).append(look)
         is_whole = True
         while pages:
@@ -257,7 +292,13 @@ class Lookups:
         return bool(rest)
 
     def _is_here(self, look: Look) -> bool:
-        return look in self._urgent or look in self._parked
+        return look in self._urgent or look in self._parked or look in self._listening
+
+    def _go_on_waiting(self, look: Look) -> None:
+        """Have a look wait for its next time."""
+        if look not in self._listening:
+            self._urgent.pop(look, None)
+            self._park(look)
 
     def _saw(self, look: Look, status: TaskStatus, when: float) -> None:
         if not self._is_here(look):
@@ -265,8 +306,7 @@ class Lookups:
         look.pace.looked(when)
         look.pace.answered()
         if status == look.known:
-            self._urgent.pop(look, None)
-            self._park(look)
+            self._go_on_waiting(look)
         else:
             self._tell(look, status)
 
@@ -277,5 +317,4 @@ class Lookups:
             self._tell(look, Turn.GONE)
         else:
             look.pace.looked(when)
-            self._urgent.pop(look, None)
-            self._park(look)
+            self._go_on_waiting(look)

@@ -112,7 +112,7 @@ class Output:
             self._is_renewed = True
             await self._links.renew(generation)
         elif not refusal.is_transient:
-            raise self.error(refusal.reason, status=refusal.status)
+            raise self.error(f"{refusal.reason}; {refusal.advice}", status=refusal.status)
         else:
             await self._pause(refusal.reason, refusal.retry_after, refusal.status)
 
@@ -163,8 +163,8 @@ async def files_of(transport: Transport, task: str | TaskResult) -> tuple[str, t
     if result.status == TaskStatus.CANCELLED:
         raise TaskCancelled(result)
     raise StorageError(
-        f"the task is {result.status} and has none yet: wait for it with client.wait_for_result()",
-        file="its files",
+        f"it is {result.status} and has none before it ends, see client.wait_for_result()",
+        file="files",
         retryable=True,
         task_id=result.id,
     )

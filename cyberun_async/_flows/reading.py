@@ -58,6 +58,11 @@ class FileStream(AsyncIterator[bytes]):
         self._at = self._to_skip = 0
         self._is_over = False
 
+    def __repr__(self) -> str:
+        """Show which file it is, and how much of it was handed out."""
+        of = "" if self.size is None else f" of {self.size}"
+        return f"<{type(self).__name__} of {self.file.name} of task {self.file.task_id}, {self._at}{of} bytes>"
+
     def __aiter__(self) -> "Self":
         """Give the stream itself."""
         return self
@@ -97,7 +102,7 @@ class FileStream(AsyncIterator[bytes]):
         fresh = chunk[skipped:]
         self._at += len(fresh)
         if self.size is not None and self._at > self.size:
-            raise self._asked().error(f"more than the promised {self.size} bytes came")
+            raise self._asked().error(f"more than the promised {self.size} bytes came; open it again")
         if fresh:
             self._asked().progressed(self._at)
         return fresh
@@ -107,7 +112,7 @@ class FileStream(AsyncIterator[bytes]):
         delivery, self._body = await self._asked().ask(Have(self._at, before.etag if before else None))
         if self._at and delivery.start == 0:
             if before is None or before.etag is None or before.etag != delivery.etag:
-                raise self._asked().error(f"it broke off after {self._at} bytes, and cannot be gone on with")
+                raise self._asked().error("it broke off and cannot be gone on with; open it again")
             self._to_skip = self._at
         self.size = delivery.total
         self._delivery = delivery
@@ -162,7 +167,7 @@ async def read_file(stream: FileStream, storage: Storage, max_bytes: int) -> byt
         async for chunk in stream:
             data += chunk
             if max(len(data), stream.size or 0) > max_bytes:
-                reason = f"it has {stream.size or f'more than {max_bytes}'} bytes, and max_bytes is {max_bytes}"
+                reason = f"it has {stream.size or f'more than {max_bytes}'} bytes, and max_bytes is {max_bytes}; raise it, or use open_file()"
                 raise StorageError(reason, file=stream.file.name, bytes_done=len(data), task_id=stream.file.task_id)
     if stream.checksum is not None and not await anyio.to_thread.run_sync(_has, data, stream.checksum):
         raise StorageError(

@@ -55,7 +55,9 @@ async def open_source(file: InputFile) -> Source:
         source = await in_thread(file, _File, file)
     if file.size is not None and file.size != source.size:
         await source.aclose()
-        raise StorageError(f"it has {source.size} bytes, not the {file.size} that were given", file=file.name)
+        raise StorageError(
+            f"it has {source.size} bytes, not the {file.size} that were given; give its exact size", file=file.name
+        )
     return source
 
 
@@ -127,7 +129,7 @@ class _File:
         elif file.size is not None:
             self.size = file.size
         else:
-            raise StorageError("it cannot be measured: give its size", file=file.name)
+            raise StorageError("it cannot be measured; give its size", file=file.name)
         self._version = _version(self._io)
 
     async def rewind(self) -> bool:
@@ -168,7 +170,7 @@ def checked(file: InputFile, block: object) -> bytes:
         return bytes(block)
     if not isinstance(block, bytes):
         raise StorageError(
-            f"reading it gives {type(block).__name__}, not bytes: open it in binary mode", file=file.name
+            f"reading it gives {type(block).__name__}, not bytes; open it in binary mode", file=file.name
         )
     return block
 
@@ -181,4 +183,6 @@ async def in_thread(file: InputFile, work: Callable[..., T], *args: object) -> T
         raise
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise StorageError(f"it cannot be read: {reason}", file=file.name) from error
+        raise StorageError(
+            f"it cannot be read: {reason}; check that it exists, is open and may be read", file=file.name
+        ) from error

@@ -137,7 +137,7 @@ class Upload:
         if refusal.is_transient:
             await self._pause(refusal.reason, status=refusal.status, asked=refusal.retry_after)
         else:
-            raise self._refused(refusal.reason, refusal.status)
+            raise self._refused(refusal.reason, refusal.status, refusal.advice)
 
     async def _pause(
         self, reason: str, *, retryable: bool = True, status: int | None = None, asked: float | None = None
@@ -151,7 +151,7 @@ class Upload:
 
     async def _rewind(self, reason: str) -> None:
         if not await self._source.rewind():
-            raise self._error(f"{reason}; it cannot be read again from its beginning", retryable=True)
+            raise self._error(f"{reason}; it cannot be read again from its beginning, so open it anew", retryable=True)
 
     # The link
 
@@ -230,16 +230,18 @@ class Upload:
     def _changed(self, done: int) -> StorageError:
         size = self._source.size
         if done == size:
-            return self._error("it changed while it was read")
-        return self._error(f"it has {'more' if done > size else f'only {done}'} bytes, but {size} were announced")
+            return self._error("it changed while it was read; upload it again when nobody writes to it")
+        return self._error(
+            f"it has {'more' if done > size else f'only {done}'} bytes, but {size} were announced; give its exact size"
+        )
 
-    def _refused(self, reason: str, status: int) -> StorageError:
+    def _refused(self, reason: str, status: int, advice: str = "") -> StorageError:
         if status == 413 or self._source.size > DEFAULT_LIMIT:
-            reason += (
-                f"; it has {self._source.size} bytes, and Cyberun takes files of up to 500 MB unless a deployment is set"
+            advice = (
+                f"it has {self._source.size} bytes, and Cyberun takes files of up to 500 MB unless a deployment is set"
                 " up for more. Larger ones need multipart uploads, whose endpoints are not documented for API keys"
             )
-        return self._error(reason, status=status)
+        return self._error(f"{reason}; {advice}", status=status)
 
     def _error(self, reason: str, *, retryable: bool = False, status: int | None = None) -> StorageError:
         return StorageError(reason, file=self._file.name, bytes_done=self._furthest, retryable=retryable, status=status)

@@ -53,6 +53,7 @@ class Watch:
         is_new: Whether the task was submitted a moment ago, so that there is no hurry to see how it stands.
 
     Attributes:
+        task_id: The task.
         result: The final result, where a look has already fetched it.
 
     """
@@ -66,9 +67,9 @@ class Watch:
         "_news",
         "_pace",
         "_ready",
-        "_task_id",
         "_transport",
         "result",
+        "task_id",
     )
 
     def __init__(
@@ -80,7 +81,7 @@ class Watch:
         self._transport = transport
         self._lookups = lookups
         self._is_new = is_new
-        self._task_id = task_id
+        self.task_id: str = task_id
         self._pace = Pace(polling)
         self._news = News()
         # A deque of none takes as much memory as all the rest of a wait without a stream.
@@ -108,7 +109,8 @@ class Watch:
             DecodeError: Likewise, with answers that are not what the API promises.
 
         """
-        self._pace.start(anyio.current_time())
+        if not self._pace.has_started:
+            self._pace.start(anyio.current_time())
         try:
             while not self._ready:
                 await self._step()
@@ -150,7 +152,7 @@ class Watch:
                 with anyio.move_on_after(DELIVERY):
                     await self._look()
             if not self._ready:
-                await self._race(self._read_stream)
+                await self._listen(self._connection, now)
         elif pace.stream_due > now:
             await self._share_a_look(until=pace.stream_due)
         elif self._transport.has_free_stream:
@@ -160,8 +162,32 @@ class Watch:
                 pace.first_look_now()
             await self._share_a_look(wants_stream=True)
 
-    async def _race(self, stream_side: Callable[[], Awaitable[None]]) -> None:
-        """Wait for the stream, looking at the task whenever that is due, until one of the two has news."""
+    async def _listen(self, connection: Connection, now: float) -> None:
+        """Wait for the stream, alone for as long as no look is due: that costs a fraction of a race."""
+        told = None
+        if connection.is_patient:
+            look = Look(self.task_id, self._news.status, self._pace)
+            try:
+                with self._lookups.listen(look):
+                    await self._receive(connection, leaves_in=self._pace.look_due - now)
+            finally:
+                self._lookups.listened(look)
+            told = look.told
+            if told is not None and self._ready:
+                self._pace.look_now()
+            if self._ready or self._connection is None:
+                return
+        if told is not None or not connection.is_patient or self._pace.look_due <= anyio.current_time():
+            await self._race(self._read_stream, told)
+
+    async def _race(self, stream_side: Callable[[], Awaitable[None]], told: TaskStatus | Turn | None = None) -> None:
+        """Wait for the stream, looking at the task whenever that is due, until one of the two has news.
+
+        Args:
+            stream_side: What to wait for.
+            told: What a look of others has brought.
+
+        """
         failures: list[Exception] = []
         has_come = False
 
@@ -180,15 +206,20 @@ class Watch:
                 # one-shot cancellation of the caller. Each look is a child by itself.
                 group.start_soon(stream)
                 try:
-                    await self._look_until_news()
+                    await self._look_until_news(told)
                 except Exception as error:  # noqa: BLE001 - likewise
                     failures.append(error)
                 group.cancel_scope.cancel()
         finally:
-            if not has_come:
+            if not has_come and not self._may_go_on_listening:
                 await self.aclose()
         if failures:
             raise failures[0]
+
+    @property
+    def _may_go_on_listening(self) -> bool:
+        """Whether the stream takes no harm from being left; one that lets a look be first does not get through."""
+        return self._connection is not None and self._connection.is_patient and not self._ready
 
     def _grace(self) -> float:
         is_over = bool(self._ready) and self._ready[-1].is_terminal
@@ -201,7 +232,7 @@ class Watch:
             # Another wait was quicker.
             return
         try:
-            call = endpoints.stream_task_events(self._task_id)
+            call = endpoints.stream_task_events(self.task_id)
             self._connection = await self._transport.open_stream(call, last_event_id=self._last_event_id)
         except (APIError, TransportError, DecodeError) as failure:
             self._stream_broke(failure)
@@ -211,32 +242,36 @@ class Watch:
 
     async def _read_stream(self) -> None:
         """Read until there is news, the stream ends, or something calls for a look before its time."""
-        connection, planned = self._connection, self._pace.look_due
-        while connection is not None and not self._ready and self._pace.look_due >= planned:
-            why: CyberunError | str = "the server closed it"
-            try:
-                received = await connection.receive()
-            except (TransportError, DecodeError) as failure:
-                received, why = None, failure
-            self._last_event_id = connection.decoder.last_event_id
-            self._pace.retry_asked(connection.decoder.retry)
-            if received is None:
-                await self.aclose()
-                self._stream_broke(why)
-                self._pace.look_now()
-                return
-            for message in received:
-                if self._take(message):
-                    return
+        planned = self._pace.look_due
+        while self._connection is not None and not self._ready and self._pace.look_due >= planned:
+            await self._receive(self._connection)
 
-    def _take(self, message: ServerSentEvent) -> bool:
-        """Take in one message, and say whether it is the last."""
+    async def _receive(self, connection: Connection, *, leaves_in: float = float("inf")) -> None:
+        """Take in what comes next on the stream, or its end."""
+        why: CyberunError | str = "the server closed it"
+        try:
+            received = await connection.receive(leaves_in=leaves_in)
+        except (TransportError, DecodeError) as failure:
+            received, why = None, failure
+        self._last_event_id = connection.decoder.last_event_id
+        self._pace.retry_asked(connection.decoder.retry)
+        if received is None:
+            await self.aclose()
+            self._stream_broke(why)
+            self._pace.look_now()
+            return
         now = anyio.current_time()
         self._pace.answered()
+        for message in received:
+            if self._take(message, now):
+                return
+
+    def _take(self, message: ServerSentEvent, now: float) -> bool:
+        """Take in one message, and say whether it is the last."""
         try:
-            event = decode_event(message.event, message.data, task_id=self._task_id)
+            event = decode_event(message.event, message.data, task_id=self.task_id)
         except DecodeError as error:
-            log.warning("task %s: an event could not be read, so the task is looked up: %s", self._task_id, error)
+            log.warning("task %s: an event could not be read, so the task is looked up: %s", self.task_id, error)
             self._pace.look_soon(now)
             return False
         if self._news.is_news(event):
@@ -249,27 +284,35 @@ class Watch:
         return event.is_terminal
 
     def _stream_broke(self, why: CyberunError | str) -> None:
-        log.debug("task %s: the stream is down: %s", self._task_id, why)
+        log.debug("task %s: the stream is down: %s", self.task_id, why)
         retry_after = why.retry_after if isinstance(why, APIError) else None
         self._pace.stream_broke(anyio.current_time(), retry_after)
 
     # Looks
 
-    async def _look_until_news(self) -> None:
+    async def _look_until_news(self, told: TaskStatus | Turn | None) -> None:
+        """Look again and again; or once, where the stream can be listened to alone until the next look."""
+        if told is not None:
+            await self._heed(told, stream_goes_first=self._connection is not None)
         while not self._ready:
             await self._share_a_look(stream_goes_first=self._connection is not None)
+            if self._may_go_on_listening:
+                return
 
     async def _share_a_look(
         self, *, until: float = float("inf"), wants_stream: bool = False, stream_goes_first: bool = False
     ) -> None:
         """Wait for the client's looks to bring news of the task, and look at it alone where they say so."""
-        look = Look(self._task_id, self._news.status, self._pace, wants_stream=wants_stream)
-        told = await self._lookups.turn(look, until=until)
+        look = Look(self.task_id, self._news.status, self._pace, wants_stream=wants_stream)
+        await self._heed(await self._lookups.turn(look, until=until), stream_goes_first=stream_goes_first)
+
+    async def _heed(self, told: TaskStatus | Turn, *, stream_goes_first: bool) -> None:
+        """Act on what came of a shared look."""
         if told is Turn.LOOK:
             await self._look(stream_goes_first=stream_goes_first)
         elif told is Turn.GONE:
             self._pace.looked(anyio.current_time())
-            result = await self._ask(endpoints.get_task_result(self._task_id))
+            result = await self._ask(endpoints.get_task_result(self.task_id))
             if result is not None:
                 await self._weigh(result.status, result, stream_goes_first=stream_goes_first)
         elif not isinstance(told, Turn):
@@ -278,7 +321,7 @@ class Watch:
     async def _look(self, *, stream_goes_first: bool = False) -> None:
         """Read the task once, and turn what it says into an event where that is news."""
         self._pace.looked(anyio.current_time())
-        task = await self._ask(endpoints.get_task(self._task_id))
+        task = await self._ask(endpoints.get_task(self.task_id))
         if task is not None:
             await self._weigh(task.status, stream_goes_first=stream_goes_first)
 
@@ -289,7 +332,7 @@ class Watch:
         if stream_goes_first and self._is_ahead(status):
             # Either the stream is about to tell it, or the look was behind, or else the stream is mute.
             await anyio.sleep(DELIVERY)
-            task = await self._ask(endpoints.get_task(self._task_id))
+            task = await self._ask(endpoints.get_task(self.task_id))
             if task is None:
                 return
             status = task.status
@@ -298,7 +341,7 @@ class Watch:
             if (self.result is not None or await self._read_result()) and self.result is not None:
                 self._tell(event_from_result(self.result))
         elif self._is_ahead(status):
-            self._tell(event_from_status(self._task_id, status))
+            self._tell(event_from_status(self.task_id, status))
             if stream_goes_first:
                 self._stream_broke("it is open, but what happens does not come through")
 
@@ -314,7 +357,7 @@ class Watch:
 
     async def _read_result(self) -> bool:
         """Read the result, and keep it if it is final."""
-        result = await self._ask(endpoints.get_task_result(self._task_id))
+        result = await self._ask(endpoints.get_task_result(self.task_id))
         if result is not None and result.status.is_terminal:
             self.result = result
             return True
@@ -330,7 +373,7 @@ class Watch:
             self._pace.failed(since)
             if not is_passing(failure) or self._pace.is_out_of_patience(anyio.current_time()):
                 raise
-            log.debug("task %s: a look failed: %s", self._task_id, failure)
+            log.debug("task %s: a look failed: %s", self.task_id, failure)
             return None
         finally:
             self._is_asking = False

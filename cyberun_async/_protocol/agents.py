@@ -9,7 +9,17 @@ from cyberun_async._protocol.codec import wire
 
 @attrs.frozen(kw_only=True)
 class GPU:
-    """One GPU of an agent; memory in bytes as the agent reports it."""
+    """One GPU of an agent; what it leaves out is `None`.
+
+    Source: https://docs.cyberun.cloud/api-reference/agent/list-connected-agents
+
+    Attributes:
+        name: Its name, such as `NVIDIA GeForce RTX 4090`.
+        type: Its kind, such as `cuda`.
+        vram_total: Its memory, in bytes as the agent reports it.
+        vram_free: How much of that is free, likewise.
+
+    """
 
     name: str | None = wire("device_name", default=None)
     type: str | None = wire("device_type", default=None)
@@ -19,7 +29,17 @@ class GPU:
 
 @attrs.frozen(kw_only=True)
 class SystemStats:
-    """What an agent says of its machine."""
+    """What an agent says of its machine; what it leaves out is `None` or empty.
+
+    Source: https://docs.cyberun.cloud/api-reference/agent/list-connected-agents
+
+    Attributes:
+        comfyui_version: The version of ComfyUI.
+        pytorch_version: The version of PyTorch.
+        os_type: Its operating system, such as `posix`.
+        gpus: Its GPUs.
+
+    """
 
     comfyui_version: str | None = None
     pytorch_version: str | None = None

@@ -1,4 +1,10 @@
-"""Progress as text, for where there is nothing but text."""
+"""What a progress bar shows, wherever it is drawn."""
+
+from cyberun_async._protocol.events import ProgressEvent, TaskEvent
+from cyberun_async._protocol.status import TaskStatus
+
+ALMOST = 0.9999
+"""Shown as 100 %: a task that has done all its steps may still be at work."""
 
 
 def text_bar(progress: float | None, width: int = 10) -> str:
@@ -6,3 +12,37 @@ def text_bar(progress: float | None, width: int = 10) -> str:
     part = min(max(progress or 0.0, 0.0), 1.0)
     full = int(part * width)
     return f"{'▰' * full}{'▱' * (width - full)} {part:.0%}".replace("%", " %")
+
+
+def details(event: ProgressEvent) -> list[str]:
+    """Say where in its work a task is."""
+    place = event.stage or (f"node {event.current_node}" if event.current_node else "")
+    step = "" if event.step_current is None else f"step {event.step_current}/{event.step_total or '?'}"
+    return [part for part in (place, step, event.message or "") if part]
+
+
+class Standing:
+    """How a task stands by the events so far.
+
+    Attributes:
+        status: The last status told.
+        progress: From 0.0 to 1.0, which only a completed task reaches; `None` before the first is told.
+        details: Node or stage, step, and message.
+
+    """
+
+    def __init__(self) -> None:
+        """Nothing was told yet."""
+        self.status = TaskStatus.PENDING
+        self.progress: float | None = None
+        self.details: list[str] = []
+
+    def take(self, event: TaskEvent) -> None:
+        """Take an event into account."""
+        if isinstance(event, ProgressEvent):
+            self.details = details(event)
+            if event.progress is not None:
+                self.progress = min(event.progress, ALMOST)
+        self.status = getattr(event, "status", self.status)
+        if self.status == TaskStatus.COMPLETED:
+            self.progress = 1.0

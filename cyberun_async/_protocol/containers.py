@@ -12,7 +12,15 @@ from cyberun_async._protocol.codec import wire
 
 @attrs.frozen(kw_only=True)
 class Variable:
-    """One environment variable of a service; its value is never shown."""
+    """One environment variable of a service; its value is never shown.
+
+    Source: https://docs.cyberun.cloud/api-reference/container/get-a-container-service-by-slug-runtime
+
+    Attributes:
+        name: Its name.
+        value: What it is set to, or `None` where the server leaves it out.
+
+    """
 
     name: str = wire("env_name")
     value: str | None = wire("env_value", default=None, repr=False)
@@ -20,7 +28,15 @@ class Variable:
 
 @attrs.frozen(kw_only=True)
 class Volume:
-    """One folder of the host that a service sees."""
+    """One folder of the host that a service sees.
+
+    Source: https://docs.cyberun.cloud/api-reference/container/get-a-container-service-by-slug-runtime
+
+    Attributes:
+        host_path: Where it is on the host.
+        container_path: Where the service sees it.
+
+    """
 
     host_path: str | None = None
     container_path: str | None = None
@@ -89,6 +105,7 @@ class Invocation:
     Attributes:
         status_code: The service's own HTTP status.
         headers: The service's own headers.
+        body_base64: The body as it came; `content` has its bytes.
 
     """
 

@@ -22,7 +22,17 @@ Source = Literal["stream", "poll"]
 
 @attrs.frozen(kw_only=True)
 class StatusEvent:
-    """The task's status changed."""
+    """The task's status changed.
+
+    Source: https://docs.cyberun.cloud/api-reference/streaming-events
+
+    Attributes:
+        task_id: The task.
+        status: What it is now; a word that this version does not know survives as itself.
+        timestamp: When, by the server's clock; `None` where it does not say.
+        source: `"stream"`, or `"poll"` where a look brought the news.
+
+    """
 
     name: ClassVar[str] = "status"
     is_terminal: ClassVar[bool] = False
@@ -37,13 +47,18 @@ class StatusEvent:
 class ProgressEvent:
     """The task got further.
 
+    Source: https://docs.cyberun.cloud/api-reference/streaming-events
+
     Attributes:
+        task_id: The task.
         progress: The whole task's progress, 0.0 to 1.0, or `None` where the server leaves it out.
         current_node: The node at work; for ComfyUI the node's id.
         step_current: Steps done so far.
         step_total: Steps in all.
         stage: Nerfstudio only: `download`, `process_data`, `train`, `export` or `upload`.
         message: Nerfstudio only: the status in words.
+        timestamp: When, by the server's clock; `None` where it does not say.
+        source: `"stream"`; looks tell no progress.
 
     """
 
@@ -65,8 +80,13 @@ class ProgressEvent:
 class CompletedEvent:
     """The task is done; `tasks.result()` has the links to its files.
 
+    Source: https://docs.cyberun.cloud/api-reference/streaming-events
+
     Attributes:
+        task_id: The task.
         output: The agent's metadata about the outputs, without links.
+        completed_at: When it ended; `None` where the server does not say.
+        source: `"stream"`, or `"poll"` where a look brought the news.
 
     """
 
@@ -82,7 +102,16 @@ class CompletedEvent:
 
 @attrs.frozen(kw_only=True)
 class FailedEvent:
-    """The task failed, for the reason that `error` gives."""
+    """The task failed, for the reason that `error` gives.
+
+    Source: https://docs.cyberun.cloud/api-reference/streaming-events
+
+    Attributes:
+        task_id: The task.
+        error: The server's reason, or `None` where it gave none.
+        source: `"stream"`, or `"poll"` where a look brought the news.
+
+    """
 
     name: ClassVar[str] = "failed"
     is_terminal: ClassVar[bool] = True
@@ -95,7 +124,15 @@ class FailedEvent:
 
 @attrs.frozen(kw_only=True)
 class CancelledEvent:
-    """The task was cancelled."""
+    """The task was cancelled.
+
+    Source: https://docs.cyberun.cloud/api-reference/streaming-events
+
+    Attributes:
+        task_id: The task.
+        source: `"stream"`, or `"poll"` where a look brought the news.
+
+    """
 
     name: ClassVar[str] = "cancelled"
     is_terminal: ClassVar[bool] = True
@@ -107,7 +144,16 @@ class CancelledEvent:
 
 @attrs.frozen(kw_only=True)
 class ErrorEvent:
-    """The server could not read the task's state for a moment; the task itself goes on."""
+    """The server could not read the task's state for a moment; the task itself goes on.
+
+    Source: https://docs.cyberun.cloud/api-reference/streaming-events
+
+    Attributes:
+        task_id: The task.
+        message: The server's words, or `None` where it gave none.
+        source: `"stream"`; looks tell no such thing.
+
+    """
 
     name: ClassVar[str] = "error"
     is_terminal: ClassVar[bool] = False
@@ -122,8 +168,10 @@ class UnknownEvent:
     """An event that this version does not know, as the server sent it.
 
     Attributes:
+        task_id: The task whose stream it came on.
         name: The event's name.
         data: Its data, not interpreted.
+        source: `"stream"`; looks tell no such thing.
 
     """
 
@@ -159,6 +207,8 @@ def decode_event(name: str, data: str, *, task_id: str) -> TaskEvent:
     Raises:
         DecodeError: The data of a known event is not what is documented.
 
+    Source: https://docs.cyberun.cloud/api-reference/streaming-events
+
     """
     kind = _KNOWN.get(name)
     if kind is None:
@@ -178,6 +228,8 @@ def encode_event(event: TaskEvent) -> tuple[str, str]:
 
     `decode_event` gives an equal event back. Fields that are not set are left out. The data is one line of ASCII, but
     for an `UnknownEvent`, whose data is the server's and may have several.
+
+    Source: https://docs.cyberun.cloud/api-reference/streaming-events
     """
     if isinstance(event, UnknownEvent):
         return event.name, event.data

@@ -23,6 +23,7 @@ class Pace:
     """The times of one wait, on the clock of its event loop.
 
     Attributes:
+        has_started: Whether the wait has begun.
         look_due: When to look at the task.
         stream_due: When to open its stream.
 
@@ -36,7 +37,8 @@ class Pace:
         "_last_look",
         "_least_delay",
         "_polling",
-        "_started",
+        "_unrelaxed",
+        "has_started",
         "look_due",
         "stream_due",
     )
@@ -44,18 +46,19 @@ class Pace:
     def __init__(self, polling: Polling) -> None:
         """Wait for the start."""
         self._polling = polling
-        self._started = False
+        self.has_started: bool = False
         self._fruitless = self._lags = 0
         self._last_event = self._last_look = _LONG_AGO
         self._failing_since: float | None = None
         self._least_delay = 0.0
+        self._unrelaxed: float | None = None
         self.look_due: float = _LONG_AGO
         self.stream_due: float = _LONG_AGO
 
     def start(self, now: float) -> None:
         """Begin with the stream; the first look follows once it is open, or does not open. Only the first start counts."""
-        if not self._started:
-            self._started = True
+        if not self.has_started:
+            self.has_started = True
             self.stream_due = now
             self.look_due = now + self._polling.interval
 
@@ -76,9 +79,13 @@ class Pace:
 
     def looked(self, now: float) -> None:
         """Plan the look after this one: later while events arrive on the stream."""
-        interval = self._polling.relaxed if self.has_event_since_look else self._polling.interval
-        self.look_due = now + interval * random.uniform(0.9, 1.1)
+        is_relaxed = self.has_event_since_look
         self._last_look = now
+        self._plan_look(self._polling.relaxed if is_relaxed else self._polling.interval)
+        self._unrelaxed = None if is_relaxed else self.look_due
+
+    def _plan_look(self, interval: float) -> None:
+        self.look_due = self._last_look + interval * random.uniform(0.9, 1.1)
 
     def lagging(self, now: float) -> None:
         """Plan to read a result again that does not yet say what its task says."""
@@ -106,9 +113,11 @@ class Pace:
         return self._last_event > self._last_look
 
     def event_came(self, now: float) -> None:
-        """Note that the stream brings news."""
+        """Note that the stream brings news, which gives the next look time."""
         self._last_event = now
         self._fruitless = 0
+        if self.look_due == self._unrelaxed:
+            self._plan_look(self._polling.relaxed)
 
     def retry_asked(self, milliseconds: int | None) -> None:
         """Take the server's `retry:` field as the least delay."""

@@ -31,8 +31,8 @@ def problems_with(parameters: Mapping[str, object], definitions: Sequence[Parame
 
 def _unknown(key: str, known: Sequence[str]) -> str:
     close = get_close_matches(str(key), known, n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else f"; it takes {', '.join(known)}"
-    return f"{key!r} is not a parameter of this workflow{hint}"
+    hint = f"did you mean {close[0]!r}?" if close else f"it takes {', '.join(known)}"
+    return f"{key!r} is not a parameter of this workflow ({hint})"
 
 
 def _misfits(value: object, definition: ParameterDef) -> Iterator[str]:

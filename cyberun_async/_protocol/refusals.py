@@ -72,9 +72,7 @@ def _message(text: str) -> str:
 
 def _stand_in(status: int, headers: Mapping[str, str]) -> str:
     if 300 <= status < 400:
-        return (
-            f"it redirects to {_origin(headers.get('location', ''))}: is base_url right, with its scheme and /api/v1?"
-        )
+        return f"it redirects to {_origin(headers.get('location', ''))}"
     return "the server gave no reason"
 
 

@@ -22,6 +22,8 @@ _MEANINGS = {
     410: "the storage does not have it any more",
 }
 
+_GONE = frozenset({404, 410})
+
 _CODE = re.compile(r"<Code>([A-Za-z0-9._-]{1,64})</Code>")
 _MESSAGE = re.compile(r"<Message>([^<]{1,300})</Message>")
 
@@ -45,6 +47,11 @@ class Refusal:
     def is_transient(self) -> bool:
         """Whether the same request may succeed a little later."""
         return self.status in _TRANSIENT
+
+    @property
+    def advice(self) -> str:
+        """What is left to do where trying again is not."""
+        return "submit the task again" if self.status in _GONE else "ask whoever runs this Cyberun"
 
     @property
     def is_of_the_link(self) -> bool:

@@ -28,6 +28,8 @@ class Containers(Group):
 
         Raises:
             NotFoundError: There is no such service.
+            APIError: The server refused.
+            TransportError: The server did not answer.
 
         Source: https://docs.cyberun.cloud/api-reference/container/get-a-container-service-by-slug-runtime
 
@@ -57,6 +59,7 @@ class Containers(Group):
         Raises:
             InvalidParameters: The method or path cannot be.
             APIError: The server refused, for one because the service does not run.
+            TransportError: The server did not answer; `may_have_been_sent` says whether the service may have acted.
 
         Source: https://docs.cyberun.cloud/api-reference/container/invoke-a-container-service-runtime
 

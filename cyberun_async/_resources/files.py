@@ -19,6 +19,7 @@ class Files(Group):
         Raises:
             InvalidParameters: One of them cannot be.
             APIError: The server refused; files over 500 MB by default.
+            TransportError: The server did not answer.
 
         Source: https://docs.cyberun.cloud/api-reference/file/request-a-presigned-upload-url
 

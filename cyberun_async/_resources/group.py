@@ -9,3 +9,7 @@ class Group:
     def __init__(self, transport: Transport) -> None:
         """Send them through a client's transport."""
         self._transport = transport
+
+    def __repr__(self) -> str:
+        """Show where the calls go."""
+        return f"<{type(self).__name__} of {self._transport.base_url}>"

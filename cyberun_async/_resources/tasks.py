@@ -31,6 +31,8 @@ class Tasks(Group):
 
         Raises:
             NotFoundError: There is no such task.
+            APIError: The server refused.
+            TransportError: The server did not answer.
 
         Source: https://docs.cyberun.cloud/api-reference/task/get-task-status
 
@@ -44,6 +46,8 @@ class Tasks(Group):
 
         Raises:
             NotFoundError: There is no such task.
+            APIError: The server refused.
+            TransportError: The server did not answer.
 
         Source: https://docs.cyberun.cloud/api-reference/task/get-task-result
 
@@ -55,6 +59,8 @@ class Tasks(Group):
 
         Raises:
             NotFoundError: There is no such task.
+            APIError: The server refused.
+            TransportError: The server did not answer.
 
         Source: https://docs.cyberun.cloud/api-reference/task/cancel-a-task
 

@@ -28,6 +28,7 @@ class Webhooks(Group):
         Raises:
             InvalidParameters: One of them cannot be.
             APIError: The server refused.
+            TransportError: The server did not answer.
 
         Source: https://docs.cyberun.cloud/api-reference/webhook/create-a-webhook-for-a-team
 
@@ -39,6 +40,8 @@ class Webhooks(Group):
 
         Raises:
             NotFoundError: There is no such webhook.
+            APIError: The server refused.
+            TransportError: The server did not answer.
 
         Source: https://docs.cyberun.cloud/api-reference/webhook/get-webhook-details
 
@@ -59,6 +62,8 @@ class Webhooks(Group):
         Raises:
             InvalidParameters: One of them cannot be.
             NotFoundError: There is no such webhook.
+            APIError: The server refused.
+            TransportError: The server did not answer.
 
         Source: https://docs.cyberun.cloud/api-reference/webhook/update-a-webhook
 
@@ -74,6 +79,8 @@ class Webhooks(Group):
 
         Raises:
             NotFoundError: There is no such webhook.
+            APIError: The server refused.
+            TransportError: The server did not answer.
 
         Source: https://docs.cyberun.cloud/api-reference/webhook/rotate-webhook-signing-secret
 

@@ -29,6 +29,8 @@ class Workflows(Group):
 
         Raises:
             NotFoundError: There is no such workflow.
+            APIError: The server refused.
+            TransportError: The server did not answer.
 
         Source: https://docs.cyberun.cloud/api-reference/quickstart
 

@@ -48,7 +48,7 @@ async def read_body(response: httpx.Response, limit: int, *, cut: bool = False, 
     try:
         expanded = _expand(bytes(body), response.headers.get("content-encoding", ""), limit + 1)
         if len(expanded) > limit and not cut:
-            message = f"its body has more than {limit} bytes"
+            message = f"its body has more than {limit} bytes (Limits.max_answer)"
             raise UnreadableBody(message)
     except UnreadableBody:
         if not cut:

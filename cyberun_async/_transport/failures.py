@@ -4,6 +4,7 @@ import ssl
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 from zlib import error as ZlibError  # noqa: N812 - a class by another name
 
 import anyio
@@ -24,6 +25,20 @@ _NEVER_SENT = (
 )
 
 _HOPELESS = (httpx.InvalidURL, httpx.UnsupportedProtocol, CutOff)
+
+_IN_PLAIN_WORDS: tuple[tuple[type[Exception], str], ...] = (
+    (httpx.ConnectTimeout, "no connection in time"),
+    (httpx.PoolTimeout, "no free connection in time"),
+    (httpx.WriteTimeout, "nothing was taken in time"),
+    (httpx.TimeoutException, "nothing came in time"),
+    (httpx.ConnectError, "no connection"),
+    (httpx.NetworkError, "the connection broke"),
+    (httpx.RemoteProtocolError, "the connection broke"),
+    (httpx.ProxyError, "the proxy refused"),
+    (CutOff, ""),
+    (TimeoutError, "nothing came in time"),
+)
+"""What a user makes of a failure; one that is not listed goes by the name of its class."""
 
 _SHOWN = 500
 """Characters of a failure's own words that an error repeats: some of them quote what the server sent."""
@@ -82,12 +97,17 @@ def failures_of(call: Call[object], secret: str = "") -> Iterator[None]:
     """Raise what the layers below raise as a `TransportError` about the call."""
     try:
         yield
-    except Exception as error:
-        if not isinstance(error, foreign_failures()):
-            raise
-        said = describe(error)
-        has_secret = bool(secret) and hide(said, [secret]) != said
-        raise transport_error(call, error, secret) from None if has_secret else error
+    except Exception as error:  # noqa: BLE001 - raised again
+        raise_as_ours(call, error, secret)
+
+
+def raise_as_ours(call: Call[object], error: Exception, secret: str = "") -> NoReturn:
+    """Raise a failure of the layers below as a `TransportError` about the call, and any other as it is."""
+    if not isinstance(error, foreign_failures()):
+        raise error
+    said = describe(error)
+    has_secret = bool(secret) and hide(said, [secret]) != said
+    raise transport_error(call, error, secret) from None if has_secret else error
 
 
 def transport_error(call: Call[object], error: Exception, secret: str = "") -> TransportError:
@@ -107,7 +127,8 @@ def reason_of(error: Exception) -> str:
     """Say why a failure of the layers below came about."""
     certificate = _certificate_error(error)
     if certificate is None:
-        return describe(error)
+        plain = next((words for kind, words in _IN_PLAIN_WORDS if isinstance(error, kind)), type(error).__name__)
+        return _with_words_of(error, plain)
     # Only OpenSSL's own has the short form.
     return f"the server's certificate does not verify: {getattr(certificate, 'verify_message', '') or certificate}"
 
@@ -130,7 +151,11 @@ def _is_late(error: Exception) -> bool:
 
 def describe(error: BaseException) -> str:
     """Name a failure in a few words."""
-    return ": ".join(part for part in (type(error).__name__, str(error)[:_SHOWN]) if part)
+    return _with_words_of(error, type(error).__name__)
+
+
+def _with_words_of(error: BaseException, name: str) -> str:
+    return ": ".join(part for part in (name, str(error)[:_SHOWN].rstrip(" .")) if part)
 
 
 def _by_its_own_name(error: Exception) -> Exception:

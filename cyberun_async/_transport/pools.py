@@ -13,6 +13,7 @@ from ssl import SSLContext
 import attrs
 import httpx
 
+from cyberun_async._transport.patient import PatientBackend
 from cyberun_async._transport.proxies import find_proxy, proxy_of
 from cyberun_async._transport.tls import WITHOUT_TLS, tls_context
 
@@ -44,14 +45,18 @@ class SmallPools(httpx.AsyncBaseTransport):
         per_pool: Requests at once in one pool.
         keep_alive: Seconds that an idle connection is kept; 0 keeps none.
         http2: Whether HTTP/2 is offered.
+        is_patient: Whether bodies are read on patient streams.
 
     """
 
-    def __init__(self, *, per_pool: int = 4, keep_alive: float = 5.0, http2: bool = False) -> None:
+    def __init__(
+        self, *, per_pool: int = 4, keep_alive: float = 5.0, http2: bool = False, is_patient: bool = False
+    ) -> None:
         """Make no connection yet."""
         self._per_pool = per_pool
         self._keep_alive = keep_alive
         self._http2 = http2
+        self._is_patient = is_patient
         self._routes: dict[tuple[str, bytes], _Route] = {}
         self._pools: set[_Pool] = set()
         self._with_room: dict[_Route, list[_Pool]] = {}
@@ -118,6 +123,10 @@ class SmallPools(httpx.AsyncBaseTransport):
             ),
             proxy=proxy_of(route.proxy, tls),
         )
+        if self._is_patient:
+            # httpcore's pools take a backend, but httpx passes none on.
+            backend = PatientBackend(transport._pool._network_backend)
+            transport._pool._network_backend = backend  # type: ignore[assignment]
         pool = _Pool(route, transport)
         self._pools.add(pool)
         return pool

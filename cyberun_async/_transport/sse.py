@@ -121,7 +121,7 @@ class EventDecoder:
 
     def _check(self, size: int) -> None:
         if size > self._max_event:
-            message = f"an event has more than {self._max_event} bytes"
+            message = f"an event has more than {self._max_event} bytes (Limits.max_event)"
             raise EventTooLarge(message)
 
 

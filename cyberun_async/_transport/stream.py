@@ -1,5 +1,6 @@
 """One open event stream."""
 
+import time
 from collections.abc import Callable
 
 import httpx
@@ -7,9 +8,8 @@ from httpx_sse import ServerSentEvent
 
 from cyberun_async._errors import DecodeError
 from cyberun_async._protocol.call import Call
-from cyberun_async._transport.bodies import let_go, raw_chunks
-from cyberun_async._transport.exchange import finish
-from cyberun_async._transport.failures import failures_of
+from cyberun_async._transport.failures import raise_as_ours
+from cyberun_async._transport.patient import Body
 from cyberun_async._transport.sse import EventDecoder, EventTooLarge
 
 
@@ -17,6 +17,14 @@ class Connection:
     """An event stream that has answered with 200 and the right content type.
 
     It must be closed. Nobody but its owner may be waiting in it at that time.
+
+    Args:
+        call: What was asked.
+        response: The answer, its body unread.
+        max_event: Bytes of one event.
+        silence: Seconds without a byte after which the stream counts as dead.
+        cleanup: Seconds that closing may take.
+        on_close: Called once it is closed.
 
     Attributes:
         decoder: Knows the last `id:` and `retry:` of the stream.
@@ -29,19 +37,29 @@ class Connection:
         response: httpx.Response,
         *,
         max_event: int,
+        silence: float,
         cleanup: float,
         on_close: Callable[[], None],
     ) -> None:
         """Take over the response."""
         self._call = call
-        self._response = response
-        self._chunks = raw_chunks(response)
+        self._body = Body(response)
+        self._silence = silence
+        self._waited = 0.0
         self.decoder = EventDecoder(max_event)
         self._cleanup = cleanup
         self._on_close: Callable[[], None] | None = on_close
 
-    async def receive(self) -> list[ServerSentEvent] | None:
+    @property
+    def is_patient(self) -> bool:
+        """Whether waiting for it can be cut off without an end to the stream."""
+        return self._body.is_patient
+
+    async def receive(self, *, leaves_in: float = float("inf")) -> list[ServerSentEvent] | None:
         """Wait for the next bytes, and give the events that they complete: often one, none for a keep-alive.
+
+        Args:
+            leaves_in: Seconds after which the caller leaves off by itself.
 
         Returns:
             `None` once the server has ended the stream.
@@ -51,13 +69,21 @@ class Connection:
             DecodeError: An event is larger than the limit.
 
         """
-        with failures_of(self._call):
-            try:
-                return self.decoder.feed(await self._chunks.__anext__())
-            except StopAsyncIteration:
-                return None
-            except EventTooLarge as error:
-                raise self._decode_error(str(error)) from None
+        began, left = time.monotonic(), self._silence - self._waited
+        try:
+            # A clock that cannot strike before the caller's own is not worth its price.
+            chunk = await self._body.next(None if leaves_in < left else left)
+            began, self._waited = time.monotonic(), 0.0
+            return self.decoder.feed(chunk)
+        except StopAsyncIteration:
+            return None
+        except EventTooLarge as error:
+            raise self._decode_error(str(error)) from None
+        except Exception as error:  # noqa: BLE001 - a `with` would cost each event more than all that it does here
+            raise_as_ours(self._call, error)
+        finally:
+            # A wait that is left goes on counting with the next one; the time that nobody waits does not count.
+            self._waited += time.monotonic() - began
 
     def _decode_error(self, problem: str) -> DecodeError:
         """Give the error for something on the stream that is not as promised."""
@@ -69,6 +95,6 @@ class Connection:
         if on_close is None:
             return
         try:
-            await finish(lambda: let_go(self._response, self._chunks), within=self._cleanup)
+            await self._body.aclose(within=self._cleanup)
         finally:
             on_close()

@@ -84,7 +84,7 @@ class Transport:
         if http_client is None:
             calls = SmallPools(http2=settings.http2)
             # One silent stream holds up every other answer on a connection of HTTP/2.
-            streams = SmallPools(per_pool=1, keep_alive=0)
+            streams = SmallPools(per_pool=1, keep_alive=0, is_patient=True)
             self._pools = (calls, streams)
             self._send_call, self._send_stream = calls.handle_async_request, streams.handle_async_request
         else:
@@ -130,6 +130,11 @@ class Transport:
         await self._in_flight.aclose()
         for pools in self._pools:
             await pools.aclose()
+
+    @property
+    def base_url(self) -> str:
+        """Where calls go."""
+        return self._settings.base_url
 
     @property
     def is_own(self) -> bool:
@@ -272,6 +277,7 @@ class Transport:
             call,
             response,
             max_event=self._settings.limits.max_event,
+            silence=self._settings.timeouts.stream,
             cleanup=self._settings.timeouts.cleanup,
             on_close=self._stream_closed,
         )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter, validators
 
 from cyberun_async import (
     Abandon,
@@ -31,23 +31,30 @@ from cyberun_async.cli._parameters import Given, read_parameters
 from cyberun_async.cli._show import Display, describe, display, event_as_json, tell
 from cyberun_async.cli._text import write_json, write_line
 
-app = App(
-    name="cyberun-async",
-    help="Run tasks on Cyberun Cloud and fetch their files.",
-    help_format="markdown",
-    result_action="return_value",
-    suppress_keyboard_interrupt=False,
-)
-
 Json = Annotated[
-    bool, Parameter(name="--json", negative="", show_default=False, help="One JSON object a line on stdout.")
+    bool,
+    Parameter(
+        name="--json", negative="", show_default=False, help="Write one JSON object a line to stdout, for programs."
+    ),
 ]
 Local = Annotated[
-    bool, Parameter(negative="", show_default=False, help="On a local Cyberun, started for this command; needs no key.")
+    bool,
+    Parameter(
+        negative="",
+        show_default=False,
+        help="Use a local Cyberun, started for this command; it needs no key and no account.",
+    ),
 ]
-Out = Annotated[Path | None, Parameter(name=["--out", "-o"], help="Download the files of the result into this folder.")]
-Workflow = Annotated[str, Parameter(help="A slug (`text-to-image`), a pinned slug (`text-to-image@2`) or a UUID.")]
-TaskId = Annotated[str, Parameter(help="The task's UUID.")]
+Out = Annotated[
+    Path | None,
+    Parameter(
+        name=["--out", "-o"], help="Download the files of the result into this folder, which is made if need be."
+    ),
+]
+Workflow = Annotated[
+    str, Parameter(help="The workflow's name (`text-to-image`), its name and version (`text-to-image@2`) or its UUID.")
+]
+TaskId = Annotated[str, Parameter(help="The task's id, as `submit` and `tasks` print it.")]
 
 
 @Parameter(name="*")
@@ -55,8 +62,15 @@ TaskId = Annotated[str, Parameter(help="The task's UUID.")]
 class Patience:
     """How long to wait, and what for."""
 
-    timeout: Annotated[float | None, Parameter(help="Seconds to wait for the task's end; then exit with 5.")] = None
-    on_timeout: Annotated[Abandon, Parameter(help="What becomes of the task when they have passed.")] = "leave"
+    timeout: Annotated[
+        float | None,
+        Parameter(
+            help="Wait at most so many seconds for the task's end, then exit with 5; without it, wait until it ends."
+        ),
+    ] = None
+    on_timeout: Annotated[Abandon, Parameter(help="What becomes of the task then: it goes on, or is cancelled.")] = (
+        "leave"
+    )
     out: Out = None
 
 
@@ -65,7 +79,6 @@ NO_PARAMETERS = Given()
 FROM_ENVIRONMENT = Account()
 
 
-@app.command
 async def run(
     workflow: Workflow,
     /,
@@ -79,6 +92,8 @@ async def run(
     """Submit a task, watch it, and download its files.
 
     Ctrl-C leaves the task running, and shows how to come back to it.
+
+    Example: `cyberun-async run text-to-image -p prompt=dusk -p steps=12 --out out/`
     """
     _check_stdin(given, account)
     make_folder(patience.out)
@@ -90,7 +105,6 @@ async def run(
         await _see_through(client, show, task_id, patience, back)
 
 
-@app.command
 async def submit(
     workflow: Workflow,
     /,
@@ -99,7 +113,10 @@ async def submit(
     json: Json = False,
     account: Account = FROM_ENVIRONMENT,
 ) -> None:
-    """Submit a task and print its id."""
+    """Submit a task and print its id.
+
+    Example: `cyberun-async submit text-to-image -p prompt=dusk`
+    """
     _check_stdin(given, account)
     async with connect(account) as client:
         task_id = await _submit(client, workflow, given)
@@ -109,7 +126,6 @@ async def submit(
         write_line(task_id)
 
 
-@app.command
 async def wait(
     task_id: TaskId,
     /,
@@ -118,15 +134,22 @@ async def wait(
     json: Json = False,
     account: Account = FROM_ENVIRONMENT,
 ) -> None:
-    """Watch a task until it ends, and download its files if `--out` says where to."""
+    """Watch a task until it ends, and download its files if `--out` says where to.
+
+    Ctrl-C leaves the task running, and shows how to come back to it.
+
+    Example: `cyberun-async wait 019abc12-9012-7890-abcd-ef1234567896 --out out/`
+    """
     make_folder(patience.out)
     async with connect(account) as client:
         await _see_through(client, display(as_json=json), task_id, patience, account)
 
 
-@app.command
 async def events(task_id: TaskId, /, *, json: Json = False, account: Account = FROM_ENVIRONMENT) -> ExitCode:
-    """Print a task's events as they come, until it ends."""
+    """Print a task's events as they come, until it ends.
+
+    Example: `cyberun-async events 019abc12-9012-7890-abcd-ef1234567896 --json`
+    """
     async with connect(account) as client, client.events(task_id) as stream:
         async for event in stream:
             if json:
@@ -136,84 +159,112 @@ async def events(task_id: TaskId, /, *, json: Json = False, account: Account = F
     return {FailedEvent: ExitCode.TASK_FAILED, CancelledEvent: ExitCode.TASK_CANCELLED}.get(type(event), ExitCode.OK)
 
 
-@app.command
 async def result(
     task_id: TaskId,
     /,
     *,
     links: Annotated[
         bool,
-        Parameter(negative="", show_default=False, help="Show signed links, with which anyone can fetch the files."),
+        Parameter(
+            negative="",
+            show_default=False,
+            help="Show the signed links of the files, too; anyone who has one can fetch its file.",
+        ),
     ] = False,
     json: Json = False,
     account: Account = FROM_ENVIRONMENT,
 ) -> None:
-    """Show what became of a task."""
+    """Show what became of a task: its status, its error, and the names of its files.
+
+    Example: `cyberun-async result 019abc12-9012-7890-abcd-ef1234567896 --links`
+    """
     async with connect(account) as client:
         show_result(await client.tasks.result(task_id), links=links, as_json=json)
 
 
-@app.command
 async def download(
     task_id: TaskId,
     /,
     *,
-    out: Annotated[Path, Parameter(name=["--out", "-o"], help="The folder; it is made if need be.")] = Path(),
+    out: Annotated[
+        Path, Parameter(name=["--out", "-o"], help="The folder for the files, which is made if need be.")
+    ] = Path(),
     json: Json = False,
     account: Account = FROM_ENVIRONMENT,
 ) -> None:
-    """Download the files of a task that has completed, and print their paths."""
+    """Download the files of a task that has completed, and print their paths.
+
+    Example: `cyberun-async download 019abc12-9012-7890-abcd-ef1234567896 --out out/`
+    """
     make_folder(out)
     async with connect(account) as client:
         await _download(client, display(as_json=json), await client.tasks.result(task_id), out)
 
 
-@app.command
 async def cancel(task_id: TaskId, /, *, json: Json = False, account: Account = FROM_ENVIRONMENT) -> None:
-    """Cancel a task, and show how it stands; one that has ended stays as it is."""
+    """Cancel a task, and show how it stands.
+
+    A task that has ended stays as it is.
+
+    Example: `cyberun-async cancel 019abc12-9012-7890-abcd-ef1234567896`
+    """
     async with connect(account) as client:
         await client.tasks.cancel(task_id)
         show_task(await client.tasks.get(task_id), as_json=json)
 
 
-@app.command
 async def tasks(
     *,
-    status: Annotated[str | None, Parameter(help="Only those in this status, as `running`.")] = None,
-    limit: Annotated[int, Parameter(help="How many at most.")] = 20,
+    status: Annotated[
+        str | None, Parameter(help="List only the tasks in this status, such as `running` or `failed`.")
+    ] = None,
+    limit: Annotated[int, Parameter(help="List so many tasks at most.")] = 20,
     json: Json = False,
     account: Account = FROM_ENVIRONMENT,
 ) -> None:
-    """List the team's tasks."""
+    """List the team's tasks.
+
+    Example: `cyberun-async tasks --status running --limit 5`
+    """
     async with connect(account) as client:
         await show_tasks(client.tasks.list(status=status), limit=limit, as_json=json)
 
 
-@app.command
 async def workflows(*, local: Local = False, json: Json = False, account: Account = FROM_ENVIRONMENT) -> None:
-    """List what can be run."""
+    """List the workflows that can be run.
+
+    Example: `cyberun-async workflows --local`
+    """
     async with connection(account, local=local) as client:
         await show_workflows(client.workflows.list(), as_json=json)
 
 
-@app.command
 async def workflow(
     workflow: Workflow, /, *, local: Local = False, json: Json = False, account: Account = FROM_ENVIRONMENT
 ) -> None:
-    """Show a workflow and the parameters that it takes."""
+    """Show a workflow and the parameters that it takes.
+
+    Example: `cyberun-async workflow text-to-image --local`
+    """
     async with connection(account, local=local) as client:
         show_workflow(await client.workflows.get(workflow), as_json=json)
 
 
-@app.command
 def serve(
     *,
-    host: Annotated[str, Parameter(help="Where to listen.")] = "127.0.0.1",
-    port: Annotated[int, Parameter(help="0 takes a free one.")] = 0,
-    pace: Annotated[float, Parameter(help="How long a second of a task takes, in seconds.")] = 1.0,
+    host: Annotated[str, Parameter(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[
+        int, Parameter(validator=validators.Number(gte=0, lte=65535), help="The port to listen on; 0 takes a free one.")
+    ] = 0,
+    pace: Annotated[
+        float, Parameter(help="How many seconds a task's second takes; 0.1 makes tasks ten times as fast.")
+    ] = 1.0,
     json: Json = False,
 ) -> None:
-    """Run a local Cyberun until Ctrl-C, and print what points clients at it."""
+    """Run a local Cyberun until Ctrl-C, and print what points clients at it.
+
+    Example: `cyberun-async serve --port 8080`
+    """
     with local_cyberun(host=host, port=port, pace=pace) as server, suppress(KeyboardInterrupt):
         if json:
             write_json({"type": "server", "base_url": server.base_url, "api_key": server.api_key})
@@ -239,7 +290,7 @@ def make_folder(folder: Path | None) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        message = f"--out {folder} cannot be made: {error.strerror}"
+        message = f"--out {folder} cannot be made: {error.strerror}; name another folder"
         raise ConfigurationError(message) from None
 
 

@@ -21,8 +21,8 @@ from rich.table import Column
 from rich.text import Text
 from rich.theme import Theme
 
-from cyberun_async import ProgressEvent, TaskEvent, TaskResult, TaskStatus
-from cyberun_async.cli._show import details
+from cyberun_async import TaskEvent, TaskResult, TaskStatus
+from cyberun_async._protocol.bars import Standing
 from cyberun_async.cli._text import printable, write_line
 
 _STYLES = {
@@ -42,9 +42,6 @@ _THEME = Theme(
         "progress.percentage": "bold",
     }
 )
-
-ALMOST = 0.9999
-"""Shown as 100 %: a task that has done all its steps may still be at work, so the spinner and the clock go on."""
 
 _MARKS = {TaskStatus.COMPLETED: "✓", TaskStatus.FAILED: "✗", TaskStatus.CANCELLED: "■"}
 _PLAIN_MARKS = {TaskStatus.COMPLETED: "+", TaskStatus.FAILED: "x", TaskStatus.CANCELLED: "-"}
@@ -70,7 +67,7 @@ class Bar:
             redirect_stdout=False,
         )
         self._task = TaskID(0)
-        self._status = TaskStatus.PENDING
+        self._standing = Standing()
         name = Column(no_wrap=True, overflow="ellipsis", max_width=max(16, console.width - 54))
         self._downloads = Progress(
             TextColumn("  {task.description}", markup=False, table_column=name),
@@ -89,21 +86,18 @@ class Bar:
 
     def following(self) -> AbstractContextManager[object]:
         """Draw the bar; where it stands at the end, it stays."""
-        self._task = self._progress.add_task("", total=None, status=self._status, detail="")
+        self._task = self._progress.add_task("", total=None, status=self._standing.status, detail="")
         return self._progress
 
     def event(self, event: TaskEvent) -> None:
         """Move the bar."""
-        if isinstance(event, ProgressEvent):
-            detail = printable(" · ".join(details(event)) if self._is_unicode else ", ".join(details(event)))
-            self._progress.update(self._task, detail=detail)
-            if event.progress is not None:
-                self._progress.update(self._task, total=1.0, completed=min(event.progress, ALMOST))
-        status = getattr(event, "status", None)
-        if status is not None:
-            self._progress.update(self._task, status=status)
-        if status == TaskStatus.COMPLETED:
-            self._progress.update(self._task, total=1.0, completed=1.0)
+        standing = self._standing
+        standing.take(event)
+        detail = printable((" · " if self._is_unicode else ", ").join(standing.details))
+        self._progress.update(self._task, status=standing.status, detail=detail)
+        if standing.progress is not None:
+            # All steps may be done and the task at work: below one, the spinner and the clock go on.
+            self._progress.update(self._task, total=1.0, completed=standing.progress)
         if event.is_terminal:
             self._progress.stop_task(self._task)
 

@@ -49,26 +49,37 @@ SAVED_AT_ONCE = 8
 async def batch(
     workflow: Workflow,
     inputs: Annotated[
-        Path, Parameter(help="JSON Lines, an object of parameters a line, or CSV with their names on top.")
+        Path, Parameter(help="A file of JSON Lines, an object of parameters a line, or a CSV with their names on top.")
     ],
     /,
     *,
-    out: Annotated[Path, Parameter(name=["--out", "-o"], help="The folder for results and files, one in it a key.")],
+    out: Annotated[
+        Path,
+        Parameter(
+            name=["--out", "-o"], help="The folder for the results; each item's files get a folder of their own in it."
+        ),
+    ],
     journal: Annotated[
-        Path | None, Parameter(help="Remembers what was submitted; `journal` in `--out` by default.")
+        Path | None, Parameter(help="The file that remembers what was submitted; `journal` in `--out` by default.")
     ] = None,
-    key: Annotated[str | None, Parameter(help="The field that is each item's key; its line number by default.")] = None,
-    max_in_flight: Annotated[int, Parameter(help="Tasks at once.")] = 100,
-    timeout: Annotated[float | None, Parameter(help="Seconds that each task may take.")] = None,
+    key: Annotated[
+        str | None, Parameter(help="The field that names each item; by default its line number does.")
+    ] = None,
+    max_in_flight: Annotated[int, Parameter(help="Keep at most so many tasks going at once.")] = 100,
+    timeout: Annotated[float | None, Parameter(help="Wait at most so many seconds for each task.")] = None,
     resubmit: Annotated[
-        tuple[Resubmit, ...], Parameter(negative="", help="Which items to submit again; each costs another task.")
+        tuple[Resubmit, ...],
+        Parameter(negative="", show_default=False, help="Submit these items again, each of which is billed again."),
     ] = (),
     json: Json = False,
     account: Account = FROM_ENVIRONMENT,
 ) -> ExitCode:
-    """Take many items through a workflow; started again with the same line, it goes on where it was.
+    """Take the items of a file through a workflow.
 
+    Started again with the same line, it goes on where it was.
     Ctrl-C once submits no more and sees through what runs; twice leaves, with the tasks running.
+
+    Example: `cyberun-async batch text-to-image prompts.csv --out out/`
     """
     make_folder(out)
     items = dict(_read(inputs, key))
@@ -276,7 +287,8 @@ def _lines(path: Path) -> Iterator[tuple[int, Fields]]:
                     (number, _object(path, number, line)) for number, line in enumerate(file, 1) if line.strip()
                 )
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InvalidParameters([f"{path} cannot be read: {error}"]) from None
+        reason = getattr(error, "strerror", None) or error
+        raise InvalidParameters([f"{path} cannot be read: {reason}"]) from None
 
 
 def _is_csv(path: Path) -> bool:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Group, Parameter
 
 from cyberun_async import AsyncClient, ConfigurationError, Retries
+from cyberun_async._settings import from_environment
 
 if TYPE_CHECKING:
     from cyberun_async.local import LocalCyberun
@@ -32,11 +33,16 @@ class Account:
         Path | None,
         Parameter(
             allow_leading_hyphen=True,
-            help="Read the key from this file, or from stdin with `-`; else from CYBERUN_API_KEY.",
+            help="Read the API key from this file, `-` for stdin; else it is in the variable `CYBERUN_API_KEY`.",
         ),
     ] = None
-    team_id: Annotated[str | None, Parameter(help="The team, needed with a user's token; else CYBERUN_TEAM_ID.")] = None
-    base_url: Annotated[str | None, Parameter(help="Else CYBERUN_BASE_URL, else Cyberun Cloud.")] = None
+    team_id: Annotated[
+        str | None, Parameter(help="The team's UUID, which a user's token needs; else it is in `CYBERUN_TEAM_ID`.")
+    ] = None
+    base_url: Annotated[
+        str | None,
+        Parameter(help="The address of the API; else it is in `CYBERUN_BASE_URL`, else it is Cyberun Cloud's."),
+    ] = None
 
     def as_options(self) -> list[str]:
         """Give the options that a later command needs to find the same account."""
@@ -47,7 +53,7 @@ class Account:
 @asynccontextmanager
 async def connect(account: Account) -> AsyncIterator[AsyncClient]:
     """Open a client for the account."""
-    key = None if account.key_file is None else _read_key(account.key_file)
+    key = _find_key() if account.key_file is None else _read_key(account.key_file)
     async with AsyncClient(key, team_id=account.team_id, base_url=account.base_url, retries=RETRIES) as client:
         yield client
 
@@ -84,6 +90,17 @@ def local_cyberun(*, host: str = "127.0.0.1", port: int = 0, pace: float) -> "Lo
         message = "the local Cyberun needs an extra: pip install 'cyberun-async[local]'"
         raise ConfigurationError(message) from None
     return LocalCyberun(host=host, port=port, pace=pace)
+
+
+def _find_key() -> str:
+    key = from_environment("CYBERUN_API_KEY", "CYBERUN_KEY")
+    if key is None:
+        message = (
+            "there is no API key: set CYBERUN_API_KEY, or name a file that holds it with --key-file "
+            "(run, workflows and workflow need none with --local)"
+        )
+        raise ConfigurationError(message)
+    return key
 
 
 def _read_key(path: Path) -> str:

@@ -14,7 +14,7 @@ from cyberun_async.cli._text import printable, write_json, write_line
 from cyberun_async.conformance import Finding, Report, check, diagnose
 
 Submit = Annotated[
-    str | None, Parameter(help="Submit one task of this workflow, which costs money, to see more; `-p` as in `run`.")
+    str | None, Parameter(help="Submit a task of this workflow to see more, which is billed; `-p` sets its parameters.")
 ]
 
 MARKS = {"pass": "ok  ", "fail": "FAIL", "skip": "--  "}
@@ -27,7 +27,13 @@ async def doctor(
     json: Json = False,
     account: Account = FROM_ENVIRONMENT,
 ) -> ExitCode:
-    """See whether the service is reached, as whom, and whether event streams get through; exit with 1 if something is wrong."""
+    """See what stands between this machine and the service.
+
+    It looks whether the service is reached, as whom, and whether event streams get through.
+    It exits with 1 if something is wrong, and says what to do about it.
+
+    Example: `cyberun-async doctor --submit text-to-image -p prompt=dusk`
+    """
     async with connect(account) as client:
         values = await _parameters(client, submit, given)
         return _show(await diagnose(client, submit=submit, parameters=values), as_json=json)
@@ -40,7 +46,12 @@ async def conformance(
     json: Json = False,
     account: Account = FROM_ENVIRONMENT,
 ) -> ExitCode:
-    """Hold the service's answers against its documents, only reading unless told to submit; exit with 1 if they differ."""
+    """Hold the service's answers against its documents.
+
+    It only reads, unless told to submit, and exits with 1 if something differs.
+
+    Example: `cyberun-async conformance --submit text-to-image -p prompt=dusk`
+    """
     async with connect(account) as client:
         values = await _parameters(client, submit, given)
         return _show(await check(client, submit=submit, parameters=values), as_json=json)

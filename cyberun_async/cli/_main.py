@@ -5,22 +5,51 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
 
-from cyclopts import CycloptsError
+from cyclopts import App, CycloptsError, Group
 
-from cyberun_async._errors import CyberunError
-from cyberun_async.cli._app import app
+from cyberun_async._errors import CyberunError, NotFoundError
+from cyberun_async.cli import _app as tasks
 from cyberun_async.cli._batch import batch
 from cyberun_async.cli._doctor import conformance, doctor
 from cyberun_async.cli._exit import ExitCode, exit_code
 from cyberun_async.cli._show import tell
 from cyberun_async.cli._text import printable, write_json
 
-app.command(batch)
-app.command(doctor)
-app.command(conformance)
+OPTIONS = Group("Options", sort_key=8)
+
+COMMANDS: Mapping[str, Sequence[Callable[..., object]]] = {
+    "Run a workflow": [tasks.run, tasks.submit, tasks.wait, batch],
+    "Tasks": [tasks.tasks, tasks.result, tasks.events, tasks.download, tasks.cancel],
+    "Workflows": [tasks.workflows, tasks.workflow],
+    "Trying and checking": [tasks.serve, doctor, conformance],
+}
+"""Every command, in the order of the help."""
+
+app = App(
+    name="cyberun-async",
+    help="""Run tasks on Cyberun Cloud and fetch their files.
+
+Example, for which no account is needed:
+
+`cyberun-async run text-to-image -p prompt=dusk --local --out out/`
+
+The API key is in the variable `CYBERUN_API_KEY`.
+`cyberun-async COMMAND --help` shows what a command takes.
+""",
+    help_format="markdown",
+    group_parameters=OPTIONS,
+    result_action="return_value",
+    suppress_keyboard_interrupt=False,
+)
+for place, (title, commands) in enumerate(COMMANDS.items()):
+    group = Group(title, sort_key=place)
+    for number, command in enumerate(commands):
+        app.command(command, group=group, sort_key=number)
+for flag in ("--help", "--version"):
+    app[flag].group = (OPTIONS,)
 
 
 def run_command(arguments: Sequence[str]) -> int:
@@ -68,9 +97,19 @@ def _report(error: Exception, *, as_json: bool) -> ExitCode:
         write_json(
             {"type": "error", "error": type(error).__name__, "message": message, "task_id": task_id, "exit_code": code}
         )
-    hint = " (--help shows what there is)" if isinstance(error, CycloptsError) else ""
-    tell(f"cyberun-async: {printable(message)}{hint}")
+    tell(f"cyberun-async: {printable(message)}{_hint(error)}")
     return code
+
+
+def _hint(error: Exception) -> str:
+    """Name the command that helps."""
+    if isinstance(error, CycloptsError):
+        command = " ".join(["cyberun-async", *(error.command_chain or ())])
+        return f" ({command} --help shows what there is)"
+    if isinstance(error, NotFoundError):
+        command = "tasks" if error.task_id else "workflows"
+        return f" (cyberun-async {command} lists what there is)"
+    return ""
 
 
 def _leave_quietly() -> ExitCode:

@@ -24,7 +24,7 @@ class Given:
             name=["--param", "-p"],
             negative="",
             show_default=False,
-            help="`key=value`, read by the workflow's definition; `key=@path` uploads a file. Can be repeated.",
+            help="Set a parameter by `key=value`, and one that takes a file by `key=@path`; can be repeated.",
         ),
     ] = ()
     file: Annotated[
@@ -32,7 +32,7 @@ class Given:
         Parameter(
             name=["--params-file", "-P"],
             allow_leading_hyphen=True,
-            help="A JSON object of parameters, `-` for stdin; `-p` goes before it.",
+            help="Read parameters from this file, a JSON object, `-` for stdin; those of `-p` go before them.",
         ),
     ] = None
 
@@ -64,7 +64,7 @@ def _load(file: Path | None) -> dict[str, object]:
     try:
         values = json.loads(sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8"))
     except OSError as error:
-        raise InvalidParameters([f"-P {file}: {error.strerror}"]) from None
+        raise InvalidParameters([f"-P {file} cannot be read: {error.strerror}"]) from None
     except ValueError as error:
         raise InvalidParameters([f"-P {file} is not JSON: {error}"]) from None
     if not isinstance(values, dict):

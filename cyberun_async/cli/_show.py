@@ -20,6 +20,7 @@ from cyberun_async import (
     TaskResult,
     UnknownEvent,
 )
+from cyberun_async._protocol.bars import details
 from cyberun_async._protocol.codec import parse_json
 from cyberun_async._protocol.events import encode_event
 from cyberun_async.cli._text import printable, write_json, write_line
@@ -144,13 +145,6 @@ def describe(event: TaskEvent) -> str:
             return f"the server could not read the task: {event.message or 'no reason given'}"
         case UnknownEvent():
             return f"{event.name}: {event.data}"
-
-
-def details(event: ProgressEvent) -> list[str]:
-    """Say where in its work a task is."""
-    place = event.stage or (f"node {event.current_node}" if event.current_node else "")
-    step = "" if event.step_current is None else f"step {event.step_current}/{event.step_total or '?'}"
-    return [part for part in (place, step, event.message or "") if part]
 
 
 def event_as_json(event: TaskEvent) -> dict[str, object]:

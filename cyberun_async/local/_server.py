@@ -96,6 +96,11 @@ class LocalCyberun:
             self._workflows.add(workflow, self.clock.now())
         self._runner = Runner(self._application())
 
+    def __repr__(self) -> str:
+        """Show where it is; its key is shown to whoever asks for that."""
+        where = self.base_url if self._thread is not None else "not started"
+        return f"<{type(self).__name__} {where}>"
+
     @property
     def base_url(self) -> str:
         """What to give a client as its base URL."""

@@ -25,8 +25,12 @@ if TYPE_CHECKING:
 RUN = ("run", "text-to-image", "-p", "prompt=dusk")
 
 ENDS: dict[str, tuple[Sequence[Step], int, str]] = {
-    "failed": ([fail("CUDA out of memory")], 3, r"cyberun-async: task \S+ failed: CUDA out of memory\n"),
-    "cancelled": ([cancel()], 4, r"cyberun-async: task \S+ cancelled\n"),
+    "failed": (
+        [fail("CUDA out of memory")],
+        3,
+        r"cyberun-async: task \S+ failed: CUDA out of memory; change its parameters, or submit it again\n",
+    ),
+    "cancelled": ([cancel()], 4, r"cyberun-async: task \S+ was cancelled; submit it again if it is still wanted\n"),
 }
 
 
@@ -174,7 +178,7 @@ def test_errors_of_a_program_are_objects_too(cyberun: Command, server: LocalCybe
     assert done.lines[-1] == {
         "type": "error",
         "error": "TaskFailed",
-        "message": f"task {done.lines[0]['task_id']} failed: CUDA out of memory",
+        "message": f"task {done.lines[0]['task_id']} failed: CUDA out of memory; change its parameters, or submit it again",
         "task_id": done.lines[0]["task_id"],
         "exit_code": 3,
     }
@@ -199,4 +203,4 @@ def test_what_the_server_says_cannot_move_the_cursor(cyberun: Command, server: L
     server.script("text-to-image", [fail("gone\x1b[2J\r\nwrong\x07 [red]really[/red]")])
     said = cyberun(*RUN).err
     assert not any(character in said for character in "\x1b\r\x07")
-    assert "gone [2J  wrong  [red]really[/red]\n" in said
+    assert "gone [2J  wrong  [red]really[/red]; change its parameters, or submit it again\n" in said

@@ -108,11 +108,11 @@ WRONG = {
     "out of range": (["-p", "count=-11"], "'count' must be at least -10, not -11"),
     "not a boolean": (["-p", "quick=maybe"], "'quick' must be a boolean, not 'maybe'"),
     "not an option": (["-p", "style=vivid"], "'style' must be one of 'natural', '1', not 'vivid'"),
-    "not a parameter": (["-p", "txt=dusk"], "'txt' is not a parameter of this workflow; did you mean 'text'?"),
+    "not a parameter": (["-p", "txt=dusk"], "'txt' is not a parameter of this workflow (did you mean 'text'?)"),
     "no such file": (["-p", "image=@none.png"], "'image': there is no file 'none.png'"),
     "a file without an at sign": (["-p", "image=a.png"], "write image=@a.png to upload it"),
     "no key": (["-p", "=dusk"], "-p takes key=value, not '=dusk'"),
-    "params file missing": (["-P", "none.json"], "-P none.json: No such file or directory"),
+    "params file missing": (["-P", "none.json"], "-P none.json cannot be read: No such file or directory"),
     "params file not JSON": (["-P", "a.png"], "-P a.png is not JSON"),
     "params file not an object": (["-P", "list.json"], "-P list.json must be a JSON object"),
 }

@@ -520,7 +520,7 @@ async def test_says_what_is_missing(tmp_path: Path) -> None:
             shelf.put(key, b"data")
         shelf.plan("b.bin", Plan(status=404))
         shelf.plan("c.bin", Plan(status=404))
-        with pytest.raises(StorageError, match=r"b\.bin: .*; also missing: c\.bin") as caught:
+        with pytest.raises(StorageError, match=r"b\.bin of task t-1: .*; also missing: c\.bin") as caught:
             await client.download(TASK_ID, tmp_path, concurrency=1)
     assert caught.value.file == "b.bin"
     assert names_in(tmp_path) == ["a.bin", "d.bin"]

@@ -192,7 +192,7 @@ async def test_unreadable(tmp_path: Path) -> None:
             await client.upload(tmp_path / "gone.png")
         with pytest.raises(StorageError, match="directory"):
             await client.upload(tmp_path)
-        with pytest.raises(StorageError, match="cannot be measured: give its size"):
+        with pytest.raises(StorageError, match="cannot be measured; give its size"):
             await client.upload(Unseekable(b"data"))  # type: ignore[arg-type]
         with pytest.raises(StorageError, match="4 bytes, not the 5"):
             await client.upload(b"data", size=5)

@@ -106,14 +106,14 @@ def test_structure_refuses(answer: object, problem: str) -> None:
         structure(answer, Record)
 
     assert problem == caught.value.problem
-    assert str(caught.value) == f"the data is not what the API promises: {problem}"
+    assert str(caught.value) == f"the data is not what the API promises: {problem}; pass it on as it was received"
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__
 
 
 def test_every_missing_name_is_told() -> None:
     """One look at the error tells all that is missing."""
-    with pytest.raises(DecodeError, match=r"^the data .*: \$: file_key, upload_url is missing$"):
+    with pytest.raises(DecodeError, match=r"^the data .*: \$: file_key, upload_url is missing; "):
         structure({}, PresignedUpload)
 
 

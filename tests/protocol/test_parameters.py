@@ -87,17 +87,17 @@ def test_fit(parameters: Mapping[str, object]) -> None:
         ),
         pytest.param(
             {"prompt": "x", "sead": 5},
-            "'sead' is not a parameter of this workflow; did you mean 'seed'?",
+            "'sead' is not a parameter of this workflow (did you mean 'seed'?)",
             id="mistyped",
         ),
         pytest.param(
             {"prompt": "x", "zzz": 5},
-            f"'zzz' is not a parameter of this workflow; it takes prompt, {OTHERS}",
+            f"'zzz' is not a parameter of this workflow (it takes prompt, {OTHERS})",
             id="unknown",
         ),
         pytest.param(
             {"prompt": "x", 5: 5},
-            f"5 is not a parameter of this workflow; it takes prompt, {OTHERS}",
+            f"5 is not a parameter of this workflow (it takes prompt, {OTHERS})",
             id="a key that is no text",
         ),
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import pickle
+import re
 import ssl
 import zlib
 from types import ModuleType
@@ -77,7 +78,7 @@ def test_dependencies(kind: type[Exception]) -> None:
     with pytest.raises(TransportError) as caught, failures_of(CALL):
         raise kind.__new__(kind)
     assert (caught.value.method, caught.value.path, caught.value.task_id) == ("GET", "/r/tasks/t-1", "t-1")
-    assert kind.__name__ in str(caught.value) or issubclass(kind, ssl.SSLCertVerificationError)
+    assert re.match(r"GET /r/tasks/t-1 got no answer \(\w.*\); the request (may|was)", str(caught.value))
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ async def test_no_redirect() -> None:
 
     async with raw_server(redirect) as server, httpx.AsyncClient(follow_redirects=True) as http:
         async with client_of(server, http) as client:
-            with pytest.raises(Exception, match=r"redirects to http://elsewhere\.test: is base_url right"):
+            with pytest.raises(Exception, match=r"redirects to http://elsewhere\.test; is base_url right"):
                 await client.tasks.get("t-1")
         assert len(server.requests) == 1
 

@@ -23,7 +23,6 @@ from support.scripted import (
     event,
     hold,
     scripted,
-    send,
     status_event,
 )
 
@@ -32,7 +31,16 @@ from cyberun_async import AsyncClient, Polling, TaskEvent
 Cancel = Callable[[], object]
 Cancelled = asyncio.CancelledError
 
-LIFE = [SSE_HEAD, status_event("running"), event("progress", progress=0.5), COMPLETED, END]
+PROGRESS = [event("progress", progress=step / 10) for step in range(1, 4)]
+LIFE = [SSE_HEAD, status_event("running"), *PROGRESS, COMPLETED, END]
+
+
+async def tell_one_by_one(exchange: Exchange) -> None:
+    """Send one event after the other, so that the caller stops to wait more often."""
+    for part in LIFE:
+        await exchange.send(part)
+        for _ in range(10):
+            await checkpoint()
 
 
 class CancelledAt:
@@ -118,7 +126,7 @@ def play(server: Scripted, *, stream: str) -> None:
     remote.on(server)
     server.on("definition", answer(200, {"id": "1", "workflow_slug": "demo", "parameters": []}))
     server.on("run", answer(202, {"task_id": TASK}))
-    server.on("events", {"told": send(*LIFE), "mute": hold(SSE_HEAD), "refused": answer(500)}[stream])
+    server.on("events", {"told": tell_one_by_one, "mute": hold(SSE_HEAD), "refused": answer(500)}[stream])
     if stream == "told":
         server.on("result", Remote("completed").result)
     else:
@@ -148,6 +156,7 @@ async def nothing_is_left(server: Scripted, client: AsyncClient, way: object, at
     assert client._transport._in_flight._scopes == set()
     assert not client._lookups._urgent
     assert not client._lookups._parked
+    assert not client._lookups._listening
     ran, cancelled = server.kinds().count("run"), server.kinds().count("cancel")
     if attempt.is_over or way in {wait, follow, follow_bare}:
         assert cancelled == 0

@@ -1,0 +1,127 @@
+"""Look at the built site in headless Chromium: search finds things, and no page is wider than its screen.
+
+python docs/check_site.py docs/_build/html
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium")
+QUIET = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+]
+
+SEARCHES = {
+    "wait_for_result": {"waiting.html", "reference.html"},
+    "idempotency": {"repeats.html"},
+    "SSL_CERT_FILE": {"proxies.html", "self-hosted.html"},
+    "replicate": {"coming-from.html"},
+}
+"""What somebody may look for, and the pages that have to be among what is found."""
+
+SCREENS = {"wide": (1280, 900), "narrow": (390, 844)}
+LEAST_CONTRAST = 4.5
+"""What https://www.w3.org/TR/WCAG22/#contrast-minimum asks for."""
+
+WIDE_PARTS = "() => document.documentElement.scrollWidth - innerWidth"
+
+HARD_TO_READ = """(least) => {
+    const numbers = (color) => color.match(/[\\d.]+/g).map(Number);
+    const light = (color) => numbers(color).slice(0, 3)
+        .map((part) => part / 255)
+        .map((part) => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4)
+        .reduce((sum, part, index) => sum + part * [0.2126, 0.7152, 0.0722][index], 0);
+    const behind = light(getComputedStyle(document.body).backgroundColor);
+    const wrong = [];
+    for (const text of document.querySelectorAll(".drawing text")) {
+        const [low, high] = [light(getComputedStyle(text).fill), behind].sort((a, b) => a - b);
+        const drawing = text.ownerSVGElement;
+        const size = parseFloat(getComputedStyle(text).fontSize) * drawing.getScreenCTM().a;
+        const box = text.getBBox(), whole = drawing.viewBox.baseVal;
+        if ((high + 0.05) / (low + 0.05) < least) wrong.push(`${text.textContent} has too little contrast`);
+        if (size < 9) wrong.push(`${text.textContent} is ${size.toFixed(1)} pixels high`);
+        if (box.x < 0 || box.x + box.width > whole.width) wrong.push(`${text.textContent} is cut off`);
+    }
+    return wrong;
+}"""
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """Serves files, and says nothing."""
+
+    def log_message(self, *args: object) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def serving(site: Path) -> Iterator[str]:
+    """Serve the site on loopback; pages from a disk may not read their own search index."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=site)) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def missed(page: Page, address: str) -> Iterator[str]:
+    """Search as a reader does, and name the pages that are not found."""
+    for words, wanted in SEARCHES.items():
+        page.goto(address)
+        page.get_by_role("textbox", name="Search").first.fill(words)
+        page.keyboard.press("Enter")
+        page.wait_for_function(
+            "() => document.querySelector('#search-results p.search-summary')?.innerText.match(/found/)"
+        )
+        found = page.locator("#search-results li a").evaluate_all("links => links.map(each => each.pathname.slice(1))")
+        yield from (f"searching for {words} does not find {each}" for each in sorted(wanted - set(found)))
+
+
+def ugly(browser: Browser, address: str, pages: list[str]) -> Iterator[str]:
+    """Go through the pages on a wide and on a narrow screen, in light and in dark, and say what is wrong."""
+    for screen, (width, height) in SCREENS.items():
+        for scheme in ("light", "dark"):
+            context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+            page = context.new_page()
+            for name in pages:
+                page.goto(address + name)
+                where = f"{name} ({screen}, {scheme})"
+                if (beyond := page.evaluate(WIDE_PARTS)) > 0:
+                    yield f"{where} is {beyond} pixels wider than the screen"
+                yield from (f"{where}: {problem}" for problem in page.evaluate(HARD_TO_READ, LEAST_CONTRAST))
+            context.close()
+
+
+def main(site: Path) -> int:
+    """Print what is wrong; the exit code tells whether anything is."""
+    if CHROMIUM is None:
+        print("there is no Chromium, so the site was not looked at")
+        return 0
+    pages = sorted(path.name for path in site.glob("*.html"))
+    with serving(site) as address, sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        problems = [*missed(browser.new_page(), address), *ugly(browser, address, pages)]
+        browser.close()
+    print("\n".join(problems) or f"search works, and {len(pages)} pages fit their screens")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

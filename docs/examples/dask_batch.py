@@ -1,0 +1,121 @@
+"""Take many items through a workflow on a Dask cluster: `python dask_batch.py text-to-image items.jsonl`."""
+
+import argparse
+import asyncio
+import json
+import sys
+import zlib
+from collections import Counter, defaultdict
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from distributed import Client, LocalCluster, as_completed
+
+from cyberun_async import AsyncClient, ConfigurationError, CyberunError, Journal, Outcome
+
+Items = list[tuple[str, dict[str, Any]]]
+Row = dict[str, Any]
+
+SHARDS = 16  # At most so many run at once. With journals there, another number would submit their items again.
+RETRIES, PAUSE = 100, 3.0  # How often and after how many seconds Dask tries a shard again.
+
+
+# On the workers
+
+
+def prepare(folder: str) -> list[str]:
+    """Tell which journals there are on the machine of this worker."""
+    AsyncClient()  # What is wrong with a key is better said now than by each shard.
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    return [path.name for path in Path(folder).glob("*.journal")]
+
+
+async def run_shard(workflow: str, items: Items, journal: str, resubmit: list[str]) -> list[Row]:
+    """Run in the event loop of the worker, which has its own key in CYBERUN_API_KEY."""
+    async with AsyncClient() as client:
+        try:
+            outcomes = await client.map(workflow, items, journal=Journal(journal), resubmit=resubmit).gather()
+        except ConfigurationError:
+            # Somebody has the journal still: perhaps a worker that was given up and is alive.
+            await asyncio.sleep(PAUSE)
+            raise
+    return [row(outcome) for outcome in outcomes]
+
+
+def row(outcome: Outcome) -> Row:
+    # A match is a guess by workflow and time, and the tasks of the other shards look the same.
+    is_uncertain = outcome.is_uncertain or outcome.is_matched
+    return {
+        "key": outcome.key,
+        "outcome": "uncertain" if is_uncertain else "done" if outcome.succeeded else "failed",
+        "task_id": outcome.task_id,
+        "error": str(outcome.error) if outcome.error else None,
+    }
+
+
+# Where the batch is started
+
+
+def read(path: Path) -> dict[int, Items]:
+    """Give each shard its items: always the same ones, wherever and whenever this runs."""
+    shards = defaultdict(list)
+    for line in path.read_text(encoding="utf-8").splitlines():
+        parameters = json.loads(line)
+        key = str(parameters.pop("id"))
+        shards[zlib.crc32(key.encode()) % SHARDS].append((key, parameters))
+    return shards
+
+
+def homes(journals: dict[str, list[str]]) -> list[list[str]]:
+    """Give each shard the machines that have its journal, or else one that shall: a disk may be its machine's own."""
+    seen = defaultdict(set)
+    for worker, names in journals.items():
+        seen[urlsplit(worker).hostname].update(names)
+    hosts = sorted(seen)
+    return [
+        [host for host in hosts if f"{shard}.journal" in seen[host]] or [hosts[shard % len(hosts)]]
+        for shard in range(SHARDS)
+    ]
+
+
+def main(
+    workflow: str, items: Path, *, scheduler: str | None, workers: int, journals: str, resubmit: list[str]
+) -> bool:
+    shards, counts = read(items), Counter()
+    local = {"n_workers": workers, "threads_per_worker": 4, "dashboard_address": ":0"}
+    with nullcontext(scheduler) if scheduler else LocalCluster(**local) as cluster, Client(cluster) as dask:
+        print(f"waiting for {workers} workers", file=sys.stderr)
+        dask.wait_for_workers(workers)
+        home = homes(dask.run(prepare, journals))
+        running = {}
+        for shard, its_items in shards.items():
+            arguments = (workflow, its_items, f"{journals}/{shard}.journal", resubmit)
+            running[dask.submit(run_shard, *arguments, workers=home[shard], retries=RETRIES)] = shard
+        for future in as_completed(running):
+            shard = running[future]
+            if problem := future.exception():
+                print(f"shard {shard}: {type(problem).__name__}: {problem}", file=sys.stderr)
+                counts["left"] += len(shards[shard])
+                continue
+            for each in future.result():
+                print(json.dumps(each), flush=True)
+                counts[each["outcome"]] += 1
+    words = ("done", "failed", "uncertain", "left")
+    print(", ".join(f"{counts[word]} {word}" for word in words), file=sys.stderr)
+    return counts["done"] == counts.total()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("workflow")
+    parser.add_argument("items", type=Path, help="an object of parameters a line, with the item's key as `id`")
+    parser.add_argument("--scheduler", help="where there is a cluster; else one is started on this machine")
+    parser.add_argument("--workers", type=int, default=4, help="how many to start, or to wait for")
+    parser.add_argument("--journals", default="journals", help="a folder on each machine of the workers")
+    parser.add_argument("--resubmit", action="append", default=[], choices=["uncertain", "failed"])
+    try:
+        sys.exit(not main(**vars(parser.parse_args())))
+    except CyberunError as error:
+        sys.exit(f"{type(error).__name__}: {error}")

@@ -1,0 +1,269 @@
+"""The example of docs/dask.md: shards over the workers of a Dask cluster, one of which is lost on the way."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.web import EXAMPLES, load_example
+
+from cyberun_async import ConfigurationError
+from cyberun_async.local import Aim, LocalCyberun, Parameter
+from cyberun_async.local.scripts import after, complete
+
+PROGRAM = EXAMPLES / "dask_batch.py"
+SHARDS, ITEMS_OF_A_SHARD = 16, 12
+ITEMS = SHARDS * ITEMS_OF_A_SHARD
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(300),
+    pytest.mark.skipif(sys.platform != "linux", reason="127.0.0.2 is a machine of its own on Linux only"),
+]
+
+Process = subprocess.Popen[str]
+
+
+class Cluster:
+    """A Dask scheduler and workers without nannies, each a process of its own.
+
+    Attributes:
+        directory: Where each machine's disk is, a folder of its name.
+
+    """
+
+    def __init__(self, directory: Path, environment: Mapping[str, str], processes: ExitStack) -> None:
+        """Start the scheduler."""
+        self.directory = directory
+        self._environment = os.environ | environment | {"DASK_TEMPORARY_DIRECTORY": str(directory)}
+        self._processes = processes
+        place = directory / "scheduler.json"
+        self._dask("scheduler", "127.0.0.1", "--port", "0", "--scheduler-file", str(place))
+        until(lambda: place.exists() and place.stat().st_size)
+        self._address = json.loads(place.read_text())["address"]
+
+    def worker(self, host: str) -> Process:
+        """Start a worker with one slot, in the folder that is the machine's disk."""
+        return self._dask("worker", host, self._address, "--no-nanny", "--nthreads", "1", "--memory-limit", "0")
+
+    def program(self, *options: str) -> Process:
+        """Start the example."""
+        items = self.directory / "items.jsonl"
+        items.write_text("".join(json.dumps({"id": key, "name": key}) + "\n" for key in keys()))
+        command = [str(PROGRAM), "work", str(items), "--scheduler", self._address, *options]
+        return self._start(command, cwd=self.directory, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    def is_in_log(self, words: str, host: str) -> bool:
+        """Tell whether a worker of a machine has said something."""
+        return words in (self.directory / host / "worker.log").read_text()
+
+    def journals(self, host: str) -> set[str]:
+        """Name the journals on a machine's disk."""
+        return {path.name for path in (self.directory / host / "journals").glob("*.journal")}
+
+    def _dask(self, part: str, host: str, *arguments: str) -> Process:
+        disk = self.directory / host
+        disk.mkdir(exist_ok=True)
+        command = ["-m", "dask", part, *arguments, "--host", host, "--dashboard-address", f"{host}:0"]
+        with (disk / f"{part}.log").open("a") as log:
+            return self._start(command, cwd=disk, stdout=log, stderr=log)
+
+    def _start(self, arguments: list[str], **options: Any) -> Process:
+        process = subprocess.Popen([sys.executable, *arguments], env=self._environment, text=True, **options)
+        self._processes.enter_context(process)
+        self._processes.callback(process.kill)
+        return process
+
+
+@pytest.fixture
+def server() -> Iterator[LocalCyberun]:
+    """Run a Cyberun whose clock stands still."""
+    with LocalCyberun(clock="held") as server:
+        server.workflow("work", parameters=[Parameter("name")], script=[after(1), complete({})])(lambda _: b"")
+        yield server
+
+
+@pytest.fixture
+def settings() -> dict[str, str]:
+    """Give settings of a test's own."""
+    return {}
+
+
+@pytest.fixture
+def cluster(server: LocalCyberun, tmp_path: Path, settings: dict[str, str]) -> Iterator[Cluster]:
+    """Start a scheduler, and end all that is started."""
+    account = {"CYBERUN_BASE_URL": server.base_url, "CYBERUN_API_KEY": server.api_key}
+    with ExitStack() as processes:
+        yield Cluster(tmp_path, account | settings, processes)
+
+
+def keys() -> list[str]:
+    """Give as many keys to each shard."""
+    shards: dict[int, list[str]] = {shard: [] for shard in range(SHARDS)}
+    for number in range(100 * ITEMS):
+        shard = shards[zlib.crc32(f"item-{number}".encode()) % SHARDS]
+        if len(shard) < ITEMS_OF_A_SHARD:
+            shard.append(f"item-{number}")
+    return [key for shard in shards.values() for key in shard]
+
+
+def until(holds: Callable[[], object], seconds: float = 120) -> None:
+    """Wait for something that another process does."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "it did not come to that"
+        time.sleep(0.01)
+
+
+def received(server: LocalCyberun) -> int:
+    """Count the submissions that have arrived, whether or not they were answered."""
+    return sum(each.operation == "workflows.run" for each in server.requests)
+
+
+def billed(server: LocalCyberun) -> Counter[str]:
+    """Count the tasks of each item by the server's own record."""
+    runs = [each for each in server.requests if each.operation == "workflows.run" and each.task_id]
+    return Counter(json.loads(each.body)["parameters"]["name"] for each in runs)
+
+
+def ended(server: LocalCyberun, program: Process) -> tuple[dict[str, str], str]:
+    """Let time pass on the server until the program has ended; give each item's outcome, and the summary."""
+
+    def has_ended() -> bool:
+        server.clock.advance_blocking(1)
+        return program.poll() is not None
+
+    until(has_ended)
+    out, err = program.communicate()
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert sorted(row["key"] for row in rows) == sorted(keys()), err
+    return {row["key"]: row["outcome"] for row in rows}, err.splitlines()[-1]
+
+
+@contextmanager
+def holding_half(server: LocalCyberun) -> Iterator[None]:
+    """Answer every other submission, as the dice fall, and act on the others only when this is left."""
+    released = threading.Event()
+
+    async def hold(app: Any, *arguments: Any) -> None:
+        while not released.is_set():  # noqa: ASYNC110 - another thread's event has nothing to wait on
+            await asyncio.sleep(0.01)
+        await app(*arguments)
+
+    server.faults._add("hold", hold, Aim(on="workflows.run", times=None, probability=0.5))
+    try:
+        yield
+    finally:
+        server.faults.clear()
+        released.set()
+
+
+def test_workers_are_killed(server: LocalCyberun, cluster: Cluster) -> None:
+    """Where its journal is a shard goes on; nothing is paid twice, and what nobody can know is said to be uncertain."""
+    workers = [cluster.worker(host) for host in ("127.0.0.1", "127.0.0.1", "127.0.0.2")]
+    program = cluster.program("--workers", "3")
+    with holding_half(server):
+        # Each worker has submitted a shard, and has been answered for about half of it.
+        until(lambda: received(server) == 3 * ITEMS_OF_A_SHARD)
+        for worker in workers[1:]:
+            worker.kill()
+            worker.wait()
+    # One machine has another worker; the other one has none until it is back.
+    cluster.worker("127.0.0.2")
+    outcomes, summary = ended(server, program)
+
+    counts = Counter(outcomes.values())
+    assert set(counts) == {"done", "uncertain"}
+    assert counts["uncertain"] < 2 * ITEMS_OF_A_SHARD
+    assert summary == f"{counts['done']} done, 0 failed, {counts['uncertain']} uncertain, 0 left"
+    assert program.returncode == 1
+    paid = billed(server)
+    assert all(paid[key] == 1 if outcome == "done" else paid[key] <= 1 for key, outcome in outcomes.items())
+    first, second = cluster.journals("127.0.0.1"), cluster.journals("127.0.0.2")
+    assert (len(first), len(second), len(first | second)) == (SHARDS // 2, SHARDS // 2, SHARDS)
+
+    # The same line again submits nothing, and the uncertain ones only when it is told to.
+    assert ended(server, cluster.program("--workers", "2")) == (outcomes, summary)
+    assert billed(server) == paid
+    again, summary = ended(server, cluster.program("--workers", "2", "--resubmit", "uncertain"))
+    assert (set(again.values()), summary) == ({"done"}, f"{ITEMS} done, 0 failed, 0 uncertain, 0 left")
+    uncertain = Counter(key for key, outcome in outcomes.items() if outcome == "uncertain")
+    assert billed(server) == paid + uncertain
+
+
+@pytest.mark.parametrize("settings", [{"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "15s"}], ids=["soon"])
+def test_a_worker_is_given_up_and_lives(server: LocalCyberun, cluster: Cluster) -> None:
+    """Its journal is refused to the next worker for as long as it has it, so both cannot submit."""
+    stopped, _ = [cluster.worker("127.0.0.1") for _ in range(2)]
+    program = cluster.program("--workers", "2")
+    until(lambda: received(server) == 2 * ITEMS_OF_A_SHARD)
+    stopped.send_signal(signal.SIGSTOP)
+
+    def is_refused() -> bool:
+        server.clock.advance_blocking(1)
+        return cluster.is_in_log("is in use by another batch", "127.0.0.1")
+
+    until(is_refused)
+    stopped.send_signal(signal.SIGCONT)
+    outcomes, summary = ended(server, program)
+
+    assert (set(outcomes.values()), summary) == ({"done"}, f"{ITEMS} done, 0 failed, 0 uncertain, 0 left")
+    assert billed(server) == Counter(keys())
+
+
+@pytest.mark.parametrize(
+    ("journals", "home"),
+    [
+        pytest.param({"a": [], "b": []}, {0: ["a"], 1: ["b"], 2: ["a"]}, id="none yet"),
+        pytest.param({"a": [1], "b": [0, 2]}, {0: ["b"], 1: ["a"], 2: ["b"]}, id="on disks of their own"),
+        pytest.param({"a": [0, 1], "b": [0, 1]}, {0: ["a", "b"], 1: ["a", "b"], 2: ["a"]}, id="in a shared folder"),
+        pytest.param({"a": [], "b": [0, 1], "c": []}, {0: ["b"], 1: ["b"], 2: ["c"]}, id="a machine has been added"),
+    ],
+)
+def test_where_a_shard_may_run(journals: dict[str, list[int]], home: dict[int, list[str]]) -> None:
+    """It may run where its journal is, and on one machine only where there is none yet."""
+    seen = {f"tcp://{host}:8000": [f"{shard}.journal" for shard in shards] for host, shards in journals.items()}
+
+    homes = load_example("dask_batch.py").homes(seen)
+
+    assert {shard: homes[shard] for shard in home} == home
+
+
+def test_a_worker_without_a_key(tmp_path: Path) -> None:
+    """It says so before there is a shard."""
+    with pytest.raises(ConfigurationError, match="CYBERUN_API_KEY"):
+        load_example("dask_batch.py").prepare(str(tmp_path))
+
+
+def test_on_one_machine(tmp_path: Path) -> None:
+    """The command of the page starts a cluster of its own."""
+    items = "".join(json.dumps({"id": n, "prompt": "a lake", "width": 64, "height": 64}) + "\n" for n in range(20))
+    (tmp_path / "items.jsonl").write_text(items)
+    with LocalCyberun() as server:
+        environment = {"CYBERUN_BASE_URL": server.base_url, "CYBERUN_API_KEY": server.api_key}
+        run = subprocess.run(
+            [sys.executable, PROGRAM, "text-to-image", "items.jsonl", "--workers", "2"],
+            cwd=tmp_path,
+            env=os.environ | environment | {"DASK_TEMPORARY_DIRECTORY": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            timeout=200,
+            check=True,
+        )
+
+        assert received(server) == 20
+    assert len({json.loads(line)["task_id"] for line in run.stdout.splitlines()}) == 20
+    assert run.stderr.splitlines() == ["waiting for 2 workers", "20 done, 0 failed, 0 uncertain, 0 left"]

@@ -1,0 +1,145 @@
+"""What a new user of the command line reads: the help of every command, and the first mistakes."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import shlex
+import struct
+import subprocess
+import sys
+import termios
+from typing import TYPE_CHECKING
+
+import pytest
+
+from cyberun_async.cli._main import COMMANDS, app
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from conftest import Outcome
+
+    Command = Callable[..., Outcome]
+
+NAMES = [command.__name__ for commands in COMMANDS.values() for command in commands]
+
+ROW = re.compile(r"│ [* ]*(?P<name>-[\w-]+|[A-Z_]+)(?P<aliases>( -\S+)*)( [A-Z]+(\.\.\.)?)? {2,}(?P<said>.*?) *│")
+"""An option or an argument, with what is said of it."""
+
+SENTENCE = re.compile(r"[A-Z][^.].*[^ ]\.( \[.*\])*")
+"""One sentence at least, and behind it the choices and the default."""
+
+
+@pytest.fixture
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave each option on a line of its own."""
+    monkeypatch.setenv("COLUMNS", "300")
+
+
+@pytest.mark.usefixtures("wide")
+@pytest.mark.parametrize("name", NAMES)
+def test_each_option_has_a_sentence(cyberun: Command, name: str):
+    """The help of a command says of each argument and option, in a sentence, what it does."""
+    shown = cyberun(name, "--help")
+    rows = [row for line in shown.out.splitlines() if (row := ROW.fullmatch(line))]
+    said = {row["name"]: row["said"] for row in rows}
+    options = {word for argument in app[name].assemble_argument_collection() for word in argument.names}
+
+    assert {option for option in options if option.startswith("--")} <= said.keys()
+    assert [text for text in said.values() if not SENTENCE.fullmatch(text)] == []
+    assert (shown.code, "--json" in said) == (0, True)
+
+
+@pytest.mark.usefixtures("wide")
+@pytest.mark.parametrize("name", NAMES)
+def test_each_command_has_an_example_that_can_be_typed(cyberun: Command, name: str):
+    """The example in the help of a command is a line that the command understands."""
+    shown = cyberun(name, "--help").out
+    (example,) = re.findall(r"^Example: cyberun-async (.*?) *$", shown, re.MULTILINE)
+
+    command, bound, _ = app.parse_args(shlex.split(example), exit_on_error=False, print_error=False)
+
+    assert (command.__name__, bool(bound.arguments)) == (name, True)
+
+
+@pytest.mark.usefixtures("wide")
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"]], ids=["nothing", "--help", "-h"])
+def test_the_first_screen(cyberun: Command, arguments: list[str]):
+    """Whoever types nothing sees every command in order, a line to begin with, and where the key is."""
+    shown = cyberun(*arguments)
+    assert re.findall(r"^│ ([a-z]+) ", shown.out, re.MULTILINE) == NAMES
+    assert "cyberun-async run text-to-image -p prompt=dusk --local --out out/" in shown.out
+    assert "CYBERUN_API_KEY" in shown.out
+    assert shown.code == 0
+
+
+def read_in_a_terminal(columns: int, *arguments: str) -> str:
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+    environment = {name: value for name, value in os.environ.items() if name not in {"COLUMNS", "LINES"}}
+    command = [sys.executable, "-m", "cyberun_async", *arguments]
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment | {"TERM": "xterm"}):
+        os.close(theirs)
+        shown = b""
+        # Linux ends a terminal whose other side is gone with an error.
+        try:
+            while block := os.read(ours, 65536):
+                shown += block
+        except OSError:
+            pass
+    os.close(ours)
+    return re.sub(r"\x1b\[[0-9;]*m", "", shown.decode())
+
+
+@pytest.mark.parametrize("columns", [80, 100])
+@pytest.mark.parametrize("arguments", [["--help"], ["batch", "--help"]], ids=" ".join)
+def test_the_help_fits_the_terminal(columns: int, arguments: list[str]):
+    """On a terminal the boxes are as wide as it is, and nothing is cut off."""
+    lines = read_in_a_terminal(columns, *arguments).splitlines()
+    assert {len(line) for line in lines if line[:1] in {"╭", "│", "╰"}} == {columns}
+    assert max(map(len, lines)) == columns
+    assert "…" not in "".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    {
+        "a command": (
+            ["rnu"],
+            'Unknown command "rnu". Did you mean "run"? ... (cyberun-async --help shows what there is)',
+        ),
+        "an option": (
+            ["run", "text-to-image", "--otu", "x"],
+            "Unknown option: --otu. Did you mean --out? (cyberun-async run --help shows what there is)",
+        ),
+        "a port": (["serve", "--port", "99999"], "... --port. ... (cyberun-async serve --help shows what there is)"),
+        "a workflow": (["workflow", "text-to-imag"], "... 404: ... (cyberun-async workflows lists what there is)"),
+        "a task": (["result", "t-1"], "... 404: ... (cyberun-async tasks lists what there is)"),
+        "a parameter": (
+            ["run", "text-to-image", "-p", "promp=dusk"],
+            "'promp' is not a parameter of this workflow (did you mean 'prompt'?); 'prompt' is required",
+        ),
+        "a file": (["run", "text-to-image", "-P", "gone"], "-P gone cannot be read: No such file or directory"),
+    }.values(),
+)
+def test_a_slip_names_what_helps(cyberun: Command, arguments: list[str], said: str):
+    """A mistyped word is answered with one line that names the likely word, or the command that lists them."""
+    shown = cyberun(*arguments)
+    pattern = ".*".join(map(re.escape, said.split("...")))
+    assert re.fullmatch(rf"cyberun-async: {pattern}\n", shown.err)
+
+
+def test_no_key_names_every_way_to_give_one(cyberun: Command, monkeypatch: pytest.MonkeyPatch):
+    """Where there is no key, the message has the variable, the option, and what works without."""
+    monkeypatch.delenv("CYBERUN_API_KEY")
+    shown = cyberun("tasks")
+    assert (shown.code, shown.err) == (
+        2,
+        (
+            "cyberun-async: there is no API key: set CYBERUN_API_KEY, or name a file that holds it with --key-file "
+            "(run, workflows and workflow need none with --local)\n"
+        ),
+    )

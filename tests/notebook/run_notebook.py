@@ -1,0 +1,48 @@
+"""Run a notebook from stdin in a kernel of its own, and write what its cells show: final outputs, and widgets as they went.
+
+It is a process of its own, since a client of kernels keeps sockets and threads.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import nbformat
+from nbclient import NotebookClient
+
+
+class Recorder(NotebookClient):  # type: ignore[misc]
+    """Notes each state that a widget was given, and each output that took the place of another."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        """Note nothing yet."""
+        super().__init__(*args, **options)
+        self.models: dict[str, str] = {}
+        self.states: list[tuple[str, dict[str, Any]]] = []
+        self.updates: list[dict[str, Any]] = []
+
+    def process_message(self, message: Any, *args: Any) -> Any:
+        """Look at each message of the kernel."""
+        content, kind = message["content"], message["header"]["msg_type"]
+        if kind in {"comm_open", "comm_msg", "comm_close"}:
+            state = content["data"].get("state", {})
+            name = self.models.setdefault(content["comm_id"], state.get("_model_name", ""))
+            self.states.append((name, {"closed": True} if kind == "comm_close" else state))
+        elif kind == "update_display_data":
+            self.updates.append(content["data"])
+        return super().process_message(message, *args)
+
+
+def main() -> None:
+    """Execute, also past errors."""
+    notebook = nbformat.reads(sys.stdin.read(), as_version=4)
+    recorder = Recorder(notebook, timeout=60, kernel_name="python3", allow_errors=True)
+    recorder.execute()
+    cells = [cell["outputs"] for cell in notebook.cells if cell["cell_type"] == "code"]
+    json.dump({"cells": cells, "states": recorder.states, "updates": recorder.updates}, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

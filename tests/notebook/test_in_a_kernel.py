@@ -1,0 +1,199 @@
+"""What a notebook shows of a wait, in a real kernel."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import attrs
+import nbformat
+import pytest
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+SETUP = """
+import asyncio, os, signal, sys
+import anyio
+from cyberun_async import AsyncClient, ProgressEvent, TaskFailed, WaitTimeout
+from cyberun_async.local import LocalCyberun
+from cyberun_async.local.scripts import after, complete, fail, progress, status
+server = LocalCyberun().start()
+client = AsyncClient(server.api_key, base_url=server.base_url)
+small = {"prompt": "x", "width": 64, "height": 64}
+
+async def watched(*life):
+    # A life that begins once somebody looks.
+    async with LocalCyberun(clock="held") as held, AsyncClient(held.api_key, base_url=held.base_url) as client:
+        held.script("text-to-image", [after(1), *life])
+        waits = asyncio.ensure_future(client.run("text-to-image", small))
+        while not any(task.listeners for task in held._scheduler.tasks.values()):
+            await asyncio.sleep(0.01)
+        await held.clock.advance(1)
+        await waits
+"""
+TEARDOWN = "await client.aclose(); server.stop()"
+FULL = "▰▰▰▰▰▰▰▰▰▰ 100 %"
+
+CELLS = {
+    "completes": "_ = await client.run('text-to-image', small)",
+    "fails": """
+try: await watched(status("running"), progress(1, 4), fail("out of memory"))
+except TaskFailed: pass
+""",
+    "times out": """
+server.script("text-to-image", [status("running")])
+try: await client.run("text-to-image", small, timeout=0.5)
+except WaitTimeout: pass
+""",
+    "is cancelled": """
+server.script("text-to-image", [status("running")])
+with anyio.move_on_after(0.5): await client.run("text-to-image", small)
+""",
+    "is interrupted": """
+server.script("text-to-image", [status("running")])
+asyncio.get_running_loop().call_later(0.5, os.kill, os.getpid(), signal.SIGINT)
+await client.run("text-to-image", small)
+""",
+    "is waited for": """
+_ = await client.wait_for_result("{}".format(task_id := await client.submit("text-to-image", small)))
+os.environ["TASK"] = task_id
+""",
+    "tells a secret": """
+link, key = "https://storage.example/file?X-Signature=0123456789abcdef", "sk-0123456789abcdef"
+await watched(status("running"), progress(1, 4, message=f"{link} {key}"), complete({}))
+""",
+    "has its events taken": "_ = await client.run('text-to-image', small, on_event=lambda event: None)",
+    "is one of a batch": "_ = await client.map('text-to-image', [small] * 5).gather()",
+    "is one of many": "_ = await asyncio.gather(*(client.run('text-to-image', small) for _ in range(25)))",
+    "comes after many": "_ = await client.run('text-to-image', small)",
+    "is off": "os.environ['CYBERUN_PROGRESS'] = '0'\n_ = await client.run('text-to-image', small)",
+}
+
+
+@attrs.frozen
+class Shown:
+    """What the cells of a notebook have shown.
+
+    Attributes:
+        cells: The outputs of each, as they are when all has run.
+        states: What each widget was told, by the name of its model.
+        updates: What took the place of an output, in order.
+
+    """
+
+    cells: list[list[dict[str, Any]]]
+    states: list[tuple[str, dict[str, Any]]]
+    updates: list[dict[str, Any]]
+
+    def lines(self, cell: int) -> list[str]:
+        """Give what a cell shows as text, without what is no output of ours."""
+        return [output["data"]["text/plain"] for output in self.cells[cell] if output["output_type"] == "display_data"]
+
+
+def execute(notebook: nbformat.NotebookNode) -> Shown:
+    """Run a notebook in a kernel, and fail where a cell does, other than by being stopped."""
+    program = [sys.executable, str(Path(__file__).with_name("run_notebook.py"))]
+    done = subprocess.run(program, input=nbformat.writes(notebook), capture_output=True, text=True, check=True)
+    shown = Shown(**json.loads(done.stdout))
+    outputs = [output for cell in shown.cells for output in cell]
+    errors = {each["ename"] for each in outputs if each["output_type"] == "error"}
+    assert errors <= {"CancelledError", "KeyboardInterrupt"}
+    assert [each for each in outputs if each.get("name") == "stderr"] == []
+    return shown
+
+
+def notebook_of(*cells: str) -> nbformat.NotebookNode:
+    """Make a notebook."""
+    return nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in (SETUP, *cells, TEARDOWN)])
+
+
+@pytest.fixture(scope="module")
+def shown() -> Shown:
+    """Run all cells, where ipywidgets is installed."""
+    return execute(notebook_of(*CELLS.values()))
+
+
+@pytest.mark.parametrize(
+    ("cell", "line"),
+    [
+        ("completes", f"text-to-image  completed  {FULL}"),
+        ("fails", "text-to-image  failed  ▰▰▱▱▱▱▱▱▱▱ 25 %"),
+        ("times out", "text-to-image  timed out  ▱▱▱▱▱▱▱▱▱▱ 0 %"),
+        ("is cancelled", "text-to-image  stopped  ▱▱▱▱▱▱▱▱▱▱ 0 %"),
+        ("is interrupted", "text-to-image  stopped  ▱▱▱▱▱▱▱▱▱▱ 0 %"),
+        ("tells a secret", f"text-to-image  completed  {FULL}"),
+        ("comes after many", f"text-to-image  completed  {FULL}"),
+    ],
+)
+def test_how_it_ended_stays(shown: Shown, cell: str, line: str) -> None:
+    """When a wait is over, however that is, one line says how, in the widget's place."""
+    assert shown.lines(1 + [*CELLS].index(cell)) == [line]
+
+
+def test_a_wait_by_id_names_its_task(shown: Shown) -> None:
+    """Where only the id is known, it is the name."""
+    (line,) = shown.lines(1 + [*CELLS].index("is waited for"))
+    assert line.startswith("task ")
+    assert line.endswith(f"  completed  {FULL}")
+
+
+def test_the_widget_moves(shown: Shown) -> None:
+    """The bar goes up to its end, and the label says status, percentage, node and step."""
+    states = shown.states[: shown.states.index(["FloatProgressModel", {"closed": True}])]
+    parts = [state["value"] for model, state in states if model == "FloatProgressModel"]
+    labels = [state["value"] for model, state in states if model == "LabelModel"]
+    assert parts == sorted(parts)
+    assert (parts[0], parts[-1]) == (0.0, 1.0)
+    assert "text-to-image · running · 50% · node 3 · step 10/20" in labels
+
+
+def test_no_widget_is_left(shown: Shown) -> None:
+    """A kernel keeps nothing of a wait that is over."""
+    opened = sum("_model_name" in state for _, state in shown.states)
+    closed = sum("closed" in state for _, state in shown.states)
+    assert opened == closed > 0
+
+
+def test_secrets_are_not_shown(shown: Shown) -> None:
+    """A key and a signature that the server says are cut out."""
+    everything = json.dumps(attrs.asdict(shown))
+    assert "https://storage.example/file?[signature] [key]" in everything
+    assert "0123456789abcdef" not in everything
+
+
+@pytest.mark.parametrize("cell", ["has its events taken", "is one of a batch", "is off"])
+def test_nothing_is_shown(shown: Shown, cell: str) -> None:
+    """Not where the caller takes the events, not for each item of a batch, and not when it is turned off."""
+    assert shown.cells[1 + [*CELLS].index(cell)] == []
+
+
+def test_of_many_ten_are_shown(shown: Shown) -> None:
+    """A page full of bars tells nothing."""
+    assert len(shown.lines(1 + [*CELLS].index("is one of many"))) == 10
+
+
+def test_rich_takes_the_place_of_ipywidgets() -> None:
+    """Without ipywidgets the line is drawn anew each time, and the last one stays."""
+    shown = execute(notebook_of("sys.modules['ipywidgets'] = None", CELLS["completes"]))
+    drawn = [update["text/html"] for update in shown.updates if "text/html" in update]
+    assert shown.lines(2) == [f"text-to-image  completed  {FULL}"]
+    assert "text-to-image · running · 50% · node 3 · step 10/20" in "".join(drawn)
+    assert "━━━━" in drawn[-1]
+
+
+def test_without_either_nothing_is_shown() -> None:
+    """A wait is the same without."""
+    shown = execute(notebook_of("sys.modules['ipywidgets'] = sys.modules['rich'] = None", CELLS["completes"]))
+    assert (shown.cells[2], shown.updates, shown.states) == ([], [], [])
+
+
+def test_the_notebook_of_the_docs_runs() -> None:
+    """Every cell of it, and it ends with a picture."""
+    notebook = nbformat.read(DOCS / "notebook.ipynb", as_version=4)
+    outputs = [output for cell in execute(notebook).cells for output in cell]
+    assert [output["data"] for output in outputs if "image/png" in output.get("data", {})]

@@ -1,0 +1,114 @@
+"""The queue example with its processes: a Cyberun whose clock the tests move, Redis, one who submits, and workers."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+import redis
+from support.web import EXAMPLES, load_example
+
+from cyberun_async.local import LocalCyberun
+
+EXAMPLE = EXAMPLES / "queue"
+
+
+class Site:
+    """What a queue stands between.
+
+    Attributes:
+        cyberun: Its clock is held.
+        redis: A connection to look into the queue.
+        pictures: Where the workers put files.
+
+    """
+
+    def __init__(self, cyberun: LocalCyberun, url: str, start: list[str], directory: Path) -> None:
+        """Start nothing yet."""
+        self.cyberun = cyberun
+        self.redis = redis.Redis.from_url(url)
+        self.pictures = directory / "pictures"
+        self._start = [sys.executable, *start]
+        self._environment = os.environ | {
+            "CYBERUN_BASE_URL": cyberun.base_url,
+            "CYBERUN_API_KEY": cyberun.api_key,
+            "REDIS_URL": url,
+            "PICTURES": str(self.pictures),
+        }
+        self._workers = ExitStack()
+
+    def submit(self, prompt: str) -> str:
+        """Submit in a process that is gone then, and give the task."""
+        program = [sys.executable, str(EXAMPLE / "submit.py"), prompt]
+        return subprocess.run(
+            program, env=self._environment, check=True, stdout=subprocess.PIPE, text=True
+        ).stdout.strip()
+
+    def work(self) -> subprocess.Popen[bytes]:
+        """Start a worker."""
+        worker = self._workers.enter_context(subprocess.Popen(self._start, cwd=EXAMPLE, env=self._environment))
+        self._workers.callback(worker.kill)
+        return worker
+
+    def close(self) -> None:
+        """End the workers that are left."""
+        self._workers.close()
+        self.redis.close()
+
+    def count(self, operation: str, task_id: str | None = None) -> int:
+        """Count the requests of a kind, of one task or all."""
+        exchanges = [each for each in self.cyberun.requests if each.operation == operation]
+        return sum(task_id in {None, each.task_id} for each in exchanges)
+
+    def queued(self) -> list[str]:
+        """Give the ids in the queue, those included that a worker is waiting for."""
+        return [job.decode() for job in self.redis.zrange("arq:queue", 0, -1)]
+
+    def taken(self, task_id: str) -> bool:
+        """Tell whether a worker has a job."""
+        return bool(self.redis.exists(f"arq:in-progress:{task_id}"))
+
+
+def until(holds: Callable[[], bool], seconds: float = 30) -> None:
+    """Wait for something that another process does."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "it did not come to that"
+        time.sleep(0.01)
+
+
+@contextmanager
+def real_redis(directory: Path) -> Iterator[str]:
+    """Run Redis itself, on a socket of its own."""
+    socket = directory / "redis.sock"
+    program = ["redis-server", "--port", "0", "--unixsocket", str(socket), "--save", "", "--dir", str(directory)]
+    with subprocess.Popen(program, stdout=subprocess.DEVNULL) as server:
+        try:
+            until(socket.exists)
+            yield f"unix://{socket}"
+        finally:
+            server.terminate()
+
+
+@pytest.fixture(params=["redis", "stand-in"])
+def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
+    """Give a queue in Redis, and in the stand-in that the example is tried with."""
+    if request.param == "redis" and shutil.which("redis-server") is None:
+        pytest.skip("redis-server is not installed")
+    with ExitStack() as stack:
+        if request.param == "redis":
+            url = stack.enter_context(real_redis(tmp_path))
+            start = ["-m", "arq", "worker.WorkerSettings"]
+        else:
+            url = stack.enter_context(load_example("queue/serve.py").stand_in_for_redis())
+            start = ["serve.py", "work"]
+        site = Site(stack.enter_context(LocalCyberun(clock="held")), url, start, tmp_path)
+        stack.callback(site.close)
+        yield site
