@@ -89,6 +89,25 @@ async def test_without_a_list(connect: Connect, server: LocalCyberun, trouble: d
     assert asked(server)["tasks.list"] <= 6
 
 
+async def test_results_that_fail_once(connect: Connect, server: LocalCyberun) -> None:
+    """A task that is in no list any more has its result read again where that failed."""
+    done: list[str] = []
+    async with connect(retries=Retries(budget=0)) as client:
+        ids = await tasks_of(client, MANY, seconds=9)
+
+        async def wait(task_id: str) -> None:
+            done.append((await client.wait_for_result(task_id)).id)
+
+        async with anyio.create_task_group() as group:
+            for task_id in ids:
+                group.start_soon(wait, task_id)
+            await until(server, "tasks.list", 2)
+            failing = server.faults.status(503, on="tasks.result", times=MANY)
+            await server.clock.advance(9)
+    assert sorted(done) == sorted(ids)
+    assert failing.struck == MANY
+
+
 async def test_strange_words(connect: Connect, server: LocalCyberun) -> None:
     """A status that this version has never heard of is no end, and is told."""
     server.faults.unknown_status("hibernating", on="tasks.list", times=None)
