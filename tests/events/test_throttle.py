@@ -128,3 +128,15 @@ async def test_events_that_are_no_generator() -> None:
         await send.send(CompletedEvent(task_id="t"))
         await send.aclose()
         assert [event async for event in updates] == [CompletedEvent(task_id="t")]
+
+
+async def test_what_was_left_stays_left() -> None:
+    """Updates can be left before their block ends, and give no more; leaving them again is nothing."""
+
+    async def events() -> AsyncIterator[TaskEvent]:
+        yield progress(0.1)
+
+    async with throttle(events(), 1) as updates:
+        await updates.__aexit__(None, None, None)
+        with pytest.raises(ConfigurationError, match="async with"):
+            await anext(updates)
