@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
+import pkgutil
 import re
 import types
 from pathlib import Path
@@ -114,6 +115,13 @@ def test_docstrings_of_records(record: type) -> None:
     """Each field of a record, an event or a setting is explained."""
     explained = set(re.findall(r"^    (\w+): \S", inspect.getdoc(record) or "", re.MULTILINE))
     assert not {field.name for field in attrs.fields(record)} - explained
+
+
+def test_importing_runs_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    """A tool that imports every module, as those for documentation do, starts none of the programs."""
+    for module in pkgutil.walk_packages(cyberun_async.__path__, "cyberun_async."):
+        importlib.import_module(module.name)
+    assert capfd.readouterr() == ("", "")
 
 
 def _referenced() -> dict[str, set[str]]:

@@ -30,7 +30,6 @@ def test_needs_no_loop(cyberun):
 """
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("plugin", "runs"),
     [("anyio", 3), ("pytest_asyncio", 2), ("pytest_trio", 2)],

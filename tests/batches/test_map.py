@@ -337,6 +337,7 @@ async def test_a_server_that_wants_to_be_left_alone(connect: Connect, server: Lo
 # Everything at once
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(60)
 async def test_a_bad_day(connect: Connect, server: LocalCyberun) -> None:
     """With failing tasks, failing calls, cut streams and a storm of 429, every outcome is right and nothing is lost."""

@@ -10,7 +10,7 @@ import pytest
 from batches.conftest import FAST, Connect, eventually
 
 from cyberun_async import AsyncClient, NotFoundError, Polling, Retries, TaskEvent, TransportError
-from cyberun_async._flows.lookups import Look, Lookups, Turn
+from cyberun_async._flows.lookups import MOST_HEARD_OF, Look, Lookups, Turn
 from cyberun_async._protocol.pacing import Pace
 from cyberun_async.local import LocalCyberun
 
@@ -87,6 +87,25 @@ async def test_without_a_list(connect: Connect, server: LocalCyberun, trouble: d
             await server.clock.advance(9)
     assert sorted(done) == sorted(ids)
     assert asked(server)["tasks.list"] <= 6
+
+
+async def test_results_that_fail_once(connect: Connect, server: LocalCyberun) -> None:
+    """A task that is in no list any more has its result read again where that failed."""
+    done: list[str] = []
+    async with connect(retries=Retries(budget=0)) as client:
+        ids = await tasks_of(client, MANY, seconds=9)
+
+        async def wait(task_id: str) -> None:
+            done.append((await client.wait_for_result(task_id)).id)
+
+        async with anyio.create_task_group() as group:
+            for task_id in ids:
+                group.start_soon(wait, task_id)
+            await until(server, "tasks.list", 2)
+            failing = server.faults.status(503, on="tasks.result", times=MANY)
+            await server.clock.advance(9)
+    assert sorted(done) == sorted(ids)
+    assert failing.struck == MANY
 
 
 async def test_strange_words(connect: Connect, server: LocalCyberun) -> None:
@@ -254,6 +273,18 @@ async def test_until() -> None:
             group.start_soon(wait, now + seconds)
     assert told == [Turn.STREAM] * 3
     assert await lookups.turn(waiting("queued"), until=now) is Turn.STREAM
+
+
+async def test_only_the_latest_word_is_remembered() -> None:
+    """Word of tasks that nobody waits for takes bounded memory: the oldest is forgotten first."""
+    transport: Any = Streams()
+    lookups = Lookups(transport, FAST)
+    heard_of = [f"task {number}" for number in range(MOST_HEARD_OF + 1)]
+    for task_id in heard_of:
+        lookups.notify(task_id)
+    now = anyio.current_time()
+    looks = [Look(heard_of[place], None, Pace(FAST)) for place in (0, 1, -1)]
+    assert [await lookups.turn(look, until=now) for look in looks] == [Turn.STREAM, Turn.LOOK, Turn.LOOK]
 
 
 async def test_streams_are_handed_on(connect: Connect, server: LocalCyberun) -> None:

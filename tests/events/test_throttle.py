@@ -229,3 +229,24 @@ async def test_it_needs_async_with() -> None:
 def test_text_bar(part: float | None, bar: str) -> None:
     """A bar is as full as the task is far, and never more than full."""
     assert text_bar(part, 5) == bar
+
+
+async def test_events_that_are_no_generator() -> None:
+    """Events may come from anything that can be iterated over, such as a stream between two tasks."""
+    send, receive = anyio.create_memory_object_stream[TaskEvent](1)
+    async with send, receive, throttle(receive, 0.001) as updates:
+        await send.send(CompletedEvent(task_id="t"))
+        await send.aclose()
+        assert [event async for event in updates] == [CompletedEvent(task_id="t")]
+
+
+async def test_what_was_left_stays_left() -> None:
+    """Updates can be left before their block ends, and give no more; leaving them again is nothing."""
+
+    async def events() -> AsyncIterator[TaskEvent]:
+        yield progress(0.1)
+
+    async with throttle(events(), 1) as updates:
+        await updates.__aexit__(None, None, None)
+        with pytest.raises(ConfigurationError, match="async with"):
+            await anext(updates)

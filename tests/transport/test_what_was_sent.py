@@ -51,13 +51,13 @@ async def answer_headers_without_end(peer: Peer) -> None:
     await peer.send(b"HTTP/1.1 202 OK\r\nX-Long: " + b"x" * 200_000)
 
 
-def client_of(url: str, **timeouts: float) -> AsyncClient:
+def client_of(url: str, *, budget: float = 0.05, **timeouts: float) -> AsyncClient:
     return AsyncClient(
         "sk-test",
         base_url=url,
         allow_insecure_http=True,
         timeouts=Timeouts(**timeouts),
-        retries=Retries(initial=0.001, maximum=0.001, budget=0.05),
+        retries=Retries(initial=0.001, maximum=0.001, budget=budget),
     )
 
 
@@ -94,7 +94,7 @@ async def test_what_costs_nothing_is_repeated(handle: Handler) -> None:
     async def fail_twice(peer: Peer) -> None:
         await (handle if peer.number < 3 else always_answer)(peer)
 
-    async with raw_server(fail_twice) as server, client_of(server.url) as client:
+    async with raw_server(fail_twice) as server, client_of(server.url, budget=30) as client:
         assert (await client.tasks.get("t-1")).id == "t-1"
         assert len(server.requests) == 3
 

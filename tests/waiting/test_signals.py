@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from cyberun_async import AsyncClient, Limits, Polling, TaskFailed
+from cyberun_async import AsyncClient, Limits, NotFoundError, Polling, TaskFailed
 from cyberun_async.local import LocalCyberun
 from cyberun_async.local.scripts import after, complete, fail, status
 from cyberun_async.webhooks import WebhookEvent, make_delivery, verify
@@ -99,3 +99,10 @@ async def test_a_signal_that_fails_leaves_quietly(caplog: pytest.LogCaptureFixtu
             task_id = await client.submit("text-to-image", {"prompt": "x", "width": 64, "height": 64})
             assert (await client.wait_for_result(task_id, signal=signal)).files
     assert "goes on without it" in caplog.text
+
+
+async def test_a_refusal_beside_a_signal_comes_flat() -> None:
+    """A wait that is refused raises the refusal itself though it listens for a signal, which it stops doing."""
+    async with LocalCyberun() as server, AsyncClient(server.api_key, base_url=server.base_url) as client:
+        with pytest.raises(NotFoundError):
+            await client.wait_for_result("00000000-0000-0000-0000-000000000000", signal=anyio.sleep_forever)
