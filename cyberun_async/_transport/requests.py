@@ -9,8 +9,8 @@ import httpx
 
 from cyberun_async._errors import ConfigurationError
 from cyberun_async._protocol.call import Call
-from cyberun_async._protocol.codec import encode_json
 from cyberun_async._protocol.credentials import is_bound_to_team
+from cyberun_async._protocol.json_text import encode_json
 from cyberun_async._settings import Settings
 
 Send = Callable[[httpx.Request], Awaitable[httpx.Response]]

@@ -7,8 +7,8 @@ import attrs
 
 from cyberun_async._client import AsyncClient
 from cyberun_async._flows.submitting import prepare
-from cyberun_async._protocol.codec import parse_json
 from cyberun_async._protocol.endpoints import Dispatch
+from cyberun_async._protocol.json_text import parse_json
 from cyberun_async.conformance._asking import ask, hold, send
 from cyberun_async.conformance._following import Followed, follow, judge
 from cyberun_async.conformance._report import Differs, Finding, Skipped, finding_of
