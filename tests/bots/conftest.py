@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+import anyio
 import pytest
 from support.web import EXAMPLES
 
-from cyberun_async import RateLimiter
+from cyberun_async import AsyncClient, RateLimiter
 from cyberun_async.local import LocalCyberun
+from cyberun_async.local.scripts import after, complete, progress, status
+
+if TYPE_CHECKING:
+    from room import Room, Shown
+    from unfinished import Unfinished
 
 sys.path.append(str(EXAMPLES / "bots"))
+
+LIFE = [after(1), status("running"), after(1), progress(5, 20), after(1), progress(10, 20), after(1), complete()]
+"""The life of a task of which every second has its event."""
 
 
 class Turns(RateLimiter):
@@ -37,6 +48,52 @@ class Turns(RateLimiter):
         """Let so much more pass."""
         self.holds.append(seconds)
         self.now += seconds
+
+
+class Place:
+    """Where a person and a bot meet, and what is behind it.
+
+    Attributes:
+        server: Cyberun.
+        messages: What the bot has said.
+        database: Where the bot remembers what is unfinished.
+        unfinished: What that is.
+
+    """
+
+    def __init__(self, server: LocalCyberun, room: Room, directory: Path) -> None:
+        """Start no bot yet."""
+        from unfinished import Unfinished
+
+        self.server = server
+        self.messages: dict[int, Shown] = room.messages
+        self.database = directory / "unfinished.db"
+        self.unfinished: Unfinished = Unfinished(self.database)
+        self._room = room
+
+    def client(self) -> AsyncClient:
+        """Give a client of Cyberun."""
+        return AsyncClient(self.server.api_key, base_url=self.server.base_url)
+
+    async def until(self, holds: Callable[[], object]) -> None:
+        """Wait for what is to be seen."""
+        with anyio.fail_after(20):
+            await self._room.until(holds)
+
+    async def says(self, number: int, text: str) -> Shown:
+        """Wait until a message of the bot says something, now or on its way."""
+        await self.until(lambda: number in self.messages and text in self.messages[number].texts)
+        return self.messages[number]
+
+    async def forgets(self) -> None:
+        """Wait until the bot has nothing left to do."""
+        with anyio.fail_after(20):
+            while await self.unfinished.all():  # noqa: ASYNC110 - a file says nothing by itself
+                await anyio.sleep(0.01)
+
+    def count(self, operation: str) -> int:
+        """Count the requests of a kind that Cyberun has received."""
+        return sum(each.operation == operation for each in self.server.requests)
 
 
 @pytest.fixture

@@ -3,51 +3,38 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import anyio
 import discord_bot
 import pytest
-from bots.conftest import Turns
+from bots.conftest import LIFE, Place, Turns
 from discord_local import CHANNEL, TOKEN, YOU, StandIn
-from room import Room, Shown
-from unfinished import Order, Unfinished
+from room import Room
+from unfinished import Order
 
-from cyberun_async import AsyncClient, text_bar
+from cyberun_async import text_bar
 from cyberun_async.local import LocalCyberun
-from cyberun_async.local.scripts import after, complete, fail, progress, status
+from cyberun_async.local.scripts import after, complete, fail, status
 
 # discord.py is made for asyncio.
 pytestmark = pytest.mark.parametrize("anyio_backend", ["asyncio"])
 
-LIFE = [after(1), status("running"), after(1), progress(5, 20), after(1), progress(10, 20), after(1), complete()]
 
-
-class Channel:
-    """A channel with a person in it, and what is behind it.
-
-    Attributes:
-        server: Cyberun.
-        discord: The stand-in.
-        messages: What the bot has said.
-        unfinished: What the bot remembers.
-
-    """
+class Channel(Place):
+    """A channel with a person in it, with Discord at the other end."""
 
     def __init__(self, server: LocalCyberun, discord: StandIn, directory: Path) -> None:
         """Start no bot yet."""
-        self.server = server
+        super().__init__(server, discord.room, directory)
         self.discord = discord
-        self.messages = discord.room.messages
-        self.database = directory / "discord.db"
-        self.unfinished = Unfinished(self.database)
 
     @asynccontextmanager
     async def bot(self) -> AsyncIterator[None]:
         """Run the bot, and stop it as Ctrl-C does: asyncio cancels the program's task, once."""
-        client = AsyncClient(self.server.api_key, base_url=self.server.base_url)
+        client = self.client()
         bot = discord_bot.PaintingBot(client, self.database)
         self.discord.ready.clear()
         before = asyncio.all_tasks()
@@ -63,21 +50,6 @@ class Channel:
             # The other ends of its connections are in this loop, too, and notice a little later.
             if left := asyncio.all_tasks() - before:
                 await asyncio.wait(left, timeout=20)
-
-    async def says(self, number: int, text: str) -> Shown:
-        """Wait until a message of the bot says something, now or on its way."""
-        messages = self.messages
-        await self.until(lambda: number in messages and text in messages[number].texts)
-        return messages[number]
-
-    async def until(self, holds: Callable[[], object]) -> None:
-        """Wait for what is to be seen in the room."""
-        with anyio.fail_after(20):
-            await self.discord.room.until(holds)
-
-    def count(self, operation: str) -> int:
-        """Count the requests of a kind that Cyberun has received."""
-        return sum(each.operation == operation for each in self.server.requests)
 
 
 @pytest.fixture
@@ -199,7 +171,5 @@ async def test_a_message_that_cannot_be_edited(
         await channel.server.clock.advance(1)
         await channel.until(lambda: not channel.discord.refuse)
         await channel.server.clock.advance(3)
-        with anyio.fail_after(20):
-            while await channel.unfinished.all():  # noqa: ASYNC110 - a file says nothing by itself
-                await anyio.sleep(0.01)
+        await channel.forgets()
     assert (turns.holds, channel.count("tasks.cancel")) == (holds, cancels)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -12,50 +12,31 @@ import anyio
 import painter
 import pytest
 import telegram_bot
-from bots.conftest import Turns
-from room import Room, Shown
+from bots.conftest import LIFE, Place, Turns
+from room import Room
 from telegram_local import CHAT, Refusal, StandIn
-from unfinished import Order, Unfinished
+from unfinished import Order
 
-from cyberun_async import AsyncClient, text_bar
+from cyberun_async import text_bar
 from cyberun_async.local import LocalCyberun, Parameter
-from cyberun_async.local.scripts import after, complete, fail, progress, status
+from cyberun_async.local.scripts import after, complete, fail, status
 
-pytestmark = [
-    pytest.mark.anyio,
-    # aiogram is made for asyncio.
-    pytest.mark.parametrize("anyio_backend", ["asyncio"]),
-]
+# aiogram is made for asyncio.
+pytestmark = pytest.mark.parametrize("anyio_backend", ["asyncio"])
 
-LIFE = [after(1), status("running"), after(1), progress(5, 20), after(1), progress(10, 20), after(1), complete()]
 GROUP = -2002
 
 
-class Chat:
-    """A person's telephone, and what is behind it.
-
-    Attributes:
-        server: Cyberun.
-        telegram: The stand-in.
-        messages: What the bot has said.
-        unfinished: What the bot remembers.
-
-    """
+class Chat(Place):
+    """A person's telephone, with Telegram at the other end."""
 
     def __init__(
         self, server: LocalCyberun, telegram: StandIn, directory: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Start no bot yet."""
-        self.server = server
+        super().__init__(server, telegram.room, directory)
         self.telegram = telegram
-        self.messages = telegram.room.messages
-        self.database = directory / "telegram.db"
-        self.unfinished = Unfinished(self.database)
         self._monkeypatch = monkeypatch
-
-    def client(self) -> AsyncClient:
-        """Give a client of Cyberun."""
-        return AsyncClient(self.server.api_key, base_url=self.server.base_url)
 
     @asynccontextmanager
     async def bot(self) -> AsyncIterator[None]:
@@ -81,27 +62,6 @@ class Chat:
                 finally:
                     with anyio.CancelScope(shield=True):
                         await dispatchers[0].stop_polling()
-
-    async def says(self, number: int, text: str) -> Shown:
-        """Wait until a message of the bot says something, now or on its way."""
-        messages = self.messages
-        await self.until(lambda: number in messages and text in messages[number].texts)
-        return messages[number]
-
-    async def until(self, holds: Callable[[], object]) -> None:
-        """Wait for what is to be seen in the room."""
-        with anyio.fail_after(20):
-            await self.telegram.room.until(holds)
-
-    async def forgets(self) -> None:
-        """Wait until the bot has nothing left to do."""
-        with anyio.fail_after(20):
-            while await self.unfinished.all():  # noqa: ASYNC110 - a file says nothing by itself
-                await anyio.sleep(0.01)
-
-    def count(self, operation: str) -> int:
-        """Count the requests of a kind that Cyberun has received."""
-        return sum(each.operation == operation for each in self.server.requests)
 
 
 @pytest.fixture
@@ -231,7 +191,7 @@ FAULTS = {
     "a task that fails": ([fail("out of memory")], None, "❌ out of memory"),
     "a task without a reason": ([fail("")], None, "❌ It failed."),
     "a reply that is lost": ([], ("lose_reply", {"on": "workflows.run"}), "painting all the same"),
-    "a service that is down": ([], ("status", {"code": 503, "on": "workflows.*", "times": None}), "ask again later"),
+    "a service that is down": ([], ("status", {"code": 503, "on": "workflows.run"}), "ask again later"),
     "a request that is refused": ([], ("status", {"code": 400, "on": "workflows.run"}), "🙅 "),
 }
 

@@ -3,10 +3,12 @@
 import asyncio
 import io
 import os
-from collections.abc import Iterator
+import signal
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import discord
@@ -104,8 +106,24 @@ async def run(bot: PaintingBot, client: AsyncClient, token: str) -> None:
         await bot.start(token)
 
 
+def run_until_stopped(program: Coroutine[Any, Any, None]) -> None:
+    """Run a program until Ctrl-C or the system's SIGTERM, either of which cancels it alone.
+
+    Left to itself, asyncio takes SIGTERM for a kill, and before Python 3.11 Ctrl-C cancels every task at once.
+    """
+
+    async def main() -> None:
+        task = asyncio.ensure_future(program)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            with suppress(NotImplementedError):  # Windows has no such handlers.
+                asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+        await task
+
+    with suppress(KeyboardInterrupt, asyncio.CancelledError):
+        asyncio.run(main())
+
+
 if __name__ == "__main__":
     discord.utils.setup_logging()
     cyberun = AsyncClient()
-    with suppress(KeyboardInterrupt):
-        asyncio.run(run(PaintingBot(cyberun, Path("discord.db")), cyberun, os.environ["DISCORD_TOKEN"]))
+    run_until_stopped(run(PaintingBot(cyberun, Path("discord.db")), cyberun, os.environ["DISCORD_TOKEN"]))

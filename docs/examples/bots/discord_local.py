@@ -11,7 +11,7 @@ import logging
 import tempfile
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ import yarl
 from aiohttp import web
 from discord.gateway import DiscordWebSocket
 from discord.http import Route
-from discord_bot import PaintingBot, run
+from discord_bot import PaintingBot, run, run_until_stopped
 from room import Room, Shown, serving, show_in, typed_lines
 
 from cyberun_async import AsyncClient
@@ -234,5 +234,4 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pace", type=float, default=1.0, help="seconds that a second of a task's life takes")
     logging.basicConfig(level=logging.WARNING)
-    with suppress(KeyboardInterrupt):
-        asyncio.run(main(**vars(parser.parse_args())))
+    run_until_stopped(main(**vars(parser.parse_args())))
