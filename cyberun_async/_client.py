@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cyberun_async._errors import ConfigurationError
-from cyberun_async._flows.batch_items import OnError, Plan, Runner
+from cyberun_async._flows.batch_items import Runner
+from cyberun_async._flows.batch_plan import OnError, Plan
 from cyberun_async._flows.batching import Batch, Items
 from cyberun_async._flows.downloading import DownloadProgress, download
 from cyberun_async._flows.events import EventStream
