@@ -10,6 +10,10 @@ What takes several requests is a method of `AsyncClient`; each single request is
 `client.tasks`. All that can go wrong is a `CyberunError`.
 """
 
+import importlib
+import sys
+from typing import TYPE_CHECKING
+
 from cyberun_async._client import AsyncClient
 from cyberun_async._errors import (
     APIError,
@@ -33,19 +37,8 @@ from cyberun_async._errors import (
     WaitTimeout,
     WebhookError,
 )
-from cyberun_async._flows.batching import Batch
-from cyberun_async._flows.downloading import DownloadProgress
 from cyberun_async._flows.events import EventStream
-from cyberun_async._flows.journal import Journal
-from cyberun_async._flows.reading import FileStream
-from cyberun_async._flows.throttling import throttle
-from cyberun_async._flows.uploading import UploadProgress
 from cyberun_async._flows.waiting import Abandon, EventCallback
-from cyberun_async._observing import Observer, RequestStarted, ResponseReceived, RetryPlanned, WaitProgressed
-from cyberun_async._protocol.agents import GPU, Agent, SystemStats
-from cyberun_async._protocol.bars import text_bar
-from cyberun_async._protocol.batches import Outcome
-from cyberun_async._protocol.containers import Container, Invocation, Variable, Volume
 from cyberun_async._protocol.events import (
     CancelledEvent,
     CompletedEvent,
@@ -62,15 +55,28 @@ from cyberun_async._protocol.events import (
 from cyberun_async._protocol.files import FileSource, InputFile, PresignedUpload
 from cyberun_async._protocol.status import TaskStatus
 from cyberun_async._protocol.tasks import OutputFile, Task, TaskResult
-from cyberun_async._protocol.webhooks import Webhook
 from cyberun_async._protocol.workflows import ParameterDef, Workflow
-from cyberun_async._resources.agents import Agents
-from cyberun_async._resources.containers import Containers
-from cyberun_async._resources.files import Files
 from cyberun_async._resources.tasks import Tasks
-from cyberun_async._resources.webhooks import Webhooks
 from cyberun_async._resources.workflows import Workflows
 from cyberun_async._settings import Limits, Polling, Retries, Timeouts, TokenProvider
+
+if TYPE_CHECKING:
+    from cyberun_async._flows.batching import Batch
+    from cyberun_async._flows.downloading import DownloadProgress
+    from cyberun_async._flows.journal import Journal
+    from cyberun_async._flows.reading import FileStream
+    from cyberun_async._flows.throttling import RateLimiter, throttle
+    from cyberun_async._flows.uploading import UploadProgress
+    from cyberun_async._observing import Observer, RequestStarted, ResponseReceived, RetryPlanned, WaitProgressed
+    from cyberun_async._protocol.agents import GPU, Agent, SystemStats
+    from cyberun_async._protocol.bars import text_bar
+    from cyberun_async._protocol.batches import Outcome
+    from cyberun_async._protocol.containers import Container, Invocation, Variable, Volume
+    from cyberun_async._protocol.webhooks import Webhook
+    from cyberun_async._resources.agents import Agents
+    from cyberun_async._resources.containers import Containers
+    from cyberun_async._resources.files import Files
+    from cyberun_async._resources.webhooks import Webhooks
 
 __all__ = [
     "GPU",
@@ -113,6 +119,7 @@ __all__ = [
     "PresignedUpload",
     "ProgressEvent",
     "RateLimitError",
+    "RateLimiter",
     "RequestStarted",
     "ResponseReceived",
     "Retries",
@@ -151,7 +158,62 @@ __all__ = [
     "throttle",
 ]
 
-for _name in __all__:
-    if getattr(_public := globals()[_name], "__module__", "").startswith(__name__):
-        _public.__module__ = __name__
-del _name, _public
+_LATER = {
+    "Batch": "_flows.batching",
+    "DownloadProgress": "_flows.downloading",
+    "Journal": "_flows.journal",
+    "FileStream": "_flows.reading",
+    "RateLimiter": "_flows.throttling",
+    "throttle": "_flows.throttling",
+    "UploadProgress": "_flows.uploading",
+    "Observer": "_observing",
+    "RequestStarted": "_observing",
+    "ResponseReceived": "_observing",
+    "RetryPlanned": "_observing",
+    "WaitProgressed": "_observing",
+    "GPU": "_protocol.agents",
+    "Agent": "_protocol.agents",
+    "SystemStats": "_protocol.agents",
+    "text_bar": "_protocol.bars",
+    "Outcome": "_protocol.batches",
+    "Container": "_protocol.containers",
+    "Invocation": "_protocol.containers",
+    "Variable": "_protocol.containers",
+    "Volume": "_protocol.containers",
+    "Webhook": "_protocol.webhooks",
+    "Agents": "_resources.agents",
+    "Containers": "_resources.containers",
+    "Files": "_resources.files",
+    "Webhooks": "_resources.webhooks",
+}
+"""Where the names are that submitting and waiting do without: they are loaded when somebody asks for them."""
+
+
+def _publish(name: str, value: object) -> None:
+    """Give a name to the package, and its public address to what it stands for."""
+    globals()[name] = value
+    if getattr(value, "__module__", "").startswith(__name__):
+        value.__module__ = __name__
+
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        if name not in _LATER:
+            message = f"module {__name__!r} has no attribute {name!r}"
+            raise AttributeError(message)
+        importlib.import_module(f"{__name__}.{_LATER[name]}")
+        for each, module in _LATER.items():
+            # Others came with it.
+            if loaded := sys.modules.get(f"{__name__}.{module}"):
+                _publish(each, getattr(loaded, each))
+        return globals()[name]
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+for _name in set(__all__) - set(_LATER):
+    _publish(_name, globals()[_name])
+del TYPE_CHECKING, _name

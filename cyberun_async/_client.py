@@ -5,35 +5,22 @@ import sys
 import warnings
 from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
+from functools import cached_property, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cyberun_async._errors import ConfigurationError
-from cyberun_async._flows.batch_items import Runner
-from cyberun_async._flows.batch_plan import OnError, Plan
-from cyberun_async._flows.batching import Batch, Items
-from cyberun_async._flows.downloading import DownloadProgress, download
 from cyberun_async._flows.events import EventStream
-from cyberun_async._flows.journal import Journal
 from cyberun_async._flows.lookups import Lookups
-from cyberun_async._flows.reading import FileStream, read_file
 from cyberun_async._flows.submitting import Definitions, prepare
-from cyberun_async._flows.uploading import UploadProgress, Uploads
 from cyberun_async._flows.waiting import Abandon, EventCallback, Signal, Wait, run, wait_for_result
 from cyberun_async._flows.watching import Watch
-from cyberun_async._observing import Observer
-from cyberun_async._protocol.batches import Resubmit
 from cyberun_async._protocol.credentials import check_key, check_team
 from cyberun_async._protocol.endpoints import Dispatch
 from cyberun_async._protocol.files import FileSource, input_file
 from cyberun_async._protocol.tasks import OutputFile, TaskResult
-from cyberun_async._resources.agents import Agents
-from cyberun_async._resources.containers import Containers
-from cyberun_async._resources.files import Files
 from cyberun_async._resources.tasks import Tasks
-from cyberun_async._resources.webhooks import Webhooks
 from cyberun_async._resources.workflows import Workflows
 from cyberun_async._settings import (
     DEFAULT_BASE_URL,
@@ -46,13 +33,27 @@ from cyberun_async._settings import (
     check_base_url,
     from_environment,
 )
-from cyberun_async._transport.storage import Storage
+from cyberun_async._transport.requests import check_own_client
 from cyberun_async._transport.transport import Transport
 
+# What submitting and waiting do without is loaded with its first use, by its public name where it has one.
 if TYPE_CHECKING:
     import httpx
     from typing_extensions import Self
 
+    from cyberun_async._flows.batch_plan import OnError
+    from cyberun_async._flows.batching import Batch, Items
+    from cyberun_async._flows.downloading import DownloadProgress
+    from cyberun_async._flows.journal import Journal
+    from cyberun_async._flows.reading import FileStream
+    from cyberun_async._flows.uploading import UploadProgress, Uploads
+    from cyberun_async._observing import Observer, Telling
+    from cyberun_async._protocol.batches import Resubmit
+    from cyberun_async._resources.agents import Agents
+    from cyberun_async._resources.containers import Containers
+    from cyberun_async._resources.files import Files
+    from cyberun_async._resources.webhooks import Webhooks
+    from cyberun_async._transport.storage import Storage
     from cyberun_async.webhooks import WebhookEvent
 
 
@@ -100,10 +101,6 @@ class AsyncClient:
 
     workflows: Workflows
     tasks: Tasks
-    files: Files
-    agents: Agents
-    containers: Containers
-    webhooks: Webhooks
 
     def __init__(
         self,
@@ -118,7 +115,7 @@ class AsyncClient:
         http_client: "httpx.AsyncClient | None" = None,
         storage_client: "httpx.AsyncClient | None" = None,
         http2: bool = False,
-        observer: Observer | None = None,
+        observer: "Observer | None" = None,
         allow_insecure_http: bool = False,
     ) -> None:
         """Check the settings; nothing is opened or sent yet."""
@@ -134,19 +131,56 @@ class AsyncClient:
             polling=polling,
             limits=limits,
             http2=_check_http2(http2=http2, http_client=http_client),
-            observer=observer,
+            telling=_telling(observer),
         )
         self._transport = Transport(self._settings, http_client)
-        self._storage = Storage(self._settings, storage_client, self._transport.check_usable)
-        self._uploads = Uploads(self._transport, self._storage, self._settings)
+        self._storage_client = storage_client
+        if storage_client is not None:
+            check_own_client(storage_client)
         self._lookups = Lookups(self._transport, polling)
         self._definitions = Definitions(self._transport)
         self.workflows = Workflows(self._transport)
         self.tasks = Tasks(self._transport)
-        self.files = Files(self._transport)
-        self.agents = Agents(self._transport)
-        self.containers = Containers(self._transport)
-        self.webhooks = Webhooks(self._transport)
+
+    @cached_property
+    def files(self) -> "Files":
+        """Input files."""
+        from cyberun_async import Files
+
+        return Files(self._transport)
+
+    @cached_property
+    def agents(self) -> "Agents":
+        """The machines that run tasks."""
+        from cyberun_async import Agents
+
+        return Agents(self._transport)
+
+    @cached_property
+    def containers(self) -> "Containers":
+        """Container services."""
+        from cyberun_async import Containers
+
+        return Containers(self._transport)
+
+    @cached_property
+    def webhooks(self) -> "Webhooks":
+        """Where deliveries go."""
+        from cyberun_async import Webhooks
+
+        return Webhooks(self._transport)
+
+    @cached_property
+    def _storage(self) -> "Storage":
+        from cyberun_async._transport.storage import Storage
+
+        return Storage(self._settings, self._storage_client, self._transport.check_usable)
+
+    @cached_property
+    def _uploads(self) -> "Uploads":
+        from cyberun_async._flows.uploading import Uploads
+
+        return Uploads(self._transport, self._storage, self._settings)
 
     def __repr__(self) -> str:
         """Show where it talks to, and never the key."""
@@ -166,7 +200,8 @@ class AsyncClient:
         try:
             await self._transport.aclose()
         finally:
-            await self._storage.aclose()
+            if "_storage" in vars(self):
+                await self._storage.aclose()
 
     # Flows
 
@@ -210,7 +245,7 @@ class AsyncClient:
         """
         dispatch = Dispatch(dispatch_target, target_pool, submitter_region, tool_type)
         call = await prepare(
-            self._definitions, self._uploads, workflow, parameters, validate=validate, dispatch=dispatch
+            self._definitions, lambda: self._uploads, workflow, parameters, validate=validate, dispatch=dispatch
         )
         return (await self._transport.send(call)).task_id
 
@@ -320,7 +355,13 @@ class AsyncClient:
         """
         dispatch = Dispatch(dispatch_target, target_pool, submitter_region, tool_type)
         submission = partial(
-            prepare, self._definitions, self._uploads, workflow, parameters, validate=validate, dispatch=dispatch
+            prepare,
+            self._definitions,
+            lambda: self._uploads,
+            workflow,
+            parameters,
+            validate=validate,
+            dispatch=dispatch,
         )
         with _shown(workflow, on_event) as told:
             wait = Wait(timeout=timeout, on_event=told, on_timeout=on_timeout, on_cancel=on_cancel)
@@ -329,22 +370,22 @@ class AsyncClient:
     def map(
         self,
         workflow: str,
-        items: Items,
+        items: "Items",
         *,
         max_in_flight: int = 100,
         timeout: float | None = None,
         on_event: EventCallback | None = None,
-        on_error: OnError = "collect",
+        on_error: "OnError" = "collect",
         on_timeout: Abandon = "leave",
         on_exit: Abandon = "leave",
-        journal: Journal | None = None,
-        resubmit: Collection[Resubmit] = (),
+        journal: "Journal | None" = None,
+        resubmit: "Collection[Resubmit]" = (),
         validate: bool = True,
         dispatch_target: str | None = None,
         target_pool: str | None = None,
         submitter_region: str | None = None,
         tool_type: str | None = None,
-    ) -> Batch:
+    ) -> "Batch":
         """Take many items through a workflow, and give what became of each.
 
         ```python
@@ -382,6 +423,10 @@ class AsyncClient:
         Source: https://docs.cyberun.cloud/api-reference/task/execute-a-workflow-by-id
 
         """
+        from cyberun_async import Batch
+        from cyberun_async._flows.batch_items import Runner
+        from cyberun_async._flows.batch_plan import Plan
+
         dispatch = Dispatch(dispatch_target, target_pool, submitter_region, tool_type)
         plan = Plan(
             workflow=workflow,
@@ -392,7 +437,9 @@ class AsyncClient:
             journal=journal,
             resubmit=resubmit,
         )
-        submission = partial(prepare, self._definitions, self._uploads, workflow, validate=validate, dispatch=dispatch)
+        submission = partial(
+            prepare, self._definitions, lambda: self._uploads, workflow, validate=validate, dispatch=dispatch
+        )
         return Batch(Runner(self._transport, self._lookups, self._settings, plan, submission), plan, items)
 
     async def upload(
@@ -402,7 +449,7 @@ class AsyncClient:
         name: str | None = None,
         content_type: str | None = None,
         size: int | None = None,
-        on_progress: UploadProgress | None = None,
+        on_progress: "UploadProgress | None" = None,
     ) -> str:
         """Upload an input file, and give the key that stands for it as a `file` parameter.
 
@@ -433,7 +480,7 @@ class AsyncClient:
         directory: "str | os.PathLike[str]",
         *,
         concurrency: int = 4,
-        on_progress: DownloadProgress | None = None,
+        on_progress: "DownloadProgress | None" = None,
     ) -> list[Path]:
         """Download every file of a result into a directory, and give their paths in the result's order.
 
@@ -458,6 +505,8 @@ class AsyncClient:
         Source: https://docs.cyberun.cloud/api-reference/task/get-task-result
 
         """
+        from cyberun_async._flows.downloading import download
+
         return await download(
             self._transport,
             self._storage,
@@ -468,7 +517,7 @@ class AsyncClient:
             on_progress=on_progress,
         )
 
-    def open_file(self, file: OutputFile) -> FileStream:
+    def open_file(self, file: OutputFile) -> "FileStream":
         """Stream an output file without a disk, for a web backend that hands it on.
 
         Its checksum is not checked, since the bytes are handed out as they come; its length is.
@@ -483,6 +532,8 @@ class AsyncClient:
         Source: https://docs.cyberun.cloud/api-reference/task/get-task-result
 
         """
+        from cyberun_async import FileStream
+
         return FileStream(self._transport, self._storage, self._settings, file)
 
     async def read_file(self, file: OutputFile, *, max_bytes: int = 64 * 1024 * 1024) -> bytes:
@@ -500,13 +551,14 @@ class AsyncClient:
         Source: https://docs.cyberun.cloud/api-reference/task/get-task-result
 
         """
+        from cyberun_async._flows.reading import read_file
+
         return await read_file(self.open_file(file), self._storage, max_bytes)
 
     def __del__(self) -> None:
         """Warn of connections left open; closing them takes an event loop, which is not there any more."""
-        transport = getattr(self, "_transport", None)
-        storage = getattr(self, "_storage", None)
-        if (transport is not None and transport.is_open) or (storage is not None and storage.is_open):
+        sides = (vars(self).get("_transport"), vars(self).get("_storage"))
+        if any(side is not None and side.is_open for side in sides):
             message = f"unclosed {self!r}: use 'async with AsyncClient()' or await aclose()"
             warnings.warn(message, ResourceWarning, source=self, stacklevel=2)
 
@@ -518,6 +570,14 @@ def _shown(title: str, on_event: EventCallback | None) -> AbstractContextManager
 
         return shown(title)
     return nullcontext(on_event)
+
+
+def _telling(observer: "Observer | None") -> "Telling | None":
+    if observer is None:
+        return None
+    from cyberun_async._observing import Telling
+
+    return Telling(observer)
 
 
 def _find_key(api_key: str | None) -> str:

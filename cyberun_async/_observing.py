@@ -3,16 +3,19 @@
 import itertools
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from cyberun_async._errors import CyberunError
 
+if TYPE_CHECKING:
+    from cyberun_async._protocol.call import Call
+
 log = logging.getLogger("cyberun_async.observer")
 
-numbers = itertools.count(1)
+_numbers = itertools.count(1)
 """For what has a beginning and an end, to find the one to the other."""
 
 
@@ -115,63 +118,67 @@ class Observer:
         """Be told how waiting for a task goes on."""
 
 
-def tell(observer: Observer | None, method: str, record: object) -> None:
-    """Tell an observer of something; it may lack the method, and may fail."""
-    told = getattr(observer, method, None)
-    if told is None:
-        return
-    try:
-        told(record)
-    except Exception:
-        log.exception("an observer failed in %s", method)
+class Telling:
+    """Tells an observer; it may lack a method, and may fail."""
 
+    def __init__(self, observer: Observer) -> None:
+        """Tell nothing yet."""
+        self._observer = observer
 
-def observed_wait(
-    observer: Observer | None,
-    task_id: str,
-    status: Callable[[], str | None],
-    on_event: Callable[[Any], object] | None,
-) -> AbstractContextManager[Callable[[Any], object] | None]:
-    """Tell an observer of a wait for as long as it goes on.
+    def request(self, call: "Call[Any]", attempt: int) -> RequestStarted:
+        """Tell that an attempt of a call begins."""
+        record = RequestStarted(next(_numbers), call.method, call.path, attempt, call.task_id)
+        self._tell("on_request", record)
+        return record
 
-    Args:
-        observer: Whom to tell.
-        task_id: The task that is waited for.
-        status: Gives the last status seen.
-        on_event: What the caller wants to be called with each event.
+    def response(self, request: RequestStarted, seconds: float, status: int | None, error: str | None) -> None:
+        """Tell that it has ended."""
+        self._tell("on_response", ResponseReceived(request, seconds, status, error))
 
-    Returns:
-        What to call with each event instead.
+    def retry(self, call: "Call[Any]", attempt: int, delay: float, failure: CyberunError) -> None:
+        """Tell that a call will be sent again."""
+        self._tell("on_retry", RetryPlanned(call.method, call.path, attempt, delay, failure))
 
-    """
-    if observer is None:
-        return nullcontext(on_event)
-    return _observed_wait(observer, task_id, status, on_event)
+    @contextmanager
+    def wait(
+        self, task_id: str, status: Callable[[], str | None], on_event: Callable[[Any], object] | None
+    ) -> Iterator[Callable[[Any], object]]:
+        """Tell of a wait for as long as it goes on.
 
+        Args:
+            task_id: The task that is waited for.
+            status: Gives the last status seen.
+            on_event: What the caller wants to be called with each event.
 
-@contextmanager
-def _observed_wait(
-    observer: Observer,
-    task_id: str,
-    status: Callable[[], str | None],
-    on_event: Callable[[Any], object] | None,
-) -> Iterator[Callable[[Any], object]]:
-    number, last = next(numbers), status()
+        Returns:
+            What to call with each event instead.
 
-    def told(event: object) -> object:
-        nonlocal last
-        if status() != last:
-            last = status()
-            tell(observer, "on_wait", WaitProgressed(number, task_id, last))
-        return None if on_event is None else on_event(event)
+        """
+        number, last = next(_numbers), status()
 
-    tell(observer, "on_wait", WaitProgressed(number, task_id, last))
-    error: str | None = "cancelled"
-    try:
-        yield told
-        error = None
-    except Exception as failure:
-        error = type(failure).__name__
-        raise
-    finally:
-        tell(observer, "on_wait", WaitProgressed(number, task_id, status(), is_over=True, error=error))
+        def told(event: object) -> object:
+            nonlocal last
+            if status() != last:
+                last = status()
+                self._tell("on_wait", WaitProgressed(number, task_id, last))
+            return None if on_event is None else on_event(event)
+
+        self._tell("on_wait", WaitProgressed(number, task_id, last))
+        error: str | None = "cancelled"
+        try:
+            yield told
+            error = None
+        except Exception as failure:
+            error = type(failure).__name__
+            raise
+        finally:
+            self._tell("on_wait", WaitProgressed(number, task_id, status(), is_over=True, error=error))
+
+    def _tell(self, method: str, record: object) -> None:
+        told = getattr(self._observer, method, None)
+        if told is None:
+            return
+        try:
+            told(record)
+        except Exception:
+            log.exception("an observer failed in %s", method)

@@ -3,12 +3,15 @@
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from ipaddress import ip_address
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import attrs
 
 from cyberun_async._errors import ConfigurationError
-from cyberun_async._observing import Observer
+
+if TYPE_CHECKING:
+    from cyberun_async._observing import Telling
 
 TokenProvider = Callable[[], Awaitable[str]]
 """An async callable that gives a valid JWT each time it is asked."""
@@ -149,7 +152,7 @@ class Settings:
         token: The key, or the provider of tokens; never shown.
         team_id: Set only where it must be sent.
         http2: Whether calls may be sent by HTTP/2.
-        observer: Is told what happens.
+        telling: Tells the observer, if there is one.
 
     """
 
@@ -161,7 +164,7 @@ class Settings:
     polling: Polling = Polling()
     limits: Limits = Limits()
     http2: bool = False
-    observer: Observer | None = None
+    telling: "Telling | None" = None
 
 
 def from_environment(*names: str, environment: Mapping[str, str] = os.environ) -> str | None:

@@ -14,6 +14,9 @@ from sphinx.ext.napoleon import GoogleDocstring
 from sphinx.util.typing import stringify_annotation
 
 import cyberun_async
+from cyberun_async import _client
+from cyberun_async._flows import batch_plan, batching
+from cyberun_async._protocol import batches
 from cyberun_async.local import scripts
 
 project = "cyberun-async"
@@ -45,6 +48,11 @@ copybutton_only_copy_prompt_lines = True
 # Docstrings are written in Markdown as far as it goes, since that is what editors show: names stand
 # in single backticks, and examples between fences.
 default_role = "literal"
+
+
+# What the client loads only when it is used, its signatures name all the same.
+LATER = {name: getattr(cyberun_async, name) for name in cyberun_async.__all__}
+vars(_client).update(LATER, Items=batching.Items, OnError=batch_plan.OnError, Resubmit=batches.Resubmit)
 
 
 def fences_to_directives(*event: Any) -> None:

@@ -59,7 +59,7 @@ class Look:
         self._woken: anyio.Event | None = None
         self._scope: anyio.CancelScope | None = None
 
-    def listening(self) -> anyio.CancelScope:
+    def listening(self) -> "anyio.CancelScope":
         """Give the scope in which its wait listens to its stream until there is something to do."""
         self._scope = anyio.CancelScope(deadline=self.pace.look_due)
         return self._scope
@@ -125,7 +125,7 @@ class Lookups:
             self._remove(look)
         return look.told or Turn.STREAM
 
-    def listen(self, look: Look) -> anyio.CancelScope:
+    def listen(self, look: Look) -> "anyio.CancelScope":
         """Give the scope in which a wait listens to its stream until its look is due, or others have news of the task.
 
         Whoever listens takes no part in the looks, but is taken along by those of others, until it says `listened`.

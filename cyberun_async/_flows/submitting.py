@@ -1,18 +1,22 @@
 """Submitting a task once its parameters are known to fit."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import anyio
 
 from cyberun_async._errors import InvalidParameters
-from cyberun_async._flows.uploading import Uploads
 from cyberun_async._protocol import endpoints
 from cyberun_async._protocol.call import Call
 from cyberun_async._protocol.endpoints import Dispatch
+from cyberun_async._protocol.files import is_file_like
 from cyberun_async._protocol.parameters import problems_with
 from cyberun_async._protocol.tasks import Submitted
 from cyberun_async._protocol.workflows import ParameterDef
 from cyberun_async._transport.transport import Transport
+
+if TYPE_CHECKING:
+    from cyberun_async._flows.uploading import Uploads
 
 MOST_REMEMBERED = 256
 """Workflows whose definitions are kept; a service has far fewer."""
@@ -66,7 +70,7 @@ class Definitions:
 
 async def prepare(
     definitions: Definitions,
-    uploads: Uploads,
+    uploads: Callable[[], "Uploads"],
     workflow: str,
     parameters: Mapping[str, object] | None,
     *,
@@ -78,5 +82,6 @@ async def prepare(
     call = endpoints.run_workflow(workflow, values, dispatch)
     if validate:
         await definitions.check(workflow, values)
-    with_keys = await uploads.of_parameters(values)
-    return call if with_keys == values else endpoints.run_workflow(workflow, with_keys, dispatch)
+    if any(is_file_like(value) for value in values.values()):
+        call = endpoints.run_workflow(workflow, await uploads().of_parameters(values), dispatch)
+    return call

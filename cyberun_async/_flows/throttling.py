@@ -1,7 +1,6 @@
 """Passing on events no faster than somebody may tell them."""
 
 from collections.abc import AsyncGenerator, AsyncIterable
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 import anyio
@@ -12,6 +11,49 @@ from cyberun_async._protocol.events import TaskEvent
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+
+class RateLimiter:
+    """Turns for all that share it, never two within `interval` seconds.
+
+    A platform counts what a bot does in a chat, not in a message: so the messages of a chat share a limiter.
+
+    ```python
+    limiter = RateLimiter(1.0)  # one for each chat
+    async with throttle(client.events(task_id), limiter) as updates:
+        async for event in updates:
+            await message.edit_text(describe(event))
+    await limiter.acquire()
+    await message.reply("Done")
+    ```
+
+    Args:
+        interval: Seconds.
+
+    Raises:
+        ConfigurationError: The interval is not above zero.
+
+    """
+
+    def __init__(self, interval: float) -> None:
+        """Have the first turn free."""
+        if not interval > 0:
+            message = f"interval must be a number of seconds above zero, not {interval!r}"
+            raise ConfigurationError(message)
+        self._interval = interval
+        self._not_before = float("-inf")
+        self._line = anyio.Lock()
+
+    async def acquire(self) -> None:
+        """Wait for a turn, and take it; first come, first served."""
+        async with self._line:
+            while anyio.current_time() < self._not_before:  # noqa: ASYNC110 - a hold may come meanwhile
+                await anyio.sleep_until(self._not_before)
+            self._not_before = anyio.current_time() + self._interval
+
+    def hold(self, seconds: float) -> None:
+        """Give no turn for so many seconds, as the `retry_after` of a platform's 429 asks."""
+        self._not_before = max(self._not_before, anyio.current_time() + seconds)
 
 
 class throttle:  # noqa: N801 - used as a function
@@ -28,25 +70,21 @@ class throttle:  # noqa: N801 - used as a function
 
     Args:
         events: The events to pass on; errors of theirs are raised here, flat.
-        interval: Seconds.
+        interval: Seconds; or a `RateLimiter`, which others share.
 
     Raises:
         ConfigurationError: The interval is not above zero.
 
     """
 
-    def __init__(self, events: AsyncIterable[TaskEvent], interval: float) -> None:
+    def __init__(self, events: AsyncIterable[TaskEvent], interval: float | RateLimiter) -> None:
         """Read nothing yet."""
-        if not interval > 0:
-            message = f"interval must be a number of seconds above zero, not {interval!r}"
-            raise ConfigurationError(message)
         self._events = events
-        self._interval = interval
+        self._limiter = interval if isinstance(interval, RateLimiter) else RateLimiter(interval)
         self._latest: TaskEvent | None = None
         self._failure: Exception | None = None
         self._is_over = False
         self._news = anyio.Event()
-        self._not_before = float("-inf")
         self._group: anyio.abc.TaskGroup | None = None
 
     async def __aenter__(self) -> "Self":
@@ -55,14 +93,13 @@ class throttle:  # noqa: N801 - used as a function
         self._group.start_soon(self._read)
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Stop reading."""
+    async def __aexit__(self, *_: object) -> None:
+        """Stop reading; what is raised inside comes out as it is."""
         group, self._group = self._group, None
         if group is not None:
             group.cancel_scope.cancel()
-            await group.__aexit__(kind, error, traceback)
+            # Told of an exception, a group would wrap it in a group of exceptions.
+            await group.__aexit__(None, None, None)
 
     def __aiter__(self) -> "Self":
         """Give the updates themselves."""
@@ -74,15 +111,15 @@ class throttle:  # noqa: N801 - used as a function
             message = "use 'async with throttle(...) as updates'"
             raise ConfigurationError(message)
         await self._news.wait()
-        await anyio.sleep_until(self._not_before)
+        if self._latest is None and self._failure is None:
+            raise StopAsyncIteration  # Which nobody is told, so it takes no turn.
+        await self._limiter.acquire()
         self._news = anyio.Event() if not self._is_over else self._news
         event, self._latest = self._latest, None
-        if event is not None:
-            self._not_before = anyio.current_time() + self._interval
-            return event
-        if self._failure is not None:
+        if event is None:
+            assert self._failure is not None
             raise self._failure
-        raise StopAsyncIteration
+        return event
 
     async def _read(self) -> None:
         try:

@@ -3,7 +3,7 @@
 import inspect
 import logging
 from collections.abc import Awaitable, Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Literal
 
 import anyio
@@ -12,7 +12,6 @@ import attrs
 from cyberun_async._errors import ConfigurationError, TaskCancelled, TaskFailed, WaitTimeout
 from cyberun_async._flows.lookups import Lookups
 from cyberun_async._flows.watching import Watch
-from cyberun_async._observing import observed_wait
 from cyberun_async._protocol import endpoints
 from cyberun_async._protocol.call import Call
 from cyberun_async._protocol.events import TaskEvent
@@ -134,7 +133,7 @@ async def _wait(
         with nullcontext() if wait.timeout is None else anyio.move_on_after(wait.timeout):
             await start(note)
             watch = seen = Watch(transport, lookups, task_id or "", settings.polling, is_new=is_new)
-            with observed_wait(settings.observer, task_id or "", lambda: seen.status, wait.on_event) as on_event:
+            with _told(settings, task_id or "", lambda: seen.status, wait.on_event) as on_event:
                 if wait.signal is None:
                     return verdict(await _follow(watch, on_event))
                 return verdict(
@@ -149,6 +148,13 @@ async def _wait(
         remote = await cancel_remote(transport, settings, task_id)
     status = watch.status if watch is not None else None
     raise WaitTimeout(wait.timeout or 0.0, task_id=task_id, status=status, remote=remote)
+
+
+def _told(
+    settings: Settings, task_id: str, status: Callable[[], str | None], on_event: EventCallback | None
+) -> AbstractContextManager[EventCallback | None]:
+    """Have the observer, if there is one, told of a wait; gives what to call with each event."""
+    return nullcontext(on_event) if settings.telling is None else settings.telling.wait(task_id, status, on_event)
 
 
 async def _follow(watch: Watch, on_event: EventCallback | None) -> TaskResult:

@@ -1,10 +1,12 @@
-"""The machines that run tasks."""
+"""The machines that run tasks, and the call that asks for them."""
 
 from datetime import datetime
 
 import attrs
 
+from cyberun_async._protocol.call import Call
 from cyberun_async._protocol.codec import wire
+from cyberun_async._protocol.pages import MOST_PER_PAGE, Page, page_query
 
 
 @attrs.frozen(kw_only=True)
@@ -97,3 +99,8 @@ class Agent:
     tasks_completed: int | None = None
     current_task_id: str | None = None
     system_stats: SystemStats | None = None
+
+
+def list_agents(number: int = 1, per_page: int = MOST_PER_PAGE) -> Call[Page[Agent]]:
+    """Ask for one page of the team's agents."""
+    return Call("GET", "/r/agents", Page[Agent], query=page_query(number, per_page))

@@ -1,17 +1,16 @@
 """From JSON to records: one converter, its hooks held for each type."""
 
-import json
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import cache, partial
-from math import isfinite
 from types import NoneType, UnionType
 from typing import Any, TypeVar, get_args, get_origin
 
 import attrs
 from cattrs import Converter
 
-from cyberun_async._errors import DecodeError, InvalidParameters
+from cyberun_async._errors import DecodeError
+from cyberun_async._protocol.json_text import parse_json
 from cyberun_async._protocol.pages import Page, PageMeta
 from cyberun_async._protocol.status import TaskStatus
 from cyberun_async._protocol.timestamps import parse_timestamp
@@ -30,19 +29,6 @@ def wire(name: str, **options: Any) -> Any:
     return attrs.field(metadata={WIRE_NAME: name}, **options)
 
 
-def encode_json(value: Mapping[str, object]) -> bytes:
-    """Write a request's body.
-
-    Raises:
-        InvalidParameters: Something in it has no JSON form.
-
-    """
-    try:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidParameters([f"the values must be of the kinds that JSON has ({error})"]) from None
-
-
 def decode_json(data: bytes | str, kind: type[T]) -> T:
     """Structure a JSON text.
 
@@ -51,42 +37,6 @@ def decode_json(data: bytes | str, kind: type[T]) -> T:
 
     """
     return structure(parse_json(data), kind)
-
-
-def _refuse(word: str) -> object:
-    message = f"{word} is not a JSON number"
-    raise ValueError(message)
-
-
-def _finite(digits: str) -> float:
-    number = float(digits)
-    if not isfinite(number):
-        _refuse(digits)
-    return number
-
-
-_parse = json.JSONDecoder(parse_float=_finite, parse_constant=_refuse).raw_decode
-_WHITE_SPACE = " \t\n\r"
-
-
-def parse_json(data: bytes | str) -> object:
-    """Parse a JSON text.
-
-    Raises:
-        DecodeError: It is not JSON, or nested deeper than any answer of the API.
-
-    """
-    try:
-        # The decoder would look for white space by regular expressions, at a quarter of the cost of reading an event.
-        text = (data if isinstance(data, str) else data.decode()).strip(_WHITE_SPACE)
-        value, end = _parse(text)
-        if end < len(text):
-            raise json.JSONDecodeError("Extra data", text, end)
-    except (ValueError, RecursionError) as error:
-        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-        message = f"not JSON ({reason})"
-        raise DecodeError(message) from None
-    return value
 
 
 def structure(value: object, kind: type[T]) -> T:

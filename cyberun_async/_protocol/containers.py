@@ -1,13 +1,18 @@
-"""Container services and the calls that go through to them."""
+"""Container services, and the calls that ask for them and go through to them."""
 
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from datetime import datetime
 
 import attrs
 
-from cyberun_async._errors import DecodeError
+from cyberun_async._errors import DecodeError, InvalidParameters
+from cyberun_async._protocol.call import Call
 from cyberun_async._protocol.codec import wire
+from cyberun_async._protocol.pages import MOST_PER_PAGE, Page, page_query
+from cyberun_async._protocol.paths import segment
+
+INVOKE_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 
 
 @attrs.frozen(kw_only=True)
@@ -126,3 +131,43 @@ class Invocation:
         except ValueError as error:
             message = f"body_base64 is not base64 ({error})"
             raise DecodeError(message) from None
+
+
+def list_containers(number: int = 1, per_page: int = MOST_PER_PAGE) -> Call[Page[Container]]:
+    """Ask for one page of the container services."""
+    return Call("GET", "/r/containers", Page[Container], query=page_query(number, per_page))
+
+
+def get_container(slug: str) -> Call[Container]:
+    """Ask for a container service."""
+    return Call("GET", f"/r/containers/{segment(slug, 'the service')}", Container)
+
+
+def invoke_container(
+    slug: str,
+    method: str,
+    path: str,
+    *,
+    content: bytes | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Call[Invocation]:
+    """Call a container service through the server."""
+    problems = []
+    if method not in INVOKE_METHODS:
+        problems.append(f"method must be one of {', '.join(INVOKE_METHODS)}, not {method!r}")
+    if not isinstance(path, str) or not path.startswith("/") or path.startswith("//"):
+        problems.append(f"path must begin with a single slash and stay on the service, not {path!r}")
+    if content is not None and not isinstance(content, (bytes, bytearray, memoryview)):
+        problems.append(f"content must be bytes, not {type(content).__name__}")
+    if headers and not all(isinstance(text, str) for text in (*headers, *headers.values())):
+        problems.append("headers must be strings by name")
+    if problems:
+        raise InvalidParameters(problems)
+    body: dict[str, object] = {"method": method, "path": path}
+    if content is not None:
+        body["body_base64"] = b64encode(content).decode()
+    if headers:
+        body["headers"] = dict(headers)
+    # What the service behind it does with a repetition is not for us to know, unless the method says so.
+    repeatable = method in {"GET", "HEAD", "OPTIONS"}
+    return Call("POST", f"/r/invoke/{segment(slug, 'the service')}", Invocation, body=body, repeatable=repeatable)

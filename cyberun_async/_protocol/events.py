@@ -11,7 +11,8 @@ from typing import ClassVar, Literal
 import attrs
 
 from cyberun_async._errors import DecodeError
-from cyberun_async._protocol.codec import parse_json, structure
+from cyberun_async._protocol.codec import structure
+from cyberun_async._protocol.json_text import parse_json
 from cyberun_async._protocol.status import TaskStatus
 from cyberun_async._protocol.tasks import TaskResult, reason_of
 from cyberun_async._protocol.timestamps import format_timestamp

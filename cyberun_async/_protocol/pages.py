@@ -3,6 +3,7 @@
 Source: https://docs.cyberun.cloud/api-reference
 """
 
+from collections.abc import Mapping
 from math import ceil
 from typing import Generic, Protocol, TypeVar
 
@@ -49,6 +50,12 @@ class Page(Generic[T]):
     items: tuple[T, ...] = ()
     size: int | None = None
     total: int | None = None
+
+
+def page_query(number: int, per_page: int, **filters: str | None) -> Mapping[str, str | int]:
+    """Give the query that asks for a page, by its number from 1."""
+    chosen = {name: value for name, value in filters.items() if value is not None}
+    return {"current_page": number, "per_page": per_page, **chosen}
 
 
 class Walk(Generic[T_id]):

@@ -4,7 +4,6 @@ Source: https://docs.cyberun.cloud/api-reference/task/execute-a-workflow-by-id
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from difflib import get_close_matches
 from math import isfinite
 from reprlib import repr as shorten
 
@@ -30,6 +29,8 @@ def problems_with(parameters: Mapping[str, object], definitions: Sequence[Parame
 
 
 def _unknown(key: str, known: Sequence[str]) -> str:
+    from difflib import get_close_matches
+
     close = get_close_matches(str(key), known, n=1)
     hint = f"did you mean {close[0]!r}?" if close else f"it takes {', '.join(known)}"
     return f"{key!r} is not a parameter of this workflow ({hint})"

@@ -1,10 +1,17 @@
 """Where the team's deliveries go; the deliveries themselves are in `cyberun_async.webhooks`."""
 
+from collections.abc import Sequence
 from datetime import datetime
+from types import NoneType
+from urllib.parse import urlsplit
 
 import attrs
 
+from cyberun_async._errors import InvalidParameters
+from cyberun_async._protocol.call import Call
 from cyberun_async._protocol.codec import wire
+from cyberun_async._protocol.paths import segment
+from cyberun_async._settings import is_loopback
 
 
 @attrs.frozen(kw_only=True)
@@ -42,3 +49,67 @@ class RotatedSecret:
     """The server's answer to a rotation; the secret is never shown."""
 
     secret: str = wire("webhook_secret", repr=False)
+
+
+def _webhook_fields(
+    *, display_name: str | None, url: str | None, events: Sequence[str] | None, status: str | None = None
+) -> dict[str, object]:
+    """Check what is given of a webhook, and write it in the wire's words.
+
+    Raises:
+        InvalidParameters: Something given cannot be.
+
+    """
+    problems = []
+    if display_name is not None and not (isinstance(display_name, str) and 1 <= len(display_name) <= 255):
+        problems.append("display_name must have 1 to 255 characters")
+    if url is not None and not (isinstance(url, str) and _may_be_delivered_to(url) and len(url) <= 2048):
+        problems.append("url must begin with https:// and have at most 2048 characters")
+    if events is not None and (isinstance(events, str) or not events):
+        problems.append("events must be a list with at least one of task.completed and task.failed")
+    if problems:
+        raise InvalidParameters(problems)
+    fields = {
+        "display_name": display_name,
+        "webhook_url": url,
+        "webhook_events": None if events is None else list(events),
+        "webhook_status": status,
+    }
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _may_be_delivered_to(url: str) -> bool:
+    """Whether a webhook may have the address: https, or a receiver on this machine, which a local Cyberun can reach."""
+    try:
+        host = urlsplit(url).hostname or ""
+    except ValueError:
+        return False
+    return url.startswith("https://") or (url.startswith("http://") and is_loopback(host))
+
+
+def _webhook_path(webhook_id: str) -> str:
+    return f"/webhooks/{segment(webhook_id, 'webhook_id')}"
+
+
+def create_webhook(display_name: str, url: str, events: Sequence[str]) -> Call[Webhook]:
+    """Make a webhook."""
+    body = _webhook_fields(display_name=display_name, url=url, events=events)
+    return Call("POST", "/webhooks", Webhook, body=body, repeatable=False)
+
+
+def get_webhook(webhook_id: str) -> Call[Webhook]:
+    """Ask for a webhook."""
+    return Call("GET", _webhook_path(webhook_id), Webhook)
+
+
+def update_webhook(
+    webhook_id: str, *, display_name: str | None, url: str | None, events: Sequence[str] | None, status: str | None
+) -> Call[None]:
+    """Change a webhook."""
+    body = _webhook_fields(display_name=display_name, url=url, events=events, status=status)
+    return Call("PUT", _webhook_path(webhook_id), NoneType, body=body)
+
+
+def rotate_webhook_secret(webhook_id: str) -> Call[RotatedSecret]:
+    """Give a webhook a new secret."""
+    return Call("POST", f"{_webhook_path(webhook_id)}/rotate-secret", RotatedSecret, repeatable=False)

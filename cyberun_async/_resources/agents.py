@@ -3,8 +3,7 @@
 from collections.abc import AsyncIterator
 
 from cyberun_async._flows.paging import EveryItem
-from cyberun_async._protocol import endpoints
-from cyberun_async._protocol.agents import Agent
+from cyberun_async._protocol.agents import Agent, list_agents
 from cyberun_async._resources.group import Group
 
 
@@ -21,4 +20,4 @@ class Agents(Group):
         Source: https://docs.cyberun.cloud/cloud/guides/api-key
 
         """
-        return EveryItem(self._transport, endpoints.list_agents)
+        return EveryItem(self._transport, list_agents)

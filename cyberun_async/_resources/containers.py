@@ -3,8 +3,13 @@
 from collections.abc import AsyncIterator, Mapping
 
 from cyberun_async._flows.paging import EveryItem
-from cyberun_async._protocol import endpoints
-from cyberun_async._protocol.containers import Container, Invocation
+from cyberun_async._protocol.containers import (
+    Container,
+    Invocation,
+    get_container,
+    invoke_container,
+    list_containers,
+)
 from cyberun_async._resources.group import Group
 
 
@@ -21,7 +26,7 @@ class Containers(Group):
         Source: https://docs.cyberun.cloud/api-reference/containers
 
         """
-        return EveryItem(self._transport, endpoints.list_containers)
+        return EveryItem(self._transport, list_containers)
 
     async def get(self, service: str) -> Container:
         """Read a service by slug.
@@ -34,7 +39,7 @@ class Containers(Group):
         Source: https://docs.cyberun.cloud/api-reference/container/get-a-container-service-by-slug-runtime
 
         """
-        return await self._transport.send(endpoints.get_container(service))
+        return await self._transport.send(get_container(service))
 
     async def invoke(
         self,
@@ -64,6 +69,4 @@ class Containers(Group):
         Source: https://docs.cyberun.cloud/api-reference/container/invoke-a-container-service-runtime
 
         """
-        return await self._transport.send(
-            endpoints.invoke_container(service, method, path, content=content, headers=headers)
-        )
+        return await self._transport.send(invoke_container(service, method, path, content=content, headers=headers))

@@ -2,8 +2,13 @@
 
 from collections.abc import Sequence
 
-from cyberun_async._protocol import endpoints
-from cyberun_async._protocol.webhooks import Webhook
+from cyberun_async._protocol.webhooks import (
+    Webhook,
+    create_webhook,
+    get_webhook,
+    rotate_webhook_secret,
+    update_webhook,
+)
 from cyberun_async._resources.group import Group
 
 
@@ -33,7 +38,7 @@ class Webhooks(Group):
         Source: https://docs.cyberun.cloud/api-reference/webhook/create-a-webhook-for-a-team
 
         """
-        return await self._transport.send(endpoints.create_webhook(display_name, url, events))
+        return await self._transport.send(create_webhook(display_name, url, events))
 
     async def get(self, webhook_id: str) -> Webhook:
         """Read a webhook, with its secret.
@@ -46,7 +51,7 @@ class Webhooks(Group):
         Source: https://docs.cyberun.cloud/api-reference/webhook/get-webhook-details
 
         """
-        return await self._transport.send(endpoints.get_webhook(webhook_id))
+        return await self._transport.send(get_webhook(webhook_id))
 
     async def update(
         self,
@@ -69,7 +74,7 @@ class Webhooks(Group):
 
         """
         await self._transport.send(
-            endpoints.update_webhook(webhook_id, display_name=display_name, url=url, events=events, status=status)
+            update_webhook(webhook_id, display_name=display_name, url=url, events=events, status=status)
         )
 
     async def rotate_secret(self, webhook_id: str) -> str:
@@ -85,4 +90,4 @@ class Webhooks(Group):
         Source: https://docs.cyberun.cloud/api-reference/webhook/rotate-webhook-signing-secret
 
         """
-        return (await self._transport.send(endpoints.rotate_webhook_secret(webhook_id))).secret
+        return (await self._transport.send(rotate_webhook_secret(webhook_id))).secret

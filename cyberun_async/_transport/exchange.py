@@ -38,7 +38,7 @@ class InFlight:
         self._is_empty: anyio.Event | None = None
 
     @contextmanager
-    def counting(self, scope: anyio.CancelScope) -> Iterator[None]:
+    def counting(self, scope: "anyio.CancelScope") -> Iterator[None]:
         """Count an exchange in for as long as it goes on.
 
         Raises:

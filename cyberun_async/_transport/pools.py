@@ -15,7 +15,7 @@ import httpx
 
 from cyberun_async._transport.patient import PatientBackend
 from cyberun_async._transport.proxies import find_proxy, proxy_of
-from cyberun_async._transport.tls import WITHOUT_TLS, tls_context
+from cyberun_async._transport.tls import tls_context, without_tls
 
 
 @attrs.frozen
@@ -77,7 +77,7 @@ class SmallPools(httpx.AsyncBaseTransport):
         await self._close_idle()
         route = await self._route_to(request.url)
         needs_tls = route.secure or route.proxy is not None
-        tls = await tls_context(http2=self._http2) if needs_tls else WITHOUT_TLS
+        tls = await (tls_context(http2=self._http2) if needs_tls else without_tls())
         # Nothing waits from here on until the place is taken: who comes next is to see it.
         pool = self._take(route, tls)
         try:

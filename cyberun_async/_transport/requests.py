@@ -9,8 +9,8 @@ import httpx
 
 from cyberun_async._errors import ConfigurationError
 from cyberun_async._protocol.call import Call
-from cyberun_async._protocol.codec import encode_json
 from cyberun_async._protocol.credentials import is_bound_to_team
+from cyberun_async._protocol.json_text import encode_json
 from cyberun_async._settings import Settings
 
 Send = Callable[[httpx.Request], Awaitable[httpx.Response]]
@@ -64,6 +64,18 @@ def is_event_stream(response: httpx.Response) -> bool:
     return response.status_code == httpx.codes.OK and kind == "text/event-stream" and encoding == "identity"
 
 
+def check_own_client(client: httpx.AsyncClient) -> None:
+    """Refuse what cannot be sent through.
+
+    Raises:
+        ConfigurationError: It is no client of httpx that can be awaited.
+
+    """
+    if not isinstance(client, httpx.AsyncClient):
+        message = f"a client of your own must be an httpx.AsyncClient, not {type(client).__name__}"
+        raise ConfigurationError(message)
+
+
 def sender_of(client: httpx.AsyncClient) -> Send:
     """Send through the transport of a user's own client, be it a proxy's, and by nothing else of it.
 
@@ -73,9 +85,7 @@ def sender_of(client: httpx.AsyncClient) -> Send:
         ConfigurationError: It is no client of httpx that can be awaited.
 
     """
-    if not isinstance(client, httpx.AsyncClient):
-        message = f"a client of your own must be an httpx.AsyncClient, not {type(client).__name__}"
-        raise ConfigurationError(message)
+    check_own_client(client)
 
     async def send(request: httpx.Request) -> httpx.Response:
         if client.is_closed:

@@ -1,39 +1,51 @@
 """One TLS context for every connection of the process."""
 
 import ssl
+from collections.abc import Callable
 
 import anyio
 import anyio.to_thread
 import httpx
 from anyio.lowlevel import RunVar
 
-# HTTP/2 has one to itself: what a context offers in a handshake is set by whoever connects next.
-_shared: dict[bool, ssl.SSLContext] = {}
+_shared: dict[object, ssl.SSLContext] = {}
 
-_being_made: RunVar[anyio.Lock] = RunVar("cyberun_async.tls")
-
-WITHOUT_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-"""For connections that carry no TLS: it knows no certificate authority, so it trusts nobody."""
+_being_made: "RunVar[anyio.Lock]" = RunVar("cyberun_async.tls")
 
 
 async def tls_context(*, http2: bool = False) -> ssl.SSLContext:
-    """Give the context with the usual certificate authorities, made once, and off the loop.
+    """Give the context with the usual certificate authorities."""
+    # HTTP/2 has one to itself: what a context offers in a handshake is set by whoever connects next.
+    return await _made_once("HTTP/2" if http2 else "HTTP/1.1", httpx.create_ssl_context)
 
-    Reading the authorities takes long enough to stall an event loop.
-    """
-    if http2 not in _shared:
+
+async def without_tls() -> ssl.SSLContext:
+    """Give a context for connections that carry no TLS: it knows no certificate authority, so it trusts nobody."""
+    return await _made_once("no TLS", lambda: ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+
+
+async def _made_once(kind: str, make: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
+    """Make a context once, and off the loop: reading the authorities takes long enough to stall it."""
+    if kind not in _shared:
         async with _lock():
-            await _make(http2=http2)
-    return _shared[http2]
+            await _make(kind, make)
+    return _shared[kind]
 
 
-async def _make(*, http2: bool) -> None:
-    """Make the context, unless whoever held the lock before has made it."""
-    if http2 not in _shared:
-        _shared[http2] = await anyio.to_thread.run_sync(httpx.create_ssl_context)
+async def _make(kind: str, make: Callable[[], ssl.SSLContext]) -> None:
+    """Make a context, unless whoever held the lock before has made it."""
+    if kind not in _shared:
+        _shared[kind] = await anyio.to_thread.run_sync(_prepare, make)
 
 
-def _lock() -> anyio.Lock:
+def _prepare(make: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
+    """Make a context, and load what the first connection needs: httpx would do it on the loop."""
+    import httpcore  # noqa: F401
+
+    return make()
+
+
+def _lock() -> "anyio.Lock":
     """Give the lock of this event loop: a burst of first calls is to read the authorities once."""
     lock = _being_made.get(None)
     if lock is None:

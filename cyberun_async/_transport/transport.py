@@ -11,7 +11,6 @@ import attrs
 import httpx
 
 from cyberun_async._errors import APIError, ConfigurationError, DecodeError, RateLimitError, TransportError
-from cyberun_async._observing import RequestStarted, ResponseReceived, RetryPlanned, numbers, tell
 from cyberun_async._protocol.call import Call
 from cyberun_async._protocol.codec import decode_json
 from cyberun_async._protocol.credentials import check_key
@@ -168,9 +167,8 @@ class Transport:
             if delay is None or now + delay >= anyio.current_effective_deadline():
                 raise failure
             log.debug("%s %s: attempt %d failed, again in %.2f s: %s", call.method, call.path, attempt, delay, failure)
-            if self._settings.observer is not None:
-                record = RetryPlanned(call.method, call.path, attempt, delay, failure)
-                tell(self._settings.observer, "on_retry", record)
+            if self._settings.telling is not None:
+                self._settings.telling.retry(call, attempt, delay, failure)
             await anyio.sleep(delay)
 
     async def send_once(self, call: Call[T], *, attempt: int = 1) -> T:
@@ -312,13 +310,10 @@ class Transport:
         self, call: Call[object], token: str, attempt: int, work: Callable[[], Awaitable[Answer]]
     ) -> Answer:
         """Carry out one attempt, tell of it, and turn what goes wrong below into our errors."""
-        observer, started = self._settings.observer, anyio.current_time()
-        record: RequestStarted | None = None
+        telling, started = self._settings.telling, anyio.current_time()
+        request = None if telling is None else telling.request(call, attempt)
         status: int | None = None
         error: str | None = "cancelled"
-        if observer is not None:
-            record = RequestStarted(next(numbers), call.method, call.path, attempt, call.task_id)
-            tell(observer, "on_request", record)
         try:
             with failures_of(call, token):
                 answer = await as_child(work, timeout=self._settings.timeouts.call, among=self._in_flight)
@@ -332,8 +327,8 @@ class Transport:
         finally:
             seconds = anyio.current_time() - started
             log.debug("%s %s: %s in %.3f s", call.method, call.path, status or error, seconds)
-            if record is not None:
-                tell(observer, "on_response", ResponseReceived(record, seconds, status, error))
+            if telling is not None and request is not None:
+                telling.response(request, seconds, status, error)
         return answer
 
     def _refusal(self, call: Call[T], answer: Answer) -> APIError:

@@ -21,8 +21,8 @@ from cyberun_async import (
     UnknownEvent,
 )
 from cyberun_async._protocol.bars import details
-from cyberun_async._protocol.codec import parse_json
 from cyberun_async._protocol.events import encode_event
+from cyberun_async._protocol.json_text import parse_json
 from cyberun_async.cli._text import printable, write_json, write_line
 
 

@@ -7,8 +7,8 @@ import attrs
 
 from cyberun_async._client import AsyncClient
 from cyberun_async._flows.submitting import prepare
-from cyberun_async._protocol.codec import parse_json
 from cyberun_async._protocol.endpoints import Dispatch
+from cyberun_async._protocol.json_text import parse_json
 from cyberun_async.conformance._asking import ask, hold, send
 from cyberun_async.conformance._following import Followed, follow, judge
 from cyberun_async.conformance._report import Differs, Finding, Skipped, finding_of
@@ -143,7 +143,12 @@ class Conformance:
             raise Skipped("nothing is submitted unless asked for, since it costs money")
         client = self.client
         call = await prepare(
-            client._definitions, client._uploads, self.submit, self.parameters, validate=True, dispatch=Dispatch()
+            client._definitions,
+            lambda: client._uploads,
+            self.submit,
+            self.parameters,
+            validate=True,
+            dispatch=Dispatch(),
         )
         body = (await send(client, call, expect=202)).body
         hold("the answer", [body], SUBMITTED)

@@ -14,7 +14,7 @@ from anyio.streams.tls import TLSAttribute
 from cyberun_async._client import AsyncClient
 from cyberun_async._errors import DecodeError, TransportError
 from cyberun_async._protocol.call import Call
-from cyberun_async._protocol.codec import parse_json
+from cyberun_async._protocol.json_text import parse_json
 from cyberun_async._transport.failures import failures_of, reason_of
 from cyberun_async._transport.proxies import find_proxy
 from cyberun_async._transport.tls import tls_context

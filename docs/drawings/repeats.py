@@ -5,16 +5,19 @@ from __future__ import annotations
 import inspect
 import ssl
 from collections.abc import Callable, Iterator
+from itertools import chain
 from urllib.parse import unquote
 
 import httpx
 
 from cyberun_async import CyberunError, Retries, TransportError
-from cyberun_async._protocol import endpoints
+from cyberun_async._protocol import agents, containers, endpoints, webhooks
 from cyberun_async._protocol.call import Call
 from cyberun_async._protocol.refusals import refusal
 from cyberun_async._protocol.retrying import delay_before_retry
 from cyberun_async._transport.failures import transport_error
+
+MODULES = (endpoints, agents, containers, webhooks)
 
 READING = Call("GET", "/", object)
 SUBMITTING = Call("POST", "/", object, repeatable=False)
@@ -92,8 +95,8 @@ def failures() -> str:
 def calls() -> str:
     """Write which calls are taken for reading, and which for submitting."""
     kinds: dict[bool, list[str]] = {True: [], False: []}
-    for name, function in inspect.getmembers(endpoints, inspect.isfunction):
-        if function.__module__ == endpoints.__name__ and not name.startswith("_"):
+    for name, function in chain.from_iterable(inspect.getmembers(module, inspect.isfunction) for module in MODULES):
+        if "Call[" in str(function.__annotations__.get("return")) and not name.startswith("_"):
             call = _sample(function)
             kinds[call.repeatable].append(f"`{call.method} {unquote(call.path)}`")
     lines = ["| treated as | calls |", "| --- | --- |"]

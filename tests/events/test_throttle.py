@@ -13,6 +13,7 @@ from cyberun_async import (
     ConfigurationError,
     NotFoundError,
     ProgressEvent,
+    RateLimiter,
     TaskEvent,
     text_bar,
     throttle,
@@ -62,12 +63,120 @@ async def test_never_two_within_the_interval() -> None:
     assert scope.cancelled_caught
 
 
+async def test_the_end_needs_no_turn() -> None:
+    """Nobody is told that there is no more, so it does not wait for the interval."""
+
+    async def events() -> AsyncIterator[TaskEvent]:
+        yield CompletedEvent(task_id="t")
+
+    async with throttle(events(), 3600) as updates:
+        assert [event async for event in updates] == [CompletedEvent(task_id="t")]
+
+
+async def test_what_shares_a_limiter_shares_its_turns() -> None:
+    """Of two tasks with one limiter only one is told of, and the other one waits, as what asks for a turn itself does."""
+
+    async def events() -> AsyncIterator[TaskEvent]:
+        yield progress(0.1)
+
+    limiter = RateLimiter(3600)
+    told = []
+
+    async def tell() -> None:
+        async with throttle(events(), limiter) as updates:
+            told.append(await anext(updates))
+
+    async def ask() -> None:
+        await limiter.acquire()
+        told.append(progress(0.2))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(tell)
+        group.start_soon(tell)
+        await anyio.wait_all_tasks_blocked()
+        group.start_soon(ask)
+        await anyio.wait_all_tasks_blocked()
+        group.cancel_scope.cancel()
+    assert told == [progress(0.1)]
+
+
+class Clock:
+    """A clock that is moved by hand."""
+
+    def __init__(self) -> None:
+        """Begin at zero."""
+        self.now = 0.0
+        self.tick = anyio.Event()
+
+    async def sleep_until(self, moment: float) -> None:
+        """Sleep until the clock has been moved so far."""
+        while self.now < moment:
+            await self.tick.wait()
+
+    async def advance(self, seconds: float) -> None:
+        """Move it, and have those who wake do what they can."""
+        self.now += seconds
+        self.tick.set()
+        self.tick = anyio.Event()
+        await anyio.wait_all_tasks_blocked()
+
+
+@pytest.mark.parametrize(
+    ("held", "granted"),
+    [
+        pytest.param(0, [10, 20], id="no hold"),
+        pytest.param(30, [31, 41], id="a long one"),
+        pytest.param(2, [10, 20], id="one that is over before"),
+    ],
+)
+async def test_a_hold(held: float, granted: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hold counts from now, also for those who stand in line already, and never shortens their wait."""
+    clock = Clock()
+    monkeypatch.setattr(anyio, "current_time", lambda: clock.now)
+    monkeypatch.setattr(anyio, "sleep_until", clock.sleep_until)
+    limiter = RateLimiter(10)
+    await limiter.acquire()
+    got = []
+
+    async def ask() -> None:
+        await limiter.acquire()
+        got.append(clock.now)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(ask)
+        group.start_soon(ask)
+        await anyio.wait_all_tasks_blocked()
+        await clock.advance(1)
+        limiter.hold(held)
+        for _ in range(50):
+            await clock.advance(1)
+    assert got == granted
+
+
 async def test_failures_come_flat() -> None:
     """What the events raise is raised where the updates are read."""
     async with LocalCyberun() as server, AsyncClient(server.api_key, base_url=server.base_url) as client:
         async with throttle(client.events("00000000-0000-0000-0000-000000000000"), 0.01) as updates:
             with pytest.raises(NotFoundError):
                 await anext(updates)
+
+
+@pytest.mark.parametrize("error", [KeyError("a bot's own"), KeyboardInterrupt()], ids=["an exception", "an interrupt"])
+async def test_what_is_raised_inside_comes_out_as_it_is(error: BaseException) -> None:
+    """A bot's own exception, such as its platform's 429, comes in no exception group."""
+
+    async def events() -> AsyncIterator[TaskEvent]:
+        yield progress(0.1)
+        await anyio.sleep_forever()
+
+    async def follow() -> None:
+        async with throttle(events(), 1) as updates:
+            await anext(updates)
+            raise error
+
+    with pytest.raises(type(error)) as caught:
+        await follow()
+    assert caught.value is error
 
 
 async def test_a_whole_task() -> None:
@@ -91,8 +200,9 @@ def test_an_interval_that_cannot_be(interval: float) -> None:
     async def events() -> AsyncIterator[TaskEvent]:
         yield progress(0.1)
 
-    with pytest.raises(ConfigurationError, match="interval"):
-        throttle(events(), interval)
+    for refuse in (lambda: throttle(events(), interval), lambda: RateLimiter(interval)):
+        with pytest.raises(ConfigurationError, match="interval"):
+            refuse()
 
 
 async def test_it_needs_async_with() -> None:

@@ -23,7 +23,8 @@ from cyberun_async import (
     TaskStatus,
     Workflow,
 )
-from cyberun_async._protocol.codec import decode_json, encode_json, parse_json, structure, wire
+from cyberun_async._protocol.codec import decode_json, structure, wire
+from cyberun_async._protocol.json_text import encode_json, parse_json
 from cyberun_async._protocol.pages import Page
 
 

@@ -17,7 +17,7 @@ from cyberun_async import (
     Webhook,
     Workflow,
 )
-from cyberun_async._protocol import endpoints
+from cyberun_async._protocol import agents, containers, endpoints, webhooks
 from cyberun_async._protocol.call import Call
 from cyberun_async._protocol.endpoints import Dispatch
 from cyberun_async._protocol.pages import Page
@@ -118,24 +118,24 @@ FIRST = {"current_page": 1, "per_page": 100}
             ),
             id="presign_file",
         ),
-        pytest.param(endpoints.list_agents(), Call("GET", "/r/agents", Page[Agent], query=FIRST), id="list_agents"),
+        pytest.param(agents.list_agents(), Call("GET", "/r/agents", Page[Agent], query=FIRST), id="list_agents"),
         pytest.param(
-            endpoints.list_containers(),
+            containers.list_containers(),
             Call("GET", "/r/containers", Page[Container], query=FIRST),
             id="list_containers",
         ),
         pytest.param(
-            endpoints.get_container("whisper"),
+            containers.get_container("whisper"),
             Call("GET", "/r/containers/whisper", Container),
             id="get_container",
         ),
         pytest.param(
-            endpoints.invoke_container("whisper", "GET", "/health?deep=1"),
+            containers.invoke_container("whisper", "GET", "/health?deep=1"),
             Call("POST", "/r/invoke/whisper", Invocation, body={"method": "GET", "path": "/health?deep=1"}),
             id="invoke_container, reading",
         ),
         pytest.param(
-            endpoints.invoke_container("whisper", "POST", "/x", content=b'{"ok":true}', headers={"X-Y": "z"}),
+            containers.invoke_container("whisper", "POST", "/x", content=b'{"ok":true}', headers={"X-Y": "z"}),
             Call(
                 "POST",
                 "/r/invoke/whisper",
@@ -146,7 +146,7 @@ FIRST = {"current_page": 1, "per_page": 100}
             id="invoke_container, writing",
         ),
         pytest.param(
-            endpoints.invoke_container("whisper", "PUT", "/", content=b""),
+            containers.invoke_container("whisper", "PUT", "/", content=b""),
             Call(
                 "POST",
                 "/r/invoke/whisper",
@@ -157,7 +157,7 @@ FIRST = {"current_page": 1, "per_page": 100}
             id="invoke_container, empty body",
         ),
         pytest.param(
-            endpoints.create_webhook("Mine", "https://example.com/hook", ["task.completed"]),
+            webhooks.create_webhook("Mine", "https://example.com/hook", ["task.completed"]),
             Call(
                 "POST",
                 "/webhooks",
@@ -171,14 +171,14 @@ FIRST = {"current_page": 1, "per_page": 100}
             ),
             id="create_webhook",
         ),
-        pytest.param(endpoints.get_webhook(ID), Call("GET", f"/webhooks/{ID}", Webhook), id="get_webhook"),
+        pytest.param(webhooks.get_webhook(ID), Call("GET", f"/webhooks/{ID}", Webhook), id="get_webhook"),
         pytest.param(
-            endpoints.update_webhook(ID, display_name=None, url=None, events=None, status="paused"),
+            webhooks.update_webhook(ID, display_name=None, url=None, events=None, status="paused"),
             Call("PUT", f"/webhooks/{ID}", NoneType, body={"webhook_status": "paused"}),
             id="update_webhook",
         ),
         pytest.param(
-            endpoints.rotate_webhook_secret(ID),
+            webhooks.rotate_webhook_secret(ID),
             Call("POST", f"/webhooks/{ID}/rotate-secret", RotatedSecret, repeatable=False),
             id="rotate_webhook_secret",
         ),
@@ -219,7 +219,7 @@ def test_later_changes_do_not_count() -> None:
             ["parameters must be a mapping of values by key, not list"],
             id="parameters",
         ),
-        pytest.param(lambda: endpoints.get_container(".."), ["the service must not be '..'"], id="container"),
+        pytest.param(lambda: containers.get_container(".."), ["the service must not be '..'"], id="container"),
         pytest.param(
             lambda: endpoints.list_tasks(status=""),
             ["status must be a status word such as running, not ''"],
@@ -255,7 +255,7 @@ def test_later_changes_do_not_count() -> None:
             id="size that is a float",
         ),
         pytest.param(
-            lambda: endpoints.invoke_container(
+            lambda: containers.invoke_container(
                 "x",
                 "TRACE",
                 "https://elsewhere/",
@@ -271,12 +271,12 @@ def test_later_changes_do_not_count() -> None:
             id="invocation, all at once",
         ),
         pytest.param(
-            lambda: endpoints.invoke_container("x", "GET", "//elsewhere/"),
+            lambda: containers.invoke_container("x", "GET", "//elsewhere/"),
             ["path must begin with a single slash and stay on the service, not '//elsewhere/'"],
             id="path with two slashes",
         ),
         pytest.param(
-            lambda: endpoints.create_webhook("", "http://example.com/hook", []),
+            lambda: webhooks.create_webhook("", "http://example.com/hook", []),
             [
                 "display_name must have 1 to 255 characters",
                 "url must begin with https:// and have at most 2048 characters",
@@ -285,7 +285,7 @@ def test_later_changes_do_not_count() -> None:
             id="webhook, all at once",
         ),
         pytest.param(
-            lambda: endpoints.create_webhook("x" * 256, "https://[broken", "task.failed"),
+            lambda: webhooks.create_webhook("x" * 256, "https://[broken", "task.failed"),
             [
                 "display_name must have 1 to 255 characters",
                 "url must begin with https:// and have at most 2048 characters",
@@ -293,9 +293,9 @@ def test_later_changes_do_not_count() -> None:
             ],
             id="webhook, all at once, otherwise",
         ),
-        pytest.param(lambda: endpoints.get_webhook(".."), ["webhook_id must not be '..'"], id="webhook"),
+        pytest.param(lambda: webhooks.get_webhook(".."), ["webhook_id must not be '..'"], id="webhook"),
         pytest.param(
-            lambda: endpoints.invoke_container("..", "GET", "/"), ["the service must not be '..'"], id="invoke"
+            lambda: containers.invoke_container("..", "GET", "/"), ["the service must not be '..'"], id="invoke"
         ),
     ],
 )

@@ -13,7 +13,7 @@ from cyberun_async import (
     Retries,
     TransportError,
 )
-from cyberun_async._protocol import endpoints
+from cyberun_async._protocol import containers, endpoints
 from cyberun_async._protocol.call import Call
 from cyberun_async._protocol.refusals import refusal
 from cyberun_async._protocol.retrying import delay_before_retry, is_passing, is_transient
@@ -22,8 +22,8 @@ READ = endpoints.get_task("t-1")
 CANCEL = endpoints.cancel_task("t-1")
 PRESIGN = endpoints.presign_file("a.png", 1, "image/png")
 SUBMIT = endpoints.run_workflow("text-to-image", {})
-INVOKE = endpoints.invoke_container("llm", "POST", "/v1/chat")
-INVOKE_GET = endpoints.invoke_container("llm", "GET", "/health")
+INVOKE = containers.invoke_container("llm", "POST", "/v1/chat")
+INVOKE_GET = containers.invoke_container("llm", "GET", "/health")
 
 RETRIES = Retries(budget=30, initial=0.5, maximum=8, retry_after=60)
 

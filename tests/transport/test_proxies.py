@@ -16,7 +16,6 @@ from support.raw import GONE, Peer, RawServer, always_answer, raw_server
 from cyberun_async import AsyncClient, ConfigurationError, Retries, TransportError
 from cyberun_async._protocol import endpoints
 from cyberun_async._transport.proxies import find_proxy, proxy_of
-from cyberun_async._transport.tls import WITHOUT_TLS
 
 
 @pytest.mark.parametrize(
@@ -70,11 +69,12 @@ async def test_socks_needs_a_part(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_proxy_by_tls() -> None:
     """A proxy that is itself reached by TLS is checked with our one context; httpcore would make another on the loop."""
-    assert proxy_of(None, WITHOUT_TLS) is None
-    plain, secure = proxy_of("http://p", WITHOUT_TLS), proxy_of("https://p", WITHOUT_TLS)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    assert proxy_of(None, tls) is None
+    plain, secure = proxy_of("http://p", tls), proxy_of("https://p", tls)
     assert plain is not None
     assert secure is not None
-    assert (plain.ssl_context, secure.ssl_context) == (None, WITHOUT_TLS)
+    assert (plain.ssl_context, secure.ssl_context) == (None, tls)
 
 
 @asynccontextmanager

@@ -32,6 +32,7 @@ from cyberun_async import (
     Polling,
     PresignedUpload,
     ProgressEvent,
+    RateLimiter,
     RequestStarted,
     ResponseReceived,
     Retries,
@@ -48,6 +49,8 @@ from cyberun_async import (
     WaitTimeout,
     Workflow,
     encode_event,
+    text_bar,
+    throttle,
     webhooks,
 )
 from cyberun_async.relay import HEADERS, Relay, RelayedStream
@@ -145,6 +148,18 @@ async def follow(client: AsyncClient) -> None:
             assert_type(event, TaskEvent)
             tell_apart(event)
     await generator.aclose()
+
+
+async def in_a_chat(client: AsyncClient) -> None:
+    """A limiter is one for all messages of a chat, and seconds do for a single one."""
+    limiter = RateLimiter(1)
+    await limiter.acquire()
+    limiter.hold(30.0)
+    for interval in (limiter, 1.5):
+        async with throttle(client.events("..."), interval) as updates:
+            async for event in updates:
+                assert_type(event, TaskEvent)
+    assert_type(text_bar(None, width=20), str)
 
 
 def tell_apart(event: TaskEvent) -> str:

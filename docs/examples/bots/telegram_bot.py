@@ -1,0 +1,118 @@
+"""A Telegram bot that paints: `TELEGRAM_TOKEN=... CYBERUN_API_KEY=... python telegram_bot.py`."""
+
+import asyncio
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+from aiogram import Bot, Dispatcher
+from aiogram.exceptions import (
+    TelegramBadRequest,
+    TelegramEntityTooLarge,
+    TelegramForbiddenError,
+    TelegramMigrateToChat,
+    TelegramNetworkError,
+    TelegramRetryAfter,
+    TelegramServerError,
+)
+from aiogram.filters import Command, CommandObject
+from aiogram.types import BotCommand, BufferedInputFile, Message, ReplyParameters, User
+from painter import Painter, Refused, TryAgain
+from unfinished import Order, Unfinished
+
+from cyberun_async import AsyncClient, RateLimiter
+
+COMMANDS = {"imagine": "paint a picture from words", "cancel": "stop your pictures in this chat"}
+
+
+def limiter_of(chat: int) -> RateLimiter:
+    """Give what Telegram allows: a message a second, and in a group, whose id is below zero, 20 a minute."""
+    return RateLimiter(1.0 if chat > 0 else 3.0)
+
+
+@contextmanager
+def in_our_words() -> Iterator[None]:
+    """Tell the painter what Telegram's errors mean to it."""
+    try:
+        yield
+    except TelegramRetryAfter as error:
+        raise TryAgain(error.retry_after) from error
+    except TelegramEntityTooLarge as error:
+        raise Refused("it is too large for Telegram") from error
+    except (TelegramNetworkError, TelegramServerError) as error:
+        raise TryAgain(5) from error
+    except (TelegramBadRequest, TelegramForbiddenError, TelegramMigrateToChat) as error:
+        # After a restart a message may say already what it is to say.
+        if "message is not modified" not in error.message:
+            raise Refused(error.message) from error
+
+
+class Post:
+    """A message of the bot's own, which its id is enough to find."""
+
+    def __init__(self, bot: Bot, order: Order) -> None:
+        """Send nothing yet."""
+        self._bot = bot
+        self._order = order
+
+    async def edit(self, text: str) -> None:
+        """Make it say something else."""
+        with in_our_words():
+            await self._bot.edit_message_text(text, chat_id=self._order.chat, message_id=self._order.message)
+
+    async def send_file(self, name: str, data: bytes) -> None:
+        """Answer it with a file; what is sent as a photo arrives smaller, and worse."""
+        reply_to = ReplyParameters(message_id=self._order.message, allow_sending_without_reply=True)
+        with in_our_words():
+            file = BufferedInputFile(data, name)
+            await self._bot.send_document(self._order.chat, file, reply_parameters=reply_to)
+
+
+async def reply(message: Message, text: str) -> int:
+    """Answer a message, and give the id of the answer."""
+    with in_our_words():
+        return (await message.reply(text)).message_id
+
+
+async def imagine(message: Message, command: CommandObject, event_from_user: User, painter: Painter) -> None:
+    """Paint what the words say."""
+    chat = message.chat.id
+    answer = await painter.say(chat, partial(reply, message, "✏️ Asking …"))
+    painter.accept(Order(chat, answer, event_from_user.id), command.args or "")
+
+
+async def cancel(message: Message, event_from_user: User, painter: Painter) -> None:
+    """Stop what this user has asked for in this chat."""
+    text = await painter.cancel(event_from_user.id, message.chat.id)
+    await painter.say(message.chat.id, partial(reply, message, text))
+
+
+async def start(bot: Bot, painter: Painter) -> None:
+    """Listen from now on, and go on with what is unfinished."""
+    await bot.delete_webhook()
+    await bot.set_my_commands([BotCommand(command=name, description=text) for name, text in COMMANDS.items()])
+    await painter.resume()
+
+
+def make_dispatcher(painter: Painter) -> Dispatcher:
+    """Say what is done when."""
+    dispatcher = Dispatcher(painter=painter)
+    dispatcher.startup.register(start)
+    dispatcher.message.register(imagine, Command("imagine"))
+    dispatcher.message.register(cancel, Command("cancel"))
+    return dispatcher
+
+
+async def run(bot: Bot, client: AsyncClient, database: Path) -> None:
+    """Serve until Ctrl-C."""
+    async with client, bot, Painter(client, Unfinished(database), partial(Post, bot), limiter_of) as painter:
+        # The session stays open for the painter's parting words.
+        await make_dispatcher(painter).start_polling(bot, close_bot_session=False)
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO)
+    asyncio.run(run(Bot(os.environ["TELEGRAM_TOKEN"]), AsyncClient(), Path("telegram.db")))

@@ -1,0 +1,205 @@
+"""The Discord bot, whole: discord.py over HTTP and a WebSocket to a stand-in of Discord."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import anyio
+import discord_bot
+import pytest
+from bots.conftest import Turns
+from discord_local import CHANNEL, TOKEN, YOU, StandIn
+from room import Room, Shown
+from unfinished import Order, Unfinished
+
+from cyberun_async import AsyncClient, text_bar
+from cyberun_async.local import LocalCyberun
+from cyberun_async.local.scripts import after, complete, fail, progress, status
+
+# discord.py is made for asyncio.
+pytestmark = pytest.mark.parametrize("anyio_backend", ["asyncio"])
+
+LIFE = [after(1), status("running"), after(1), progress(5, 20), after(1), progress(10, 20), after(1), complete()]
+
+
+class Channel:
+    """A channel with a person in it, and what is behind it.
+
+    Attributes:
+        server: Cyberun.
+        discord: The stand-in.
+        messages: What the bot has said.
+        unfinished: What the bot remembers.
+
+    """
+
+    def __init__(self, server: LocalCyberun, discord: StandIn, directory: Path) -> None:
+        """Start no bot yet."""
+        self.server = server
+        self.discord = discord
+        self.messages = discord.room.messages
+        self.database = directory / "discord.db"
+        self.unfinished = Unfinished(self.database)
+
+    @asynccontextmanager
+    async def bot(self) -> AsyncIterator[None]:
+        """Run the bot, and stop it as Ctrl-C does: asyncio cancels the program's task, once."""
+        client = AsyncClient(self.server.api_key, base_url=self.server.base_url)
+        bot = discord_bot.PaintingBot(client, self.database)
+        self.discord.ready.clear()
+        before = asyncio.all_tasks()
+        running = asyncio.create_task(discord_bot.run(bot, client, TOKEN))
+        try:
+            with anyio.fail_after(20):
+                await self.discord.ready.wait()
+            yield
+        finally:
+            running.cancel()
+            with suppress(asyncio.CancelledError):
+                await running
+            # The other ends of its connections are in this loop, too, and notice a little later.
+            if left := asyncio.all_tasks() - before:
+                await asyncio.wait(left, timeout=20)
+
+    async def says(self, number: int, text: str) -> Shown:
+        """Wait until a message of the bot says something, now or on its way."""
+        messages = self.messages
+        await self.until(lambda: number in messages and text in messages[number].texts)
+        return messages[number]
+
+    async def until(self, holds: Callable[[], object]) -> None:
+        """Wait for what is to be seen in the room."""
+        with anyio.fail_after(20):
+            await self.discord.room.until(holds)
+
+    def count(self, operation: str) -> int:
+        """Count the requests of a kind that Cyberun has received."""
+        return sum(each.operation == operation for each in self.server.requests)
+
+
+@pytest.fixture
+async def channel(
+    server: LocalCyberun, turns: Turns, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Channel]:
+    """Have everything but a bot."""
+    monkeypatch.setattr(discord_bot, "limiter_of", lambda _: turns)
+    async with StandIn(Room(interval=1, clock=lambda: turns.now)).serving() as discord:
+        yield Channel(server, discord, tmp_path)
+
+
+async def test_a_command_becomes_a_picture(channel: Channel) -> None:
+    """One message tells how far it is, never sooner than allowed, and the picture is sent as a file."""
+    channel.server.script("text-to-image", LIFE)
+    async with channel.bot():
+        await channel.discord.say("/imagine a lighthouse")
+        await channel.says(1, "⏳ pending")
+        for text in ("⏳ running", text_bar(0.25), text_bar(0.5), "✅ Done"):
+            await channel.server.clock.advance(1)
+            message = await channel.says(1, text)
+
+    assert message.texts == ["✏️ Asking …", "⏳ pending", "⏳ running", text_bar(0.25), text_bar(0.5), "✅ Done"]
+    assert (channel.discord.commands, channel.discord.room.refusals) == (["imagine", "cancel"], 0)
+    ((name, picture),) = channel.messages[2].files.items()
+    assert (Path(name).suffix, picture[:4]) == (".png", b"\x89PNG")
+
+
+async def test_cancel(channel: Channel) -> None:
+    """`/cancel` stops what its user has asked for in that channel, and nobody else's."""
+    channel.server.script("text-to-image", [after(1), status("running")])
+    async with channel.bot():
+        await channel.discord.say("/imagine a lighthouse")
+        await channel.says(1, "⏳ pending")
+        await channel.discord.say("/cancel", user=2)
+        await channel.says(2, "You have asked for nothing here that could be stopped.")
+        assert channel.count("tasks.cancel") == 0
+        await channel.discord.say("/cancel")
+        await channel.says(3, "🛑 Stopping …")
+        await channel.server.clock.advance(0)
+        await channel.says(1, "🛑 Stopped.")
+    assert channel.count("tasks.cancel") == 1
+
+
+async def test_a_restart_finds_what_is_unfinished(channel: Channel) -> None:
+    """A bot that is stopped says so, leaves the task running, and goes on in the same message when it is back."""
+    channel.server.script("text-to-image", LIFE)
+    async with channel.bot():
+        await channel.discord.say("/imagine a lighthouse")
+        await channel.says(1, "⏳ pending")
+    assert channel.messages[1].texts[-1].startswith("⏸")
+    async with channel.bot():
+        await channel.server.clock.advance(4)
+        message = await channel.says(1, "✅ Done")
+
+    assert (list(channel.messages), message.texts[-1]) == ([1, 2], "✅ Done")
+    assert (channel.count("workflows.run"), channel.count("tasks.cancel")) == (1, 0)
+
+
+async def test_a_kill_forgets_nothing(channel: Channel) -> None:
+    """After a kill, of a submission whose answer was never seen the user is told."""
+    post = channel.discord.room.post(CHANNEL, "✏️ Asking …")
+    await channel.unfinished.put(Order(CHANNEL, post.id, YOU))
+    async with channel.bot():
+        await channel.says(1, "🌧 I was stopped while I asked for this. Ask again if one too many is no harm.")
+
+
+async def test_a_failure_is_told(channel: Channel) -> None:
+    """The reason is shown as it is: its stars are no markup, and its `@everyone` calls nobody."""
+    channel.server.script("text-to-image", [fail("@everyone *out of memory*")])
+    async with channel.bot():
+        await channel.discord.say("/imagine a lighthouse")
+        await channel.says(1, r"❌ @everyone \*out of memory\*")
+    assert channel.discord.mentions == [[]]
+
+
+async def test_blanks_are_no_prompt(channel: Channel) -> None:
+    """Discord itself refuses what is empty or too long; for what is only blank, the user is told how to ask."""
+    async with channel.bot():
+        await channel.discord.say("/imagine    ")
+        await channel.says(1, "🙅 Say in up to 300 characters what to paint: /imagine a lighthouse")
+    assert channel.server.requests == ()
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        pytest.param(413, "🎨 Done, but it cannot be sent here: it is too large for this place", id="too large"),
+        pytest.param(403, "🎨 Done, but it cannot be sent here: no files here", id="not allowed"),
+    ],
+)
+async def test_a_picture_that_cannot_be_sent(channel: Channel, code: int, words: str) -> None:
+    """What Discord does not take is told."""
+    channel.server.script("text-to-image", [after(1), complete()])
+    async with channel.bot():
+        await channel.discord.say("/imagine a lighthouse")
+        await channel.says(1, "⏳ pending")
+        channel.discord.refuse.append((code, "no files here"))
+        await channel.server.clock.advance(1)
+        await channel.says(1, words)
+
+
+@pytest.mark.parametrize(
+    ("code", "holds", "cancels"),
+    [
+        pytest.param(503, [5], 0, id="not available for a moment"),
+        pytest.param(404, [], 1, id="deleted"),
+    ],
+)
+async def test_a_message_that_cannot_be_edited(
+    channel: Channel, turns: Turns, code: int, holds: list[float], cancels: int
+) -> None:
+    """Where Discord is not there for a moment, the next event is told; where the message is gone, the task is cancelled."""
+    channel.server.script("text-to-image", LIFE)
+    async with channel.bot():
+        await channel.discord.say("/imagine a lighthouse")
+        await channel.says(1, "⏳ pending")
+        channel.discord.refuse.append((code, "no"))
+        await channel.server.clock.advance(1)
+        await channel.until(lambda: not channel.discord.refuse)
+        await channel.server.clock.advance(3)
+        with anyio.fail_after(20):
+            while await channel.unfinished.all():  # noqa: ASYNC110 - a file says nothing by itself
+                await anyio.sleep(0.01)
+    assert (turns.holds, channel.count("tasks.cancel")) == (holds, cancels)

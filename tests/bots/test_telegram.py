@@ -1,0 +1,331 @@
+"""The Telegram bot, whole: aiogram over HTTP to a stand-in of the Bot API."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+import anyio
+import painter
+import pytest
+import telegram_bot
+from bots.conftest import Turns
+from room import Room, Shown
+from telegram_local import CHAT, Refusal, StandIn
+from unfinished import Order, Unfinished
+
+from cyberun_async import AsyncClient, text_bar
+from cyberun_async.local import LocalCyberun, Parameter
+from cyberun_async.local.scripts import after, complete, fail, progress, status
+
+pytestmark = [
+    pytest.mark.anyio,
+    # aiogram is made for asyncio.
+    pytest.mark.parametrize("anyio_backend", ["asyncio"]),
+]
+
+LIFE = [after(1), status("running"), after(1), progress(5, 20), after(1), progress(10, 20), after(1), complete()]
+GROUP = -2002
+
+
+class Chat:
+    """A person's telephone, and what is behind it.
+
+    Attributes:
+        server: Cyberun.
+        telegram: The stand-in.
+        messages: What the bot has said.
+        unfinished: What the bot remembers.
+
+    """
+
+    def __init__(
+        self, server: LocalCyberun, telegram: StandIn, directory: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Start no bot yet."""
+        self.server = server
+        self.telegram = telegram
+        self.messages = telegram.room.messages
+        self.database = directory / "telegram.db"
+        self.unfinished = Unfinished(self.database)
+        self._monkeypatch = monkeypatch
+
+    def client(self) -> AsyncClient:
+        """Give a client of Cyberun."""
+        return AsyncClient(self.server.api_key, base_url=self.server.base_url)
+
+    @asynccontextmanager
+    async def bot(self) -> AsyncIterator[None]:
+        """Run the bot, and stop it as Ctrl-C does."""
+        make_dispatcher = telegram_bot.make_dispatcher
+        dispatchers = []
+
+        def make(painter: painter.Painter) -> object:
+            dispatcher = make_dispatcher(painter)
+            # The signals are the test run's.
+            dispatcher.start_polling = partial(dispatcher.start_polling, handle_signals=False)
+            dispatchers.append(dispatcher)
+            return dispatcher
+
+        self.telegram.calls.clear()
+        with self._monkeypatch.context() as patch:
+            patch.setattr(telegram_bot, "make_dispatcher", make)
+            async with anyio.create_task_group() as group:
+                group.start_soon(telegram_bot.run, self.telegram.bot(), self.client(), self.database)
+                await self.until(lambda: "getUpdates" in self.telegram.calls)
+                try:
+                    yield
+                finally:
+                    with anyio.CancelScope(shield=True):
+                        await dispatchers[0].stop_polling()
+
+    async def says(self, number: int, text: str) -> Shown:
+        """Wait until a message of the bot says something, now or on its way."""
+        messages = self.messages
+        await self.until(lambda: number in messages and text in messages[number].texts)
+        return messages[number]
+
+    async def until(self, holds: Callable[[], object]) -> None:
+        """Wait for what is to be seen in the room."""
+        with anyio.fail_after(20):
+            await self.telegram.room.until(holds)
+
+    async def forgets(self) -> None:
+        """Wait until the bot has nothing left to do."""
+        with anyio.fail_after(20):
+            while await self.unfinished.all():  # noqa: ASYNC110 - a file says nothing by itself
+                await anyio.sleep(0.01)
+
+    def count(self, operation: str) -> int:
+        """Count the requests of a kind that Cyberun has received."""
+        return sum(each.operation == operation for each in self.server.requests)
+
+
+@pytest.fixture
+async def chat(
+    server: LocalCyberun, turns: Turns, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Chat]:
+    """Have everything but a bot."""
+    monkeypatch.setattr(telegram_bot, "limiter_of", lambda _: turns)
+    async with StandIn(Room(interval=1, clock=lambda: turns.now)).serving() as telegram:
+        yield Chat(server, telegram, tmp_path, monkeypatch)
+
+
+async def test_a_command_becomes_a_picture(chat: Chat) -> None:
+    """One message tells how far it is, never sooner than Telegram allows, and the picture is sent as a file."""
+    chat.server.script("text-to-image", LIFE)
+    async with chat.bot():
+        chat.telegram.say("/imagine a lighthouse")
+        await chat.says(1, "⏳ pending")
+        for seconds, text in (1, "⏳ running"), (1, text_bar(0.25)), (1, text_bar(0.5)), (1, "✅ Done"):
+            await chat.server.clock.advance(seconds)
+            message = await chat.says(1, text)
+
+    assert message.texts == ["✏️ Asking …", "⏳ pending", "⏳ running", text_bar(0.25), text_bar(0.5), "✅ Done"]
+    assert chat.telegram.room.refusals == 0
+    (picture,) = chat.messages[2].files.values()
+    async with chat.client() as client:
+        (task,) = [task async for task in client.tasks.list()]
+        result = await client.tasks.result(task.id)
+        assert picture == await client.read_file(result.files[0])
+    assert picture.startswith(b"\x89PNG")
+    assert await chat.unfinished.all() == []
+
+
+@pytest.mark.parametrize(
+    ("refusal", "holds"),
+    [
+        pytest.param(Refusal(429, "Too Many Requests: retry after 7", retry_after=7), [7], id="too many requests"),
+        pytest.param(Refusal(502, "Bad Gateway"), [5], id="a bad gateway"),
+        pytest.param(Refusal(400, "Bad Request: message is not modified: it is the same"), [], id="not modified"),
+    ],
+)
+@pytest.mark.parametrize("step", [1, 3], ids=["on the way", "at the end"])
+async def test_telegram_says_not_now(chat: Chat, refusal: Refusal, holds: list[float], step: int, turns: Turns) -> None:
+    """What Telegram does not take is left out on the way, and said again at the end, after the seconds that it asks for."""
+    chat.server.script("text-to-image", LIFE)
+    async with chat.bot():
+        chat.telegram.say("/imagine a lighthouse")
+        await chat.says(1, "⏳ pending")
+        for number, text in enumerate(["⏳ running", text_bar(0.25), text_bar(0.5), "✅ Done"]):
+            if number == step:
+                chat.telegram.refuse["editMessageText"] = deque([refusal])
+            await chat.server.clock.advance(1)
+            if number == step and number < 3:
+                await chat.until(lambda: not chat.telegram.refuse["editMessageText"])
+            elif holds or number < 3:
+                await chat.says(1, text)
+        await chat.forgets()
+
+    assert turns.holds == holds
+    assert len(chat.messages[2].files) == 1
+
+
+async def test_cancel(chat: Chat) -> None:
+    """`/cancel` stops what its user has asked for in that chat, and nobody else's."""
+    chat.server.script("text-to-image", [after(1), status("running")])
+    async with chat.bot():
+        chat.telegram.say("/imagine a lighthouse", user=1, chat=GROUP)
+        await chat.says(1, "⏳ pending")
+        chat.telegram.say("/cancel", user=2, chat=GROUP)
+        await chat.says(2, "You have asked for nothing here that could be stopped.")
+        chat.telegram.say("/cancel", user=1, chat=1)
+        await chat.says(3, "You have asked for nothing here that could be stopped.")
+        assert chat.count("tasks.cancel") == 0
+        chat.telegram.say("/cancel@painter_bot", user=1, chat=GROUP)
+        await chat.says(4, "🛑 Stopping …")
+        await chat.server.clock.advance(0)
+        await chat.says(1, "🛑 Stopped.")
+    assert chat.count("tasks.cancel") == 1
+
+
+async def test_cancel_waits_for_the_submission(chat: Chat) -> None:
+    """A task that is just being submitted is stopped, too."""
+    chat.server.faults.latency(0.2, on="workflows.run")
+    async with chat.bot():
+        chat.telegram.say("/imagine a lighthouse")
+        await chat.says(1, "✏️ Asking …")
+        chat.telegram.say("/cancel")
+        await chat.says(2, "🛑 Stopping …")
+        await chat.server.clock.advance(0)
+        await chat.says(1, "🛑 Stopped.")
+
+
+async def test_a_restart_finds_what_is_unfinished(chat: Chat, caplog: pytest.LogCaptureFixture) -> None:
+    """A bot that is stopped says so, leaves the task running, and goes on in the same message when it is back."""
+    chat.server.script("text-to-image", LIFE)
+    async with chat.bot():
+        chat.telegram.say("/imagine a lighthouse")
+        await chat.says(1, "⏳ pending")
+    assert chat.messages[1].texts[-1].startswith("⏸")
+    assert "1 tasks go on without the bot" in caplog.text
+    async with chat.bot():
+        await chat.server.clock.advance(4)
+        message = await chat.says(1, "✅ Done")
+
+    assert list(chat.messages) == [1, 2]
+    assert message.texts[-1] == "✅ Done"
+    assert (chat.count("workflows.run"), chat.count("tasks.cancel"), chat.telegram.room.refusals) == (1, 0, 0)
+    assert await chat.unfinished.all() == []
+
+
+async def test_a_kill_forgets_nothing(chat: Chat) -> None:
+    """After a kill, a task that has ended meanwhile has its picture, and of one without an id the user is told."""
+    async with chat.client() as client:
+        task_id = await client.submit("text-to-image", {"prompt": "a lighthouse"})
+    await chat.server.clock.advance(6)
+    for chosen in (task_id, None):
+        post = chat.telegram.room.post(CHAT, "✏️ Asking …")
+        await chat.unfinished.put(Order(CHAT, post.id, CHAT, chosen))
+    async with chat.bot():
+        await chat.says(1, "✅ Done")
+        await chat.says(2, "🌧 I was stopped while I asked for this. Ask again if one too many is no harm.")
+    assert len(chat.messages[3].files) == 1
+    assert await chat.unfinished.all() == []
+
+
+FAULTS = {
+    "a task that fails": ([fail("out of memory")], None, "❌ out of memory"),
+    "a task without a reason": ([fail("")], None, "❌ It failed."),
+    "a reply that is lost": ([], ("lose_reply", {"on": "workflows.run"}), "painting all the same"),
+    "a service that is down": ([], ("status", {"code": 503, "on": "workflows.*", "times": None}), "ask again later"),
+    "a request that is refused": ([], ("status", {"code": 400, "on": "workflows.run"}), "🙅 "),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+async def test_the_user_is_told(chat: Chat, name: str) -> None:
+    """Whatever goes wrong, the last word of the message says so, and nothing is left to be waited for."""
+    script, fault, words = FAULTS[name]
+    chat.server.script("text-to-image", script)
+    if fault:
+        getattr(chat.server.faults, fault[0])(**fault[1])
+    async with chat.bot():
+        chat.telegram.say("/imagine a lighthouse")
+        await chat.server.clock.advance(0)
+        await chat.until(lambda: 1 in chat.messages and words in chat.messages[1].texts[-1])
+        await chat.forgets()
+
+
+@pytest.mark.parametrize("prompt", ["", "   ", "x" * 301], ids=["nothing", "blanks", "too much"])
+async def test_words_that_are_no_prompt(chat: Chat, prompt: str) -> None:
+    """Without words, or with too many, the user is told how to ask, and Cyberun is not asked."""
+    async with chat.bot():
+        chat.telegram.say(f"/imagine {prompt}")
+        await chat.says(1, "🙅 Say in up to 300 characters what to paint: /imagine a lighthouse")
+    assert chat.server.requests == ()
+
+
+async def test_a_parameter_that_does_not_fit(chat: Chat) -> None:
+    """What the workflow does not take is told in its own words, and nothing is submitted."""
+    parameters = [Parameter("prompt", required=True), Parameter("licence", required=True)]
+    chat.server.workflow("text-to-image", parameters=parameters)(lambda job: b"")
+    async with chat.bot():
+        chat.telegram.say("/imagine a lighthouse")
+        await chat.until(lambda: 1 in chat.messages and "licence" in chat.messages[1].texts[-1])
+    assert chat.count("workflows.run") == 0
+
+
+async def test_a_new_status_word_is_shown(chat: Chat) -> None:
+    """A word that nobody knows yet is a word like others."""
+    chat.server.script("text-to-image", [after(1), status("dreaming"), after(1), complete()])
+    async with chat.bot():
+        chat.telegram.say("/imagine a lighthouse")
+        await chat.says(1, "⏳ pending")
+        for text in ("⏳ dreaming", "✅ Done"):
+            await chat.server.clock.advance(1)
+            await chat.says(1, text)
+
+
+async def test_several_at_once(chat: Chat) -> None:
+    """Each command has a message of its own, and the fourth of a user waits for one of the others."""
+    async with chat.bot():
+        for number in range(1, 5):
+            chat.telegram.say("/imagine a lighthouse")
+            await chat.until(lambda number=number: number in chat.messages)
+        await chat.until(lambda: any("at a time" in each.texts[-1] for each in chat.messages.values()))
+        chat.telegram.say("/imagine a harbour", user=2)
+        await chat.until(lambda: chat.count("workflows.run") == 4)
+        await chat.server.clock.advance(6)
+        await chat.forgets()
+    assert sum(each.texts[-1:] == ["✅ Done"] for each in chat.messages.values()) == 4
+    assert sum(bool(each.files) for each in chat.messages.values()) == 4
+
+
+async def test_a_message_that_is_gone(chat: Chat) -> None:
+    """Where nobody sees the message any more, its task is cancelled, and the bot goes on."""
+    chat.server.script("text-to-image", LIFE)
+    async with chat.bot():
+        chat.telegram.say("/imagine a lighthouse")
+        await chat.says(1, "⏳ pending")
+        del chat.messages[1]
+        await chat.server.clock.advance(1)
+        await chat.forgets()
+        chat.telegram.say("/imagine")
+        await chat.says(2, "🙅 Say in up to 300 characters what to paint: /imagine a lighthouse")
+    assert chat.count("tasks.cancel") == 1
+
+
+async def test_cyberun_cannot_be_asked(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While Cyberun refuses to say how a task ended, the bot says so and asks again; nothing is given up."""
+    monkeypatch.setattr(painter, "AGAIN", 0.0)
+    chat.server.faults.status(403, on="tasks.result")
+    async with chat.bot():
+        chat.telegram.say("/imagine a lighthouse")
+        await chat.says(1, "⏳ pending")
+        await chat.server.clock.advance(6)
+        message = await chat.says(1, "✅ Done")
+    assert "🌧 No word from Cyberun. I go on asking." in message.texts
+
+
+async def test_a_picture_that_is_too_large(chat: Chat) -> None:
+    """What Telegram does not take is told."""
+    chat.telegram.refuse["sendDocument"] = deque([Refusal(413, "Request Entity Too Large")])
+    async with chat.bot():
+        chat.telegram.say("/imagine a lighthouse")
+        await chat.says(1, "⏳ pending")
+        await chat.server.clock.advance(6)
+        await chat.says(1, "🎨 Done, but it cannot be sent here: it is too large for Telegram")

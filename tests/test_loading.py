@@ -1,0 +1,80 @@
+"""What is loaded when: a program pays for what it uses."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import cyberun_async
+
+LATER = [
+    "cyberun_async._flows.batching",
+    "cyberun_async._flows.downloading",
+    "cyberun_async._flows.journal",
+    "cyberun_async._flows.uploading",
+    "cyberun_async._observing",
+    "cyberun_async._protocol.containers",
+    "cyberun_async._transport.storage",
+    "httpcore",
+    "sqlite3",
+]
+
+
+def printed_by(program: str) -> list[str]:
+    """Run a program in a Python of its own, and give the words that it prints."""
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=60)
+    return done.stdout.split()
+
+
+def test_import_loads_what_a_wait_needs() -> None:
+    """Batches, files, the rarer groups and httpcore are not loaded by the import, nor by making a client."""
+    program = f"""
+import sys
+from cyberun_async import AsyncClient
+AsyncClient("sk-test")
+print(*[name for name in {LATER} if name in sys.modules])
+"""
+    assert printed_by(program) == []
+
+
+@pytest.mark.parametrize(
+    ("use", "loaded"),
+    [
+        pytest.param("cyberun_async.Outcome", "cyberun_async._protocol.batches", id="a name"),
+        pytest.param("from cyberun_async import *", "cyberun_async._flows.journal", id="every name"),
+        pytest.param("client.containers", "cyberun_async._protocol.containers", id="a group"),
+        pytest.param("client.map('demo', [])", "cyberun_async._flows.batching", id="a batch"),
+        pytest.param("client._storage", "cyberun_async._transport.storage", id="files"),
+    ],
+)
+def test_first_use_loads_the_rest(use: str, loaded: str) -> None:
+    """Whatever was left out is there when it is asked for."""
+    program = f"""
+import sys
+import cyberun_async
+client = cyberun_async.AsyncClient("sk-test")
+assert {loaded!r} not in sys.modules
+{use}
+print({loaded!r} in sys.modules)
+"""
+    assert printed_by(program) == ["True"]
+
+
+def test_public_address_of_what_came_along() -> None:
+    """What the client loads by itself has its public address as well, so that it can be pickled by that."""
+    program = """
+import sys
+from cyberun_async import AsyncClient
+AsyncClient("sk-test").map("demo", [])
+print(sys.modules["cyberun_async._protocol.batches"].Outcome.__module__)
+"""
+    assert printed_by(program) == ["cyberun_async"]
+
+
+def test_every_name_is_listed() -> None:
+    """`dir()` shows what is loaded later, too, and a slip is an `AttributeError`."""
+    assert set(cyberun_async.__all__) <= set(dir(cyberun_async))
+    with pytest.raises(AttributeError, match=r"module 'cyberun_async' has no attribute 'AsyncCleint'"):
+        cyberun_async.AsyncCleint  # noqa: B018
