@@ -28,6 +28,8 @@ FLOOR_OF_THE_REST = 90
 TESTED: list[object] = []
 """The Pythons that have run the tests."""
 
+QUICK = "not benchmark and not slow"
+
 # Tests wait as long as they compute, so two workers for each core. The longest of the slow tests is among the first
 # by name, and must not be left for the end. Workers have to find the same tests, and some of those stand in sets.
 SPREAD = ["-n", str(2 * (os.cpu_count() or 1)), "--dist", "loadfile", "--no-loadscope-reorder"]
@@ -80,9 +82,10 @@ def tests(session: nox.Session) -> None:
         session.run(pytest, *session.posargs)
         return
     # What is slow, and what is covered, is about the work and not about the version: the first Python that is found
-    # sees to that. To measure costs two thirds of the time, so that no slow test is needed to cover anything.
-    quick = [pytest, "-m", "not benchmark and not slow"]
-    commands = [quick] if TESTED else [["coverage", "run", *quick], [pytest, "-m", "slow and not benchmark"]]
+    # sees to that. To measure costs two thirds of the time, so that hardly a slow test is needed to cover anything.
+    commands = [[pytest, "-m", QUICK]]
+    if not TESTED:
+        commands = [["coverage", "run", pytest, "-m", f"{QUICK} or covering"], [pytest, "-m", "slow and not covering"]]
     TESTED.append(session.python)
     for command in commands:
         try:

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     import httpx
     from typing_extensions import Self
 
-    from cyberun_async._flows.batch_items import OnError
+    from cyberun_async._flows.batch_plan import OnError
     from cyberun_async._flows.batching import Batch, Items
     from cyberun_async._flows.downloading import DownloadProgress
     from cyberun_async._flows.journal import Journal
@@ -424,7 +424,8 @@ class AsyncClient:
 
         """
         from cyberun_async import Batch
-        from cyberun_async._flows.batch_items import Plan, Runner
+        from cyberun_async._flows.batch_items import Runner
+        from cyberun_async._flows.batch_plan import Plan
 
         dispatch = Dispatch(dispatch_target, target_pool, submitter_region, tool_type)
         plan = Plan(

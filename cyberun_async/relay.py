@@ -5,24 +5,17 @@ Source: https://docs.cyberun.cloud/api-reference/streaming-events ("in a browser
 
 import json
 import logging
-import math
 import random
-import re
-import secrets
-from collections import deque
 from collections.abc import AsyncIterator, Mapping
-from contextlib import suppress
-from contextvars import copy_context
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import anyio
 import anyio.abc
-import attrs
-from anyio.lowlevel import current_token
 
 from cyberun_async._client import AsyncClient
 from cyberun_async._errors import ConfigurationError, CyberunError
+from cyberun_async._flows.channel import Channel
 from cyberun_async._protocol.events import ErrorEvent, encode_event
 from cyberun_async._protocol.paths import segment
 
@@ -44,90 +37,6 @@ RECONNECT = range(1000, 3000)
 """Milliseconds after which a browser asks again: spread, so that not all of them meet a backend that has just restarted."""
 
 KEEP_ALIVE = b": keep-alive\n\n"
-
-_LINE_END = re.compile(r"\r\n|\r|\n")
-_EVENT_ID = re.compile(r"([0-9a-f]{8})-([0-9]{1,15})", re.ASCII)
-
-
-@attrs.frozen
-class _Item:
-    """One event, ready to be sent."""
-
-    number: int
-    text: bytes
-
-
-class _Channel:
-    """What is known of one task: the events so far, and whoever waits for the next one."""
-
-    def __init__(self, memory: int, linger: float) -> None:
-        # Numbers of an earlier life of the backend must not pass for ours.
-        self.name = secrets.token_hex(4)
-        self.is_over = False
-        # The readers' presence is this scope's deadline: what follows the task runs until some time after the last left.
-        self.scope = anyio.CancelScope()
-        self._items: deque[_Item] = deque(maxlen=memory)
-        self._linger = linger
-        self._readers = 0
-        self._count = 0
-        self._changed = anyio.Event()
-        # asyncio's loop, or trio's token; and what anyio knows the loop by, which another thread has not.
-        self._loop: Any = current_token().native_token
-        self._context = copy_context()
-
-    @property
-    def takes_readers(self) -> bool:
-        """Whether a reader who comes now is in time."""
-        return not self.scope.cancel_called
-
-    def join(self) -> None:
-        self._readers += 1
-        self.scope.deadline = math.inf
-
-    def leave(self) -> None:
-        self._readers -= 1
-        if not self._readers and not self.scope.cancel_called:
-            self.scope.deadline = anyio.current_time() + self._linger
-
-    def leave_from_anywhere(self) -> None:
-        """Leave on behalf of a reader whom the garbage collector found, which may happen in any thread."""
-        schedule = getattr(self._loop, "call_soon_threadsafe", None) or self._loop.run_sync_soon
-        with suppress(RuntimeError):  # There is no loop any more, and nothing to leave.
-            schedule(self._context.run, self.leave)
-
-    def add(self, name: str, data: str) -> None:
-        self._count += 1
-        lines = "".join(f"data: {line}\n" for line in _LINE_END.split(data))
-        text = f"id: {self.name}-{self._count}\nevent: {name}\n{lines}\n"
-        self._items.append(_Item(self._count, text.encode()))
-        self._wake()
-
-    def end(self) -> None:
-        self.is_over = True
-        self._wake()
-
-    def _wake(self) -> None:
-        self._changed.set()
-        self._changed = anyio.Event()
-
-    def after(self, number: int) -> _Item | None:
-        """Give the event after a number, or the oldest of those after it that is remembered."""
-        behind = self._count - number
-        if behind <= 0:
-            return None
-        return self._items[max(0, len(self._items) - behind)]
-
-    def place_of(self, last_event_id: str | None) -> int:
-        """Give the number that a reader has come to; one that comes from elsewhere starts over."""
-        match = _EVENT_ID.fullmatch(last_event_id or "")
-        return int(match[2]) if match and match[1] == self.name else 0
-
-    async def changed(self, within: float) -> bool:
-        """Wait for the next event, for a bounded time."""
-        with anyio.move_on_after(within):
-            await self._changed.wait()
-            return True
-        return False
 
 
 class Relay:
@@ -166,7 +75,7 @@ class Relay:
         self._heartbeat = heartbeat
         self._linger = linger
         self._memory = memory
-        self._channels: dict[str, _Channel] = {}
+        self._channels: dict[str, Channel] = {}
         self._group: anyio.abc.TaskGroup | None = None
 
     async def __aenter__(self) -> "Self":
@@ -218,16 +127,16 @@ class Relay:
             raise ConfigurationError(message)
         return self._group
 
-    def _join(self, task_id: str, client: AsyncClient) -> _Channel:
+    def _join(self, task_id: str, client: AsyncClient) -> Channel:
         group = self._check_open()
         channel = self._channels.get(task_id)
         if channel is None or not channel.takes_readers:
-            channel = self._channels[task_id] = _Channel(self._memory, self._linger)
+            channel = self._channels[task_id] = Channel(self._memory, self._linger)
             group.start_soon(self._follow, client, task_id, channel)
         channel.join()
         return channel
 
-    async def _follow(self, client: AsyncClient, task_id: str, channel: _Channel) -> None:
+    async def _follow(self, client: AsyncClient, task_id: str, channel: Channel) -> None:
         try:
             with channel.scope:
                 if await self._tell(client, task_id, channel):
@@ -239,7 +148,7 @@ class Relay:
             if self._channels.get(task_id) is channel:
                 del self._channels[task_id]
 
-    async def _tell(self, client: AsyncClient, task_id: str, channel: _Channel) -> bool:
+    async def _tell(self, client: AsyncClient, task_id: str, channel: Channel) -> bool:
         """Tell the channel all that happens to a task, and say whether that is the whole story."""
         try:
             async with client.events(task_id) as events:
@@ -276,7 +185,7 @@ class RelayedStream(AsyncIterator[bytes]):
         self._last_event_id = last_event_id
         self._client = client
         self._number = 0
-        self._channel: _Channel | None = None
+        self._channel: Channel | None = None
         self._is_over = False
 
     def __aiter__(self) -> "Self":
@@ -302,7 +211,7 @@ class RelayedStream(AsyncIterator[bytes]):
             raise StopAsyncIteration
         return item
 
-    async def _next(self, channel: _Channel) -> bytes | None:
+    async def _next(self, channel: Channel) -> bytes | None:
         while True:
             item = channel.after(self._number)
             if item is not None:

@@ -2,29 +2,26 @@
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection
-from typing import Literal
+from collections.abc import Awaitable, Callable
 
 import anyio
-import attrs
 
 from cyberun_async._errors import ConfigurationError, CyberunError, RateLimitError, TaskError
+from cyberun_async._flows.batch_plan import Plan
 from cyberun_async._flows.journal import Journal
 from cyberun_async._flows.lookups import Lookups
 from cyberun_async._flows.paging import EveryItem
-from cyberun_async._flows.waiting import Abandon, Wait, verdict, wait_for_result
+from cyberun_async._flows.waiting import verdict, wait_for_result
 from cyberun_async._protocol import endpoints
 from cyberun_async._protocol.batches import (
     Entry,
     Item,
     Outcome,
     Parameters,
-    Resubmit,
     Window,
     fingerprint,
     match_unheard,
     may_exist,
-    read_resubmit,
     recall,
     remember,
     step_for,
@@ -39,9 +36,6 @@ from cyberun_async._transport.transport import Transport
 
 log = logging.getLogger("cyberun_async.batch")
 
-OnError = Literal["collect", "cancel_rest"]
-"""What a failed item does to the others: nothing, or it cancels them."""
-
 Prepare = Callable[[Parameters], Awaitable[Call[Submitted]]]
 """Gives the call that submits an item, once its parameters are known to fit."""
 
@@ -50,46 +44,6 @@ MOST_LISTED = 5_000
 
 CANCELS_AT_ONCE = 16
 """Cancellations in the air at once when a batch is given up."""
-
-
-def _one_of(*words: str) -> "Callable[[object, attrs.Attribute[str], str], None]":
-    def check(_: object, field: "attrs.Attribute[str]", value: str) -> None:
-        if value not in words:
-            choice = " or ".join(repr(word) for word in words)
-            message = f"{field.name} must be {choice}, not {value!r}"
-            raise ConfigurationError(message)
-
-    return check
-
-
-def _is_count(_: object, field: "attrs.Attribute[int]", value: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        message = f"{field.name} must be a whole number above zero, not {value!r}"
-        raise ConfigurationError(message)
-
-
-def _is_journal(_: object, field: "attrs.Attribute[Journal | None]", value: Journal | None) -> None:
-    if value is not None and not isinstance(value, Journal):
-        message = f"{field.name} must be a Journal(path), not {value!r}"
-        raise ConfigurationError(message)
-
-
-@attrs.frozen(kw_only=True)
-class Plan:
-    """How somebody wants a batch to go.
-
-    Raises:
-        ConfigurationError: One of the options is none.
-
-    """
-
-    workflow: str
-    max_in_flight: int = attrs.field(validator=_is_count)
-    wait: Wait
-    on_error: OnError = attrs.field(validator=_one_of("collect", "cancel_rest"))
-    on_exit: Abandon = attrs.field(validator=_one_of("leave", "cancel"))
-    journal: Journal | None = attrs.field(validator=_is_journal)
-    resubmit: Collection[Resubmit] = attrs.field(converter=read_resubmit)
 
 
 class Progress:

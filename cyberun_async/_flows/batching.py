@@ -9,7 +9,8 @@ import anyio.abc
 from anyio.lowlevel import checkpoint
 
 from cyberun_async._errors import ConfigurationError
-from cyberun_async._flows.batch_items import Plan, Runner
+from cyberun_async._flows.batch_items import Runner
+from cyberun_async._flows.batch_plan import Plan
 from cyberun_async._protocol.batches import Item, Keyed, Outcome, Parameters, read_item
 from cyberun_async._transport.exchange import finish
 

@@ -161,3 +161,10 @@ def test_ten_are_shown_at_once(page: type[Page]) -> None:
     with _notebook.shown("x") as on_event:
         assert on_event is not None
     assert told == [True] * 10 + [False]
+
+
+def test_nothing_to_draw_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where neither ipywidgets nor rich can be imported, a wait is not drawn."""
+    for module in ("ipywidgets", "rich.columns"):
+        monkeypatch.setitem(sys.modules, module, None)
+    assert _notebook._drawing() is None

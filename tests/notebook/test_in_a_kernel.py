@@ -12,7 +12,7 @@ import attrs
 import nbformat
 import pytest
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow, pytest.mark.covering, pytest.mark.timeout(180)]
 
 DOCS = Path(__file__).parents[2] / "docs"
 

@@ -1,0 +1,31 @@
+"""How a task stands by its events, for whoever draws that."""
+
+from __future__ import annotations
+
+import pytest
+
+from cyberun_async import CompletedEvent, FailedEvent, ProgressEvent, StatusEvent, TaskEvent, TaskStatus
+from cyberun_async._protocol.bars import ALMOST, Standing
+
+RUNNING = StatusEvent(task_id="t", status=TaskStatus.RUNNING)
+HALF = ProgressEvent(task_id="t", progress=0.5)
+
+
+@pytest.mark.parametrize(
+    ("events", "progress"),
+    [
+        pytest.param([], None, id="nothing told"),
+        pytest.param([RUNNING], None, id="no progress told"),
+        pytest.param([RUNNING, HALF], 0.5, id="half"),
+        pytest.param([HALF, ProgressEvent(task_id="t", stage="decoding")], 0.5, id="a stage without a number"),
+        pytest.param([ProgressEvent(task_id="t", progress=1.0)], ALMOST, id="all steps done, but not over"),
+        pytest.param([HALF, CompletedEvent(task_id="t")], 1.0, id="completed"),
+        pytest.param([HALF, FailedEvent(task_id="t", error="oom")], 0.5, id="failed"),
+    ],
+)
+def test_progress(events: list[TaskEvent], progress: float | None) -> None:
+    """Progress stays where it was last told, and is whole only once the task has completed."""
+    standing = Standing()
+    for event in events:
+        standing.take(event)
+    assert standing.progress == progress
