@@ -25,7 +25,7 @@ MOST_PER_PAGE = 100
 """The most that the server gives on one page."""
 
 MOST_STALE = 10
-"""Pages in a row without a new item, after which a list counts as told however much it changes."""
+"""Pages without a new item, of a list that changes faster than it is read, after which it counts as told."""
 
 
 @attrs.frozen(kw_only=True)
@@ -84,26 +84,32 @@ class Walk(Generic[T_id]):
         """Take in a page, and give what is new on it."""
         fresh = {item.id: item for item in page.items if item.id not in self._seen}
         self._seen.update(fresh)
-        self._stale = 0 if fresh else self._stale + 1
+        size = max(page.size or MOST_PER_PAGE, 1)
         grown_by = 0 if page.total is None or self._total is None else page.total - self._total
         self._total = page.total
+        if not fresh and grown_by >= number * size:
+            # Were there so many in front, this page would be full of them.
+            grown_by = 0
         self._grown_by += max(grown_by, 0)
+        if fresh:
+            self._stale = 0
+        elif not 0 <= grown_by < size:
+            self._stale += 1
         if number > self._furthest:
             self._furthest = number
             self._repeated += len(page.items) - len(fresh)
-        self.number = self._next(number, page, grown_by)
+        self.number = self._next(number, page, size, grown_by, is_stale=not fresh)
         return list(fresh.values())
 
-    def _next(self, number: int, page: Page[T_id], grown_by: int) -> int | None:
-        size = max(page.size or MOST_PER_PAGE, 1)
+    def _next(self, number: int, page: Page[T_id], size: int, grown_by: int, *, is_stale: bool) -> int | None:
         if self._stale > MOST_STALE:
             return None
         if grown_by < 0 and number > 1:
             return max(1, number - ceil(-grown_by / size))
         # Each item that is added in front is a reason to see one item again, and there is no other.
         is_repetition = number == self._furthest and self._repeated > self._grown_by
-        if self._stale and (is_repetition or not page.items):
+        if is_stale and (is_repetition or not page.items):
             return None
         # A server may put less on a page than it says, so what has been seen counts, too.
-        is_short = not self._stale and page.total is not None and len(self._seen) < page.total
+        is_short = not is_stale and page.total is not None and len(self._seen) < page.total
         return number + 1 if page.total is None or number * size < page.total or is_short else None

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import attrs
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cyberun_async._protocol.pages import MOST_STALE, Page, Walk
@@ -100,6 +100,8 @@ def test_odd_lists(serve: Serve, told: int, asked: list[int]) -> None:
         pytest.param(lambda number: 1000 * number, id="grows for ever"),
         pytest.param(lambda number: -number, id="shrinks for ever"),
         pytest.param(lambda number: 500 + 100 * (-1) ** number, id="swings for ever"),
+        pytest.param(lambda number: 100 + 100 * number, id="grows for ever by a page"),
+        pytest.param(lambda number: 1000 if number == 1 else 10**9, id="has grown without end"),
     ],
 )
 def test_no_list_goes_on_for_ever(totals: Callable[[int], int]) -> None:
@@ -140,6 +142,12 @@ CHANGES = st.lists(
 )
 
 
+@example(
+    # Far more is added than is read, and the pages after that tell nothing new for long.
+    count=21,
+    size=20,
+    changes=[(added, ()) for added in (59, 0, 45, 40, 60, 0, 0, 0, 1, 15, 60, 60)],
+)
 @given(count=st.integers(0, 200), size=st.sampled_from([10, 20, 100]), changes=CHANGES)
 def test_lists_that_change(count: int, size: int, changes: list[tuple[int, Sequence[int]]]) -> None:
     """Whatever is added in front or taken away meanwhile, what was there all along is told, and nothing twice."""

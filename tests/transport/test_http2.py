@@ -70,7 +70,7 @@ async def test_calls(server_tls: ssl.SSLContext, trusted: None) -> None:
                     group.start_soon(client.tasks.get, "t-1")
         assert server.connections == 1
         assert len(server.requests) == 5
-        assert list(tls._shared) == [True]
+        assert list(tls._shared) == ["HTTP/2"]
 
 
 async def test_cancelled_call(server_tls: ssl.SSLContext, trusted: None) -> None:
