@@ -55,9 +55,7 @@ from cyberun_async._protocol.events import (
 from cyberun_async._protocol.files import FileSource, InputFile, PresignedUpload
 from cyberun_async._protocol.status import TaskStatus
 from cyberun_async._protocol.tasks import OutputFile, Task, TaskResult
-from cyberun_async._protocol.workflows import ParameterDef, Workflow
 from cyberun_async._resources.tasks import Tasks
-from cyberun_async._resources.workflows import Workflows
 from cyberun_async._settings import Limits, Polling, Retries, Timeouts, TokenProvider
 
 if TYPE_CHECKING:
@@ -73,10 +71,12 @@ if TYPE_CHECKING:
     from cyberun_async._protocol.batches import Outcome
     from cyberun_async._protocol.containers import Container, Invocation, Variable, Volume
     from cyberun_async._protocol.webhooks import Webhook
+    from cyberun_async._protocol.workflows import ParameterDef, Workflow
     from cyberun_async._resources.agents import Agents
     from cyberun_async._resources.containers import Containers
     from cyberun_async._resources.files import Files
     from cyberun_async._resources.webhooks import Webhooks
+    from cyberun_async._resources.workflows import Workflows
 
 __all__ = [
     "GPU",
@@ -181,10 +181,13 @@ _LATER = {
     "Variable": "_protocol.containers",
     "Volume": "_protocol.containers",
     "Webhook": "_protocol.webhooks",
+    "ParameterDef": "_protocol.workflows",
+    "Workflow": "_protocol.workflows",
     "Agents": "_resources.agents",
     "Containers": "_resources.containers",
     "Files": "_resources.files",
     "Webhooks": "_resources.webhooks",
+    "Workflows": "_resources.workflows",
 }
 """Where the names are that submitting and waiting do without: they are loaded when somebody asks for them."""
 

@@ -21,7 +21,6 @@ from cyberun_async._protocol.endpoints import Dispatch
 from cyberun_async._protocol.files import FileSource, input_file
 from cyberun_async._protocol.tasks import OutputFile, TaskResult
 from cyberun_async._resources.tasks import Tasks
-from cyberun_async._resources.workflows import Workflows
 from cyberun_async._settings import (
     DEFAULT_BASE_URL,
     Limits,
@@ -53,6 +52,7 @@ if TYPE_CHECKING:
     from cyberun_async._resources.containers import Containers
     from cyberun_async._resources.files import Files
     from cyberun_async._resources.webhooks import Webhooks
+    from cyberun_async._resources.workflows import Workflows
     from cyberun_async._transport.storage import Storage
     from cyberun_async.webhooks import WebhookEvent
 
@@ -99,7 +99,6 @@ class AsyncClient:
 
     """
 
-    workflows: Workflows
     tasks: Tasks
 
     def __init__(
@@ -139,8 +138,14 @@ class AsyncClient:
             check_own_client(storage_client)
         self._lookups = Lookups(self._transport, polling)
         self._definitions = Definitions(self._transport)
-        self.workflows = Workflows(self._transport)
         self.tasks = Tasks(self._transport)
+
+    @cached_property
+    def workflows(self) -> "Workflows":
+        """What can be run."""
+        from cyberun_async import Workflows
+
+        return Workflows(self._transport)
 
     @cached_property
     def files(self) -> "Files":

@@ -143,7 +143,7 @@ class Limits:
     __repr__ = _as_written
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Settings:
     """All that a client was told, resolved and checked.
 

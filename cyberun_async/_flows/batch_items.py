@@ -30,6 +30,7 @@ from cyberun_async._protocol.batches import (
 from cyberun_async._protocol.call import Call
 from cyberun_async._protocol.retrying import is_passing
 from cyberun_async._protocol.tasks import Submitted, Task, TaskResult
+from cyberun_async._protocol.workflows import get_workflow
 from cyberun_async._settings import Settings
 from cyberun_async._transport.exchange import finish, see_through
 from cyberun_async._transport.transport import Transport
@@ -263,7 +264,7 @@ class Runner:
     # What an earlier run left open
 
     async def _match(self, journal: Journal, began: dict[str, float]) -> dict[str, str]:
-        workflow = await self._transport.send(endpoints.get_workflow(self._plan.workflow))
+        workflow = await self._transport.send(get_workflow(self._plan.workflow))
         tasks: list[Task] = []
         async for task in EveryItem(self._transport, endpoints.list_tasks):
             tasks.append(task)

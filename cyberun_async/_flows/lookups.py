@@ -6,7 +6,6 @@ from enum import Enum
 from itertools import chain
 
 import anyio
-from anyio.lowlevel import checkpoint
 
 from cyberun_async._protocol.pacing import Pace
 from cyberun_async._protocol.pages import Page
@@ -218,7 +217,7 @@ class Lookups:
         while look.told is None and until > (now := anyio.current_time()):
             if self._urgent or self._next_due <= now:
                 # Whoever starts to wait at the same moment is in time for the same look.
-                await checkpoint()
+                await anyio.sleep(0)  # noqa: ASYNC115 - anyio.lowlevel would have to be imported for it
                 await self._look_for_all(now)
             else:
                 self._alarm = anyio.Event()

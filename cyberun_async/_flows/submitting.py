@@ -10,13 +10,12 @@ from cyberun_async._protocol import endpoints
 from cyberun_async._protocol.call import Call
 from cyberun_async._protocol.endpoints import Dispatch
 from cyberun_async._protocol.files import is_file_like
-from cyberun_async._protocol.parameters import problems_with
 from cyberun_async._protocol.tasks import Submitted
-from cyberun_async._protocol.workflows import ParameterDef
 from cyberun_async._transport.transport import Transport
 
 if TYPE_CHECKING:
     from cyberun_async._flows.uploading import Uploads
+    from cyberun_async._protocol.workflows import ParameterDef
 
 MOST_REMEMBERED = 256
 """Workflows whose definitions are kept; a service has far fewer."""
@@ -39,6 +38,8 @@ class Definitions:
             APIError: The definition cannot be read.
 
         """
+        from cyberun_async._protocol.parameters import problems_with
+
         if workflow in self._first_reads:
             await self._first_reads[workflow].wait()
         remembered = self._remembered.get(workflow)
@@ -49,7 +50,7 @@ class Definitions:
         if problems:
             raise InvalidParameters(problems)
 
-    async def _read_first(self, workflow: str) -> tuple[ParameterDef, ...]:
+    async def _read_first(self, workflow: str) -> "tuple[ParameterDef, ...]":
         """Read a definition while all others who want it wait: a thousand tasks need it once."""
         done = self._first_reads[workflow] = anyio.Event()
         try:
@@ -59,8 +60,10 @@ class Definitions:
             if self._first_reads.get(workflow) is done:
                 del self._first_reads[workflow]
 
-    async def _read(self, workflow: str) -> tuple[ParameterDef, ...]:
-        definition = await self._transport.send(endpoints.get_workflow(workflow))
+    async def _read(self, workflow: str) -> "tuple[ParameterDef, ...]":
+        from cyberun_async._protocol.workflows import get_workflow
+
+        definition = await self._transport.send(get_workflow(workflow))
         self._remembered.pop(workflow, None)
         if len(self._remembered) >= MOST_REMEMBERED:
             del self._remembered[next(iter(self._remembered))]

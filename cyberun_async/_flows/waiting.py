@@ -55,7 +55,7 @@ def _is_callback(_: object, __: object, value: EventCallback | None) -> None:
         raise ConfigurationError(message)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class Wait:
     """How somebody wants to wait.
 

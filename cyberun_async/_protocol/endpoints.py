@@ -1,4 +1,4 @@
-"""The calls for workflows, tasks and input files, as values; those of the other groups are beside their records.
+"""The calls that submit and follow a task, as values; those of the other groups are beside their records.
 
 The pages behind them are under https://docs.cyberun.cloud/api-reference.
 """
@@ -12,10 +12,9 @@ from cyberun_async._errors import InvalidParameters
 from cyberun_async._protocol.call import Call
 from cyberun_async._protocol.files import PresignedUpload
 from cyberun_async._protocol.pages import MOST_PER_PAGE, Page, page_query
-from cyberun_async._protocol.paths import is_uuid, segment
+from cyberun_async._protocol.paths import segment, workflow_path
 from cyberun_async._protocol.status import TaskStatus
 from cyberun_async._protocol.tasks import Submitted, Task, TaskResult
-from cyberun_async._protocol.workflows import Workflow
 
 
 @attrs.frozen
@@ -38,23 +37,8 @@ class Dispatch:
     tool_type: str | None = None
 
 
-def _workflow_path(ref: str) -> str:
-    escaped = segment(ref, "the workflow")
-    return f"/r/workflows/{escaped}" if is_uuid(ref) else f"/r/workflows/slug/{escaped}"
-
-
 def _task_path(task_id: str) -> str:
     return f"/r/tasks/{segment(task_id, 'task_id')}"
-
-
-def list_workflows(number: int = 1, per_page: int = MOST_PER_PAGE) -> Call[Page[Workflow]]:
-    """Ask for one page of the workflows."""
-    return Call("GET", "/r/workflows", Page[Workflow], query=page_query(number, per_page))
-
-
-def get_workflow(ref: str) -> Call[Workflow]:
-    """Ask for a workflow by slug, `slug@version` or UUID."""
-    return Call("GET", _workflow_path(ref), Workflow)
 
 
 def run_workflow(ref: str, parameters: Mapping[str, object], dispatch: Dispatch = Dispatch()) -> Call[Submitted]:
@@ -62,7 +46,7 @@ def run_workflow(ref: str, parameters: Mapping[str, object], dispatch: Dispatch 
     if not isinstance(parameters, Mapping):
         raise InvalidParameters([f"parameters must be a mapping of values by key, not {type(parameters).__name__}"])
     body = {"parameters": dict(parameters), **attrs.asdict(dispatch, filter=lambda _, value: value is not None)}
-    return Call("POST", f"{_workflow_path(ref)}/run", Submitted, body=body, repeatable=False)
+    return Call("POST", f"{workflow_path(ref)}/run", Submitted, body=body, repeatable=False)
 
 
 def list_tasks(

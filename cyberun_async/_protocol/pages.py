@@ -28,7 +28,7 @@ MOST_STALE = 10
 """Pages without a new item, of a list that changes faster than it is read, after which it counts as told."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class PageMeta:
     """What a page says of its list."""
 

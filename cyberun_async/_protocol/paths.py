@@ -28,3 +28,9 @@ def segment(value: str, what: str) -> str:
 def is_uuid(value: str) -> bool:
     """Whether a workflow is named by its id, and not by its slug."""
     return _UUID.fullmatch(value) is not None
+
+
+def workflow_path(ref: str) -> str:
+    """Give the path of a workflow; one with a UUID has another route."""
+    escaped = segment(ref, "the workflow")
+    return f"/r/workflows/{escaped}" if is_uuid(ref) else f"/r/workflows/slug/{escaped}"

@@ -42,7 +42,7 @@ AT_ONCE = 8
 """Pages of one list that are asked for at the same time."""
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Sighting:
     """As much of a listed task as a sweep needs: decoding all of it would cost several times as much."""
 

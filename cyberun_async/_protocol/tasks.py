@@ -6,12 +6,6 @@ from datetime import datetime
 import attrs
 
 from cyberun_async._protocol.codec import wire
-from cyberun_async._protocol.filenames import (
-    name_from_key,
-    name_from_output,
-    name_from_url,
-    unique_names,
-)
 from cyberun_async._protocol.hiding import hide
 from cyberun_async._protocol.status import UNSTATED, TaskStatus
 
@@ -130,30 +124,7 @@ class TaskResult:
     @property
     def files(self) -> tuple[OutputFile, ...]:
         """Every output file, the primary one first; keys and names stay the same from call to call."""
-        urls = {key: url for key, url in self.download_urls.items() if url}
-        wanted = [(key, name_from_output(key, self._stored_as(key, url)), url) for key, url in urls.items()]
-        if self.download_url and self.download_url not in self.download_urls.values():
-            primary = self._text("storage_key")
-            name = name_from_key(primary) if primary else name_from_url(self.download_url)
-            wanted.insert(0, (primary or name, name, self.download_url))
-        names = unique_names([name for _, name, _ in wanted])
-        return tuple(
-            OutputFile(
-                key=key,
-                name=name,
-                url=url,
-                expires_at=self.expires_at if url == self.download_url else None,
-                task_id=self.id,
-            )
-            for (key, _, url), name in zip(wanted, names, strict=True)
-        )
+        # It takes tables of what names must not have, which a wait does without.
+        from cyberun_async._protocol.outputs import files_of
 
-    def _stored_as(self, key: str, url: str) -> str:
-        """Give the storage key of an output, or where there is none, the name in its link."""
-        about = (self.output or {}).get(key)
-        stored = about.get("s3_key") if isinstance(about, Mapping) else None
-        return stored if isinstance(stored, str) and stored else name_from_url(url)
-
-    def _text(self, key: str) -> str | None:
-        value = (self.output or {}).get(key)
-        return value if isinstance(value, str) and value else None
+        return files_of(self)

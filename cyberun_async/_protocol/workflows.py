@@ -1,10 +1,13 @@
-"""Workflows and the parameters that they take."""
+"""Workflows and the parameters that they take, and the calls that ask for them."""
 
 from datetime import datetime
 
 import attrs
 
+from cyberun_async._protocol.call import Call
 from cyberun_async._protocol.codec import wire
+from cyberun_async._protocol.pages import MOST_PER_PAGE, Page, page_query
+from cyberun_async._protocol.paths import workflow_path
 
 
 @attrs.frozen(kw_only=True)
@@ -94,3 +97,13 @@ class Workflow:
     tool_type: str | None = None
     created_at: datetime | None = None
     updated_at: datetime | None = None
+
+
+def list_workflows(number: int = 1, per_page: int = MOST_PER_PAGE) -> Call[Page[Workflow]]:
+    """Ask for one page of the workflows."""
+    return Call("GET", "/r/workflows", Page[Workflow], query=page_query(number, per_page))
+
+
+def get_workflow(ref: str) -> Call[Workflow]:
+    """Ask for a workflow by slug, `slug@version` or UUID."""
+    return Call("GET", workflow_path(ref), Workflow)

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Mapping
 from cyberun_async._flows.paging import EveryItem
 from cyberun_async._protocol import endpoints
 from cyberun_async._protocol.endpoints import Dispatch
-from cyberun_async._protocol.workflows import Workflow
+from cyberun_async._protocol.workflows import Workflow, get_workflow, list_workflows
 from cyberun_async._resources.group import Group
 
 
@@ -22,7 +22,7 @@ class Workflows(Group):
         Source: https://docs.cyberun.cloud/cloud/guides/api-key
 
         """
-        return EveryItem(self._transport, endpoints.list_workflows)
+        return EveryItem(self._transport, list_workflows)
 
     async def get(self, workflow: str) -> Workflow:
         """Read a workflow with its parameters, by slug, `slug@version` or UUID.
@@ -35,7 +35,7 @@ class Workflows(Group):
         Source: https://docs.cyberun.cloud/api-reference/quickstart
 
         """
-        return await self._transport.send(endpoints.get_workflow(workflow))
+        return await self._transport.send(get_workflow(workflow))
 
     async def run(
         self,

@@ -1,7 +1,5 @@
 """The event loop that a client lives on."""
 
-import anyio.lowlevel
-
 from cyberun_async._errors import ConfigurationError
 
 
@@ -19,6 +17,9 @@ class HomeLoop:
             ConfigurationError: This is another event loop than that of the first use.
 
         """
+        # anyio leaves loading this to whoever runs a loop.
+        import anyio.lowlevel
+
         token = anyio.lowlevel.current_token().native_token
         if self._token is None:
             self._token = token

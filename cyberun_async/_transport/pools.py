@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import suppress
 from operator import attrgetter
 from ssl import SSLContext
+from typing import NamedTuple
 
-import attrs
 import httpx
 
 from cyberun_async._transport.patient import PatientBackend
@@ -18,22 +18,23 @@ from cyberun_async._transport.proxies import find_proxy, proxy_of
 from cyberun_async._transport.tls import tls_context, without_tls
 
 
-@attrs.frozen
-class _Route:
+class _Route(NamedTuple):
     """What the connections of one pool have in common."""
 
     secure: bool
     proxy: str | None
 
 
-@attrs.define(eq=False)
 class _Pool:
     """A few connections, and how many of them are at work."""
 
-    route: _Route
-    transport: httpx.AsyncHTTPTransport
-    load: int = 0
-    idle_since: float = 0.0
+    __slots__ = ("idle_since", "load", "route", "transport")
+
+    def __init__(self, route: _Route, transport: httpx.AsyncHTTPTransport) -> None:
+        self.route = route
+        self.transport = transport
+        self.load = 0
+        self.idle_since = 0.0
 
 
 class SmallPools(httpx.AsyncBaseTransport):

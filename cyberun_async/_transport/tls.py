@@ -1,16 +1,15 @@
 """One TLS context for every connection of the process."""
 
 import ssl
+import threading
 from collections.abc import Callable
 
-import anyio
 import anyio.to_thread
 import httpx
-from anyio.lowlevel import RunVar
 
-_shared: dict[object, ssl.SSLContext] = {}
+_shared: dict[str, ssl.SSLContext] = {}
 
-_being_made: "RunVar[anyio.Lock]" = RunVar("cyberun_async.tls")
+_making = threading.Lock()
 
 
 async def tls_context(*, http2: bool = False) -> ssl.SSLContext:
@@ -27,28 +26,14 @@ async def without_tls() -> ssl.SSLContext:
 async def _made_once(kind: str, make: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
     """Make a context once, and off the loop: reading the authorities takes long enough to stall it."""
     if kind not in _shared:
-        async with _lock():
-            await _make(kind, make)
+        await anyio.to_thread.run_sync(_make, kind, make)
     return _shared[kind]
 
 
-async def _make(kind: str, make: Callable[[], ssl.SSLContext]) -> None:
-    """Make a context, unless whoever held the lock before has made it."""
-    if kind not in _shared:
-        _shared[kind] = await anyio.to_thread.run_sync(_prepare, make)
-
-
-def _prepare(make: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
+def _make(kind: str, make: Callable[[], ssl.SSLContext]) -> None:
     """Make a context, and load what the first connection needs: httpx would do it on the loop."""
-    import httpcore  # noqa: F401
+    with _making:
+        import httpcore  # noqa: F401
 
-    return make()
-
-
-def _lock() -> "anyio.Lock":
-    """Give the lock of this event loop: a burst of first calls is to read the authorities once."""
-    lock = _being_made.get(None)
-    if lock is None:
-        lock = anyio.Lock()
-        _being_made.set(lock)
-    return lock
+        if kind not in _shared:
+            _shared[kind] = make()

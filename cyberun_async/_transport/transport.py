@@ -46,7 +46,7 @@ ERROR_TEXT = 64 * 1024
 """Bytes of a refusal's body that are read."""
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Answer:
     """What the server said to one call; its body within the limit."""
 

@@ -11,13 +11,13 @@ from urllib.parse import unquote
 import httpx
 
 from cyberun_async import CyberunError, Retries, TransportError
-from cyberun_async._protocol import agents, containers, endpoints, webhooks
+from cyberun_async._protocol import agents, containers, endpoints, webhooks, workflows
 from cyberun_async._protocol.call import Call
 from cyberun_async._protocol.refusals import refusal
 from cyberun_async._protocol.retrying import delay_before_retry
 from cyberun_async._transport.failures import transport_error
 
-MODULES = (endpoints, agents, containers, webhooks)
+MODULES = (workflows, endpoints, agents, containers, webhooks)
 
 READING = Call("GET", "/", object)
 SUBMITTING = Call("POST", "/", object, repeatable=False)

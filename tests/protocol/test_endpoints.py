@@ -17,7 +17,7 @@ from cyberun_async import (
     Webhook,
     Workflow,
 )
-from cyberun_async._protocol import agents, containers, endpoints, webhooks
+from cyberun_async._protocol import agents, containers, endpoints, webhooks, workflows
 from cyberun_async._protocol.call import Call
 from cyberun_async._protocol.endpoints import Dispatch
 from cyberun_async._protocol.pages import Page
@@ -32,24 +32,24 @@ FIRST = {"current_page": 1, "per_page": 100}
     ("call", "expected"),
     [
         pytest.param(
-            endpoints.list_workflows(), Call("GET", "/r/workflows", Page[Workflow], query=FIRST), id="list_workflows"
+            workflows.list_workflows(), Call("GET", "/r/workflows", Page[Workflow], query=FIRST), id="list_workflows"
         ),
         pytest.param(
-            endpoints.list_workflows(3, 20),
+            workflows.list_workflows(3, 20),
             Call("GET", "/r/workflows", Page[Workflow], query={"current_page": 3, "per_page": 20}),
             id="list_workflows, a page",
         ),
         pytest.param(
-            endpoints.get_workflow("text-to-image"),
+            workflows.get_workflow("text-to-image"),
             Call("GET", "/r/workflows/slug/text-to-image", Workflow),
             id="get_workflow, slug",
         ),
         pytest.param(
-            endpoints.get_workflow("text-to-image@2"),
+            workflows.get_workflow("text-to-image@2"),
             Call("GET", "/r/workflows/slug/text-to-image@2", Workflow),
             id="get_workflow, pinned",
         ),
-        pytest.param(endpoints.get_workflow(ID), Call("GET", f"/r/workflows/{ID}", Workflow), id="get_workflow, UUID"),
+        pytest.param(workflows.get_workflow(ID), Call("GET", f"/r/workflows/{ID}", Workflow), id="get_workflow, UUID"),
         pytest.param(
             endpoints.run_workflow("text-to-image", {"prompt": "x", "steps": 30}),
             Call(
@@ -212,7 +212,7 @@ def test_later_changes_do_not_count() -> None:
         pytest.param(lambda: endpoints.get_task_result(""), ["task_id must not be empty"], id="result"),
         pytest.param(lambda: endpoints.cancel_task("."), ["task_id must not be '.'"], id="cancel"),
         pytest.param(lambda: endpoints.stream_task_events(""), ["task_id must not be empty"], id="events"),
-        pytest.param(lambda: endpoints.get_workflow(""), ["the workflow must not be empty"], id="workflow"),
+        pytest.param(lambda: workflows.get_workflow(""), ["the workflow must not be empty"], id="workflow"),
         pytest.param(lambda: endpoints.run_workflow("..", {}), ["the workflow must not be '..'"], id="run"),
         pytest.param(
             lambda: endpoints.run_workflow("x", [("prompt", "x")]),  # type: ignore[arg-type]

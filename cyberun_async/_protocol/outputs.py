@@ -1,0 +1,46 @@
+"""The files of a result, from what it says of its outputs.
+
+Source: https://docs.cyberun.cloud/api-reference/task/get-task-result
+"""
+
+from collections.abc import Iterator, Mapping
+
+from cyberun_async._protocol.filenames import name_from_key, name_from_output, name_from_url, unique_names
+from cyberun_async._protocol.tasks import OutputFile, TaskResult
+
+
+def files_of(result: TaskResult) -> tuple[OutputFile, ...]:
+    """Give every output file of a result, the primary one first."""
+    outputs = list(_outputs_of(result))
+    names = unique_names([name for _, name, _ in outputs])
+    return tuple(
+        OutputFile(
+            key=key,
+            name=name,
+            url=url,
+            expires_at=result.expires_at if url == result.download_url else None,
+            task_id=result.id,
+        )
+        for (key, _, url), name in zip(outputs, names, strict=True)
+    )
+
+
+def _outputs_of(result: TaskResult) -> Iterator[tuple[str, str, str]]:
+    """Give the key, the name that it asks for, and the link of each output."""
+    primary = result.download_url
+    if primary and primary not in result.download_urls.values():
+        key = _text((result.output or {}).get("storage_key"))
+        name = name_from_key(key) if key else name_from_url(primary)
+        yield key or name, name, primary
+    for key, url in result.download_urls.items():
+        if url:
+            yield key, name_from_output(key, _stored_as(result, key) or name_from_url(url)), url
+
+
+def _stored_as(result: TaskResult, key: str) -> str | None:
+    about = (result.output or {}).get(key)
+    return _text(about.get("s3_key")) if isinstance(about, Mapping) else None
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
