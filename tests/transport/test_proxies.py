@@ -6,6 +6,7 @@ import ssl
 import sys
 from collections.abc import Iterable
 
+import anyio
 import httpx
 import pytest
 from support.raw import Peer, always_answer, proxy_to, raw_server
