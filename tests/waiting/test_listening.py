@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import anyio
@@ -44,7 +45,6 @@ async def is_listening(client: AsyncClient) -> None:
     with anyio.fail_after(5):
         while not client._lookups._listening:
             await checkpoint()
-    await anyio.wait_all_tasks_blocked()
 
 
 class Story:
@@ -92,7 +92,7 @@ async def test_nothing_is_asked_until_a_look_is_due() -> None:
 
 
 async def test_a_look_does_not_break_the_stream() -> None:
-    """Looks come and go beside one and the same stream, which goes on where it was."""
+    """Looks come and go beside one and the same stream, which is listened to alone after each, and goes on as it was."""
     remote = Remote()
     has_looked_often = anyio.Event()
     looks = 0
@@ -108,6 +108,7 @@ async def test_a_look_does_not_break_the_stream() -> None:
         # The event is cut in two, with all the looks in between.
         await exchange.send(SSE_HEAD + status_event("running") + COMPLETED[:20])
         await has_looked_often.wait()
+        await is_listening(client)
         await exchange.send(COMPLETED[20:] + END)
 
     async with scripted() as server, connected(server, polling=OFTEN) as client:
@@ -217,7 +218,19 @@ async def test_a_notification_ahead_of_the_listening() -> None:
     assert server.kinds() == ["events", "task", "task", "result"]
 
 
-async def test_a_notification_beside_an_event(monkeypatch: pytest.MonkeyPatch) -> None:
+def notify(client: AsyncClient) -> None:
+    """Hear of it by a webhook."""
+    client.notify(ENDED)
+
+
+def sweep(client: AsyncClient) -> None:
+    """Hear of it by the looks of others, as far as this wait is concerned."""
+    for look in list(client._lookups._listening):
+        client._lookups._tell(look, Turn.GONE)
+
+
+@pytest.mark.parametrize("hear", [notify, sweep])
+async def test_word_beside_an_event(hear: Callable[[AsyncClient], None], monkeypatch: pytest.MonkeyPatch) -> None:
     """Word that comes together with an event is not lost by it: the event is told, and the next thing is a look."""
     receive = Connection.receive
     remote = Remote()
@@ -226,7 +239,7 @@ async def test_a_notification_beside_an_event(monkeypatch: pytest.MonkeyPatch) -
         events = await receive(connection, **options)
         if any(each.event == "progress" for each in events or ()):
             remote.status = "completed"
-            client.notify(ENDED)
+            hear(client)
         return events
 
     monkeypatch.setattr(Connection, "receive", receive_and_hear)
