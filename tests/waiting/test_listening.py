@@ -27,6 +27,7 @@ from support.scripted import (
 )
 
 from cyberun_async import AsyncClient, Polling, Retries, TaskEvent, TaskStatus, Timeouts
+from cyberun_async._flows import lookups as lookups_module
 from cyberun_async._flows.lookups import Look, Lookups, Turn
 from cyberun_async._protocol.pacing import Pace
 from cyberun_async._protocol.pages import Page
@@ -360,6 +361,19 @@ async def test_a_sweep_takes_along_who_listens(number: int, due: float, told: Tu
     for look in looks:
         lookups.listened(look)
     assert not lookups._listening
+
+
+async def test_word_of_tasks_that_nobody_waits_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is remembered until the wait begins, and the oldest is forgotten where too much of it comes."""
+    monkeypatch.setattr(lookups_module, "MOST_HEARD_OF", 2)
+    transport: Any = Lists()
+    lookups = Lookups(transport, RARELY)
+    for number in range(3):
+        lookups.notify(f"task-{number}")
+    looks = [look_of(number, 9.0) for number in range(3)]
+
+    assert [lookups.listen(look).cancel_called for look in looks] == [False, True, True]
+    assert [look.told for look in looks] == [None, Turn.LOOK, Turn.LOOK]
 
 
 async def test_a_sweep_without_news() -> None:
