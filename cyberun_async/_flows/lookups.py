@@ -228,7 +228,8 @@ class Lookups:
     async def _look_for_all(self, now: float) -> None:
         """Have everybody looked for whose look is due, or nearly."""
         soon = now + NEARLY * self._polling.interval
-        if self._next_due > soon and len(self._urgent) <= FEW:
+        is_near = self._next_due <= soon or any(look.pace.look_due <= soon for look in self._listening)
+        if not is_near and len(self._urgent) <= FEW:
             self._let_look(self._urgent)
             return
         wanted = [look for look in self._everybody() if look.pace.look_due <= soon]

@@ -76,6 +76,7 @@ class Pace:
     def look_soon(self, now: float) -> None:
         """Bring the next look forward: something on the stream calls for it."""
         self.look_due = min(self.look_due, max(now, self._last_look + LEAST_BETWEEN_LOOKS))
+        self._unrelaxed = None
 
     def looked(self, now: float) -> None:
         """Plan the look after this one: later while events arrive on the stream."""
@@ -113,7 +114,7 @@ class Pace:
         return self._last_event > self._last_look
 
     def event_came(self, now: float) -> None:
-        """Note that the stream brings news, which gives the next look time."""
+        """Note that the stream brings news, which gives the next look time unless something calls for it."""
         self._last_event = now
         self._fruitless = 0
         if self.look_due == self._unrelaxed:

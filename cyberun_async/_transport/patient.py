@@ -5,6 +5,7 @@ else at once would take a task for the stream, for each event anew. Here httpcor
 wherever it needs bytes, and the waiting is done outside of it: nothing is lost when that is cut off.
 """
 
+import time
 from collections.abc import Generator
 from contextlib import suppress
 from types import coroutine
@@ -97,15 +98,17 @@ class PatientBackend:
         """Connect to a host."""
         return PatientStream(await self._backend.connect_tcp(*args, **options))
 
-    async def sleep(self, seconds: float) -> None:
-        """Wait before connecting again."""
-        await self._backend.sleep(seconds)
-
 
 class Body:
-    """The body of a response, read chunk by chunk; on a patient stream the waiting can be left and taken up again."""
+    """The body of a response, read chunk by chunk; on a patient stream the waiting can be left and taken up again.
 
-    def __init__(self, response: httpx.Response) -> None:
+    Args:
+        response: As it comes from the transport, its body unread.
+        silence: Seconds without a byte after which a patient stream counts as dead.
+
+    """
+
+    def __init__(self, response: httpx.Response, *, silence: float) -> None:
         """Start before the first chunk."""
         stream = response.extensions.get("network_stream")
         self._stream = stream if isinstance(stream, PatientStream) else None
@@ -114,14 +117,19 @@ class Body:
         self._response = response
         self._chunks = raw_chunks(response)
         self._reading: Generator[Any, Any, bytes] | None = None
+        self._silence = silence
+        self._waited = 0.0
 
     @property
     def is_patient(self) -> bool:
         """Whether the waiting can be left without an end to the connection."""
         return self._stream is not None
 
-    async def next(self, timeout: float | None) -> bytes:
+    async def next(self, *, leaves_in: float = float("inf")) -> bytes:
         """Wait for the next chunk.
+
+        Args:
+            leaves_in: Seconds after which the caller leaves off by itself.
 
         Raises:
             StopAsyncIteration: There is none any more.
@@ -130,8 +138,20 @@ class Body:
         if self._stream is None:
             return await self._chunks.__anext__()
         while (chunk := await self._read_on()) is None:
-            await self._stream.fetch(timeout)
+            await self._fetch(self._stream, leaves_in)
         return chunk
+
+    async def _fetch(self, stream: PatientStream, leaves_in: float) -> None:
+        """Wait for bytes, for as long as the stream may still be silent."""
+        began, left = time.monotonic(), self._silence - self._waited
+        try:
+            # A clock that cannot strike before the caller's own is not worth its price, and trio has none of less than 0.
+            await stream.fetch(None if leaves_in < left else max(left, 0.0))
+        except BaseException:
+            # A wait that is left goes on counting with the next one; the time that nobody waits does not count.
+            self._waited += time.monotonic() - began
+            raise
+        self._waited = 0.0
 
     @coroutine
     def _read_on(self) -> Generator[Any, Any, bytes | None]:

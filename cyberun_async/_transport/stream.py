@@ -1,6 +1,5 @@
 """One open event stream."""
 
-import time
 from collections.abc import Callable
 
 import httpx
@@ -43,9 +42,7 @@ class Connection:
     ) -> None:
         """Take over the response."""
         self._call = call
-        self._body = Body(response)
-        self._silence = silence
-        self._waited = 0.0
+        self._body = Body(response, silence=silence)
         self.decoder = EventDecoder(max_event)
         self._cleanup = cleanup
         self._on_close: Callable[[], None] | None = on_close
@@ -69,21 +66,14 @@ class Connection:
             DecodeError: An event is larger than the limit.
 
         """
-        began, left = time.monotonic(), self._silence - self._waited
         try:
-            # A clock that cannot strike before the caller's own is not worth its price.
-            chunk = await self._body.next(None if leaves_in < left else left)
-            began, self._waited = time.monotonic(), 0.0
-            return self.decoder.feed(chunk)
+            return self.decoder.feed(await self._body.next(leaves_in=leaves_in))
         except StopAsyncIteration:
             return None
         except EventTooLarge as error:
             raise self._decode_error(str(error)) from None
         except Exception as error:  # noqa: BLE001 - a `with` would cost each event more than all that it does here
             raise_as_ours(self._call, error)
-        finally:
-            # A wait that is left goes on counting with the next one; the time that nobody waits does not count.
-            self._waited += time.monotonic() - began
 
     def _decode_error(self, problem: str) -> DecodeError:
         """Give the error for something on the stream that is not as promised."""

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, suppress
 
 import anyio
 import httpx
-from anyio.abc import SocketAttribute, SocketStream
+from anyio.abc import AnyByteStream, SocketAttribute, SocketStream
 from anyio.streams.tls import TLSStream
 
 GONE = (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream, ssl.SSLError, OSError)
@@ -143,6 +143,32 @@ async def always_answer(peer: Peer) -> None:
     while True:
         await peer.request()
         await peer.answer()
+
+
+@asynccontextmanager
+async def proxy_to(server: RawServer) -> AsyncIterator[RawServer]:
+    """Run a proxy that takes every host for the one server."""
+
+    async def serve(peer: Peer) -> None:
+        head = await peer.request()
+        async with await anyio.connect_tcp("127.0.0.1", server.port) as upstream:
+            if head.startswith(b"CONNECT "):
+                await peer.send(b"HTTP/1.1 200 Connected\r\n\r\n")
+            else:
+                await upstream.send(head)
+            async with anyio.create_task_group() as group:
+                for source, sink in ((peer.stream, upstream), (upstream, peer.stream)):
+                    group.start_soon(_pump, source, sink, group.cancel_scope)
+
+    async with raw_server(serve) as proxy:
+        yield proxy
+
+
+async def _pump(source: AnyByteStream, sink: AnyByteStream, scope: anyio.CancelScope) -> None:
+    with suppress(*GONE):
+        while True:
+            await sink.send(await source.receive())
+    scope.cancel()
 
 
 def _fields(head: bytes) -> list[tuple[bytes, bytes]]:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import ssl
 import sys
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Iterable
 
 import anyio
 import httpx
 import pytest
-from anyio.abc import AnyByteStream
-from support.raw import GONE, Peer, RawServer, always_answer, raw_server
+from support.raw import Peer, always_answer, proxy_to, raw_server
 
 from cyberun_async import AsyncClient, ConfigurationError, Retries, TransportError
 from cyberun_async._protocol import endpoints
@@ -75,32 +73,6 @@ def test_proxy_by_tls() -> None:
     assert plain is not None
     assert secure is not None
     assert (plain.ssl_context, secure.ssl_context) == (None, tls)
-
-
-@asynccontextmanager
-async def proxy_to(server: RawServer) -> AsyncIterator[RawServer]:
-    """Run a proxy that takes every host for the one server."""
-
-    async def serve(peer: Peer) -> None:
-        head = await peer.request()
-        async with await anyio.connect_tcp("127.0.0.1", server.port) as upstream:
-            if head.startswith(b"CONNECT "):
-                await peer.send(b"HTTP/1.1 200 Connected\r\n\r\n")
-            else:
-                await upstream.send(head)
-            async with anyio.create_task_group() as group:
-                for source, sink in ((peer.stream, upstream), (upstream, peer.stream)):
-                    group.start_soon(_pump, source, sink, group.cancel_scope)
-
-    async with raw_server(serve) as proxy:
-        yield proxy
-
-
-async def _pump(source: AnyByteStream, sink: AnyByteStream, scope: anyio.CancelScope) -> None:
-    with suppress(*GONE):
-        while True:
-            await sink.send(await source.receive())
-    scope.cancel()
 
 
 def lines(requests: Iterable[bytes]) -> list[bytes]:

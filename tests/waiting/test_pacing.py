@@ -129,3 +129,31 @@ def test_the_server_may_ask_for_more(pace: Pace, retry: int | None, retry_after:
     pace.stream_broke(0.0, retry_after)
 
     assert pace.stream_due == delay
+
+
+def test_an_event_gives_the_next_look_time(pace: Pace) -> None:
+    """The first event after a look moves the next one to `relaxed` after it, and further events move it no more."""
+    pace.event_came(102.0)
+    assert pace.look_due == 116.0
+
+    pace.event_came(110.0)
+    assert pace.look_due == 116.0
+
+
+@pytest.mark.parametrize(
+    ("now", "due"),
+    [
+        pytest.param(101.5, 102.0, id="before its time"),
+        pytest.param(103.9, 103.9, id="at once"),
+        pytest.param(104.5, 104.0, id="when it was due anyhow"),
+    ],
+)
+def test_an_event_puts_off_no_look_that_was_asked_for(pace: Pace, now: float, due: float) -> None:
+    """A look that an oddity or a break of the stream asks for comes although events arrive."""
+    pace.look_soon(now)
+    pace.event_came(now)
+    assert pace.look_due == due
+
+    pace.look_now()
+    pace.event_came(now)
+    assert pace.look_due == float("-inf")

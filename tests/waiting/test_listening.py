@@ -1,0 +1,391 @@
+"""A wait that listens to its stream alone: no request until a look is due, and it hears at once what others know."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+from anyio.lowlevel import checkpoint
+from support.scripted import (
+    COMPLETED,
+    END,
+    SSE_HEAD,
+    TASK,
+    Exchange,
+    Remote,
+    Scripted,
+    chunk,
+    connected,
+    event,
+    hold,
+    scripted,
+    status_event,
+)
+
+from cyberun_async import AsyncClient, Polling, Retries, TaskEvent, TaskStatus, Timeouts
+from cyberun_async._flows import lookups as lookups_module
+from cyberun_async._flows.lookups import Look, Lookups, Turn
+from cyberun_async._protocol.pacing import Pace
+from cyberun_async._protocol.pages import Page
+from cyberun_async._protocol.sweeping import FEW, Sighting
+from cyberun_async._transport.stream import Connection
+from cyberun_async.webhooks import WebhookEvent
+
+RARELY = Polling(interval=3600, relaxed=3600)
+OFTEN = Polling(interval=0.005, relaxed=0.005)
+
+ENDED = WebhookEvent(event_type="task.completed", task_id=TASK, status=TaskStatus("completed"))
+
+
+async def is_listening(client: AsyncClient) -> None:
+    """Wait until a wait has nothing to do but to listen."""
+    with anyio.fail_after(5):
+        while not client._lookups._listening:
+            await checkpoint()
+
+
+class Story:
+    """An event stream whose every part is sent once the test has what came of the one before."""
+
+    def __init__(self, server: Scripted) -> None:
+        self._exchange: Exchange | None = None
+        self._is_open = anyio.Event()
+        server.on("events", self._open)
+
+    async def _open(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+        await exchange.send(SSE_HEAD)
+        self._is_open.set()
+        await exchange.gone()
+
+    async def tell(self, *parts: bytes) -> None:
+        await self._is_open.wait()
+        assert self._exchange is not None
+        for part in parts:
+            await self._exchange.send(part)
+
+
+# Requests
+
+
+async def test_nothing_is_asked_until_a_look_is_due() -> None:
+    """After the first look, the events of a stream come without any other request."""
+    seen: list[TaskEvent] = []
+    remote = Remote()
+    async with scripted() as server, connected(server, polling=RARELY) as client:
+        remote.on(server)
+        story = Story(server)
+        async with client.events(TASK) as events, anyio.create_task_group() as group:
+            group.start_soon(story.tell, status_event("running"))
+            seen.append(await anext(events))
+            for step in range(1, 6):
+                group.start_soon(story.tell, chunk(b": alive\n\n"), event("progress", progress=step / 10))
+                seen.append(await anext(events))
+            group.start_soon(story.tell, COMPLETED, END)
+            seen += [each async for each in events]
+
+    assert [each.name for each in seen] == ["status", *["progress"] * 5, "completed"]
+    assert server.kinds() == ["events", "task"]
+
+
+async def test_a_look_does_not_break_the_stream() -> None:
+    """Looks come and go beside one and the same stream, which is listened to alone after each, and goes on as it was."""
+    remote = Remote()
+    has_looked_often = anyio.Event()
+    looks = 0
+
+    async def look(exchange: Exchange) -> None:
+        nonlocal looks
+        looks += 1
+        if looks == 10:
+            has_looked_often.set()
+        await remote.look(exchange)
+
+    async def events(exchange: Exchange) -> None:
+        # The event is cut in two, with all the looks in between.
+        await exchange.send(SSE_HEAD + status_event("running") + COMPLETED[:20])
+        await has_looked_often.wait()
+        await is_listening(client)
+        await exchange.send(COMPLETED[20:] + END)
+
+    async with scripted() as server, connected(server, polling=OFTEN) as client:
+        remote.on(server)
+        server.on("task", look)
+        server.on("events", events)
+        server.on("result", Remote("completed").result)
+
+        result = await client.wait_for_result(TASK)
+
+    assert result.status == TaskStatus.COMPLETED
+    assert server.kinds().count("events") == 1
+    assert looks >= 10
+
+
+@pytest.mark.parametrize("polling", [OFTEN, RARELY], ids=["with looks in between", "without"])
+async def test_a_silent_stream_is_opened_anew(polling: Polling) -> None:
+    """A stream without a byte for `Timeouts.stream` is left for another, however many looks there were meanwhile."""
+    remote = Remote()
+
+    async def tell(exchange: Exchange) -> None:
+        await exchange.send(SSE_HEAD + COMPLETED + END)
+
+    async with scripted() as server, connected(server, polling=polling, timeouts=Timeouts(stream=0.05)) as client:
+        remote.on(server)
+        server.on("events", hold(SSE_HEAD), remote.first("completed", tell))
+        server.on("result", Remote("completed").result)
+        server.on("task", Remote().look)
+
+        result = await client.wait_for_result(TASK)
+
+    assert result.status == TaskStatus.COMPLETED
+    assert server.kinds().count("events") == 2
+
+
+async def test_by_a_client_of_ones_own() -> None:
+    """By an HTTP client of the user's own, where leaving a stream would end it, looks go on beside one stream."""
+    remote = Remote()
+    has_looked = anyio.Event()
+
+    async def look(exchange: Exchange) -> None:
+        await remote.look(exchange)
+        if server.kinds().count("task") == 5:
+            has_looked.set()
+
+    async def events(exchange: Exchange) -> None:
+        await exchange.send(SSE_HEAD + status_event("running"))
+        await has_looked.wait()
+        await exchange.send(COMPLETED + END)
+
+    async with scripted() as server, httpx.AsyncClient() as http:
+        remote.on(server)
+        server.on("task", look)
+        server.on("events", events)
+        server.on("result", Remote("completed").result)
+        client = AsyncClient(
+            "sk-test", base_url=server.base_url, http_client=http, polling=OFTEN, retries=Retries(budget=0)
+        )
+        async with client:
+            result = await client.wait_for_result(TASK)
+
+    assert result.status == TaskStatus.COMPLETED
+    assert server.kinds().count("events") == 1
+
+
+# What others know
+
+
+async def test_a_notification_wakes_who_listens() -> None:
+    """A webhook's word makes a listening wait look at once, although no look is due for an hour."""
+    results = []
+    remote = Remote()
+    async with scripted() as server, connected(server, polling=RARELY) as client:
+        remote.on(server)
+        server.on("events", hold(SSE_HEAD + status_event("running")))
+
+        async def wait() -> None:
+            results.append(await client.wait_for_result(TASK))
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(wait)
+            await is_listening(client)
+            remote.status = "completed"
+            client.notify(ENDED)
+
+    assert results[0].status == TaskStatus.COMPLETED
+    assert server.kinds() == ["events", "task", "task", "result"]
+
+
+async def test_a_notification_ahead_of_the_listening() -> None:
+    """Word that comes while a wait does something else makes it look as soon as it would listen."""
+    remote = Remote()
+
+    async def look(exchange: Exchange) -> None:
+        await remote.look(exchange)
+        remote.status = "completed"
+        client.notify(ENDED)
+
+    async with scripted() as server, connected(server, polling=RARELY) as client:
+        remote.on(server)
+        server.on("task", look)
+        server.on("events", hold(SSE_HEAD))
+
+        result = await client.wait_for_result(TASK)
+
+    assert result.status == TaskStatus.COMPLETED
+    assert server.kinds() == ["events", "task", "task", "result"]
+
+
+def notify(client: AsyncClient) -> None:
+    """Hear of it by a webhook."""
+    client.notify(ENDED)
+
+
+def sweep(client: AsyncClient) -> None:
+    """Hear of it by the looks of others, as far as this wait is concerned."""
+    for look in list(client._lookups._listening):
+        client._lookups._tell(look, Turn.GONE)
+
+
+@pytest.mark.parametrize("hear", [notify, sweep])
+async def test_word_beside_an_event(hear: Callable[[AsyncClient], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Word that comes together with an event is not lost by it: the event is told, and the next thing is a look."""
+    receive = Connection.receive
+    remote = Remote()
+
+    async def receive_and_hear(connection: Connection, **options: Any) -> object:
+        events = await receive(connection, **options)
+        if any(each.event == "progress" for each in events or ()):
+            remote.status = "completed"
+            hear(client)
+        return events
+
+    monkeypatch.setattr(Connection, "receive", receive_and_hear)
+    seen: list[TaskEvent] = []
+    async with scripted() as server, connected(server, polling=RARELY) as client:
+        remote.on(server)
+        server.on("events", hold(SSE_HEAD, status_event("running"), event("progress", progress=0.5)))
+
+        result = await client.wait_for_result(TASK, on_event=seen.append)
+
+    assert result.status == TaskStatus.COMPLETED
+    assert [each.name for each in seen] == ["status", "progress", "completed"]
+
+
+@pytest.mark.parametrize(
+    ("told", "ends"),
+    [
+        pytest.param(Turn.GONE, True, id="it is in no list any more"),
+        pytest.param(Turn.GONE, False, id="it is in no list, and has not ended"),
+        pytest.param(TaskStatus("hibernating"), False, id="another status, which its stream tells a little later"),
+    ],
+)
+async def test_a_sweep_of_others_wakes_who_listens(told: Turn | TaskStatus, *, ends: bool) -> None:
+    """What the looks of others show reaches a listening wait at once; the stream goes on where that is not the end."""
+    seen: list[TaskEvent] = []
+    results = []
+    remote = Remote()
+    async with scripted() as server, connected(server, polling=RARELY) as client:
+        remote.on(server)
+        story = Story(server)
+
+        async def wait() -> None:
+            results.append(await client.wait_for_result(TASK, on_event=seen.append))
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(wait)
+            await story.tell(status_event("running"))
+            await is_listening(client)
+            remote.status = "completed" if ends else "running"
+            for look in list(client._lookups._listening):
+                client._lookups._tell(look, told)
+            if not ends:
+                await anyio.wait_all_tasks_blocked()
+                await story.tell(status_event("hibernating"))
+                remote.status = "completed"
+                await story.tell(COMPLETED, END)
+
+    assert results[0].status == TaskStatus.COMPLETED
+    assert [str(each.status) for each in seen] == (  # type: ignore[union-attr]
+        ["running", "completed"] if ends else ["running", "hibernating", "completed"]
+    )
+    assert server.kinds().count("events") == 1
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_cancelled_by_asyncio_in_the_same_turn(anyio_backend: str) -> None:
+    """A `task.cancel()` that comes together with word of others is not swallowed, and leaves nothing behind."""
+    for order in (0, 1):
+        async with scripted() as server, connected(server, polling=RARELY) as client:
+            Remote().on(server)
+            server.on("events", hold(SSE_HEAD + status_event("running")))
+            task = asyncio.ensure_future(client.wait_for_result(TASK))
+            await is_listening(client)
+            first, second = (task.cancel, lambda: client.notify(ENDED))[:: 1 - 2 * order]
+            first()
+            second()
+            await asyncio.wait([task])
+            assert task.cancelled()
+            assert not client._lookups._listening
+
+
+# Many
+
+
+class Lists:
+    """A transport whose lists of tasks show some, all of them running."""
+
+    has_free_stream = False
+    on_free_stream = staticmethod(lambda: None)
+
+    def __init__(self, *shown: str) -> None:
+        self.shown = shown
+        self.requests = 0
+
+    async def send(self, _: object) -> Page[Sighting]:
+        self.requests += 1
+        await checkpoint()
+        running = tuple(Sighting(each, TaskStatus.RUNNING) for each in self.shown)
+        return Page(items=running, total=len(running))
+
+
+def look_of(number: int, due: float, known: TaskStatus = TaskStatus.RUNNING) -> Look:
+    """Plan a look so many seconds from now."""
+    pace = Pace(Polling(interval=10, relaxed=10))
+    pace.look_due = anyio.current_time() + due
+    return Look(f"task-{number}", known, pace)
+
+
+@pytest.mark.parametrize(
+    ("number", "due", "told"),
+    [
+        pytest.param(FEW + 1, 1.0, Turn.GONE, id="many whose looks are nearly due"),
+        pytest.param(FEW - 1, 1.0, None, id="few"),
+        pytest.param(FEW + 1, 9.0, None, id="many whose looks are not due"),
+    ],
+)
+async def test_a_sweep_takes_along_who_listens(number: int, due: float, told: Turn | None) -> None:
+    """A look that is due is made for all the waits that listen and whose look is nearly due, where they are many."""
+    transport: Any = Lists()
+    lookups = Lookups(transport, Polling(interval=10, relaxed=10))
+    looks = [look_of(each, due) for each in range(number)]
+    scopes = [lookups.listen(look) for look in looks]
+
+    assert await lookups.turn(look_of(number, 0.0)) is (told or Turn.LOOK)
+    assert {look.told for look in looks} == {told}
+    assert [scope.cancel_called for scope in scopes] == [told is not None] * number
+    assert (transport.requests > 0) is (told is not None)
+    for look in looks:
+        lookups.listened(look)
+    assert not lookups._listening
+
+
+async def test_word_of_tasks_that_nobody_waits_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is remembered until the wait begins, and the oldest is forgotten where too much of it comes."""
+    monkeypatch.setattr(lookups_module, "MOST_HEARD_OF", 2)
+    transport: Any = Lists()
+    lookups = Lookups(transport, RARELY)
+    for number in range(3):
+        lookups.notify(f"task-{number}")
+    looks = [look_of(number, 9.0) for number in range(3)]
+
+    assert [lookups.listen(look).cancel_called for look in looks] == [False, True, True]
+    assert [look.told for look in looks] == [None, Turn.LOOK, Turn.LOOK]
+
+
+async def test_a_sweep_without_news() -> None:
+    """A wait that listens goes on with it where a sweep shows no other status than before, and looks later."""
+    count = FEW + 1
+    transport: Any = Lists(*(f"task-{number}" for number in range(count)))
+    lookups = Lookups(transport, Polling(interval=10, relaxed=10))
+    looks = [look_of(number, 1.0) for number in range(count)]
+    planned = looks[0].pace.look_due
+    scopes = [lookups.listen(look) for look in looks]
+
+    assert await lookups.turn(look_of(count, 0.0)) is Turn.GONE
+    assert not any(scope.cancel_called for scope in scopes)
+    assert all(look.told is None and look.pace.look_due > planned + 5 for look in looks)
+    assert not lookups._parked
