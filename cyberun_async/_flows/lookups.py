@@ -1,83 +1,25 @@
 """Many waits that share their looks."""
 
-import logging
-from collections.abc import Iterable, Iterator
-from enum import Enum
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
+from typing import TYPE_CHECKING
 
 import anyio
 
-from cyberun_async._protocol.pacing import Pace
-from cyberun_async._protocol.pages import Page
+from cyberun_async._flows.looks import Look, Turn
 from cyberun_async._protocol.status import TaskStatus
-from cyberun_async._protocol.sweeping import FEW, PageOf, Sighting, Sweep, rest_of_list
 from cyberun_async._settings import Polling
 from cyberun_async._transport.transport import Transport
 
-log = logging.getLogger("cyberun_async.wait")
+if TYPE_CHECKING:
+    from cyberun_async._flows.lists import Lists
+    from cyberun_async._protocol.sweeping import Sighting
 
 NEARLY = 0.25
 """The part of an interval by which a look may come early, so that one sweep does for all."""
 
-
 MOST_HEARD_OF = 1000
 """Tasks that are remembered as heard of; it is a matter of moments until their waits look."""
-
-
-class Turn(Enum):
-    """What a wait is to do next by itself."""
-
-    LOOK = "look at the task"
-    GONE = "read the result: the task is in no list of unfinished tasks"
-    STREAM = "try the stream"
-
-
-class Look:
-    """One wait's next look.
-
-    Args:
-        task_id: Whose.
-        known: The status that is no news.
-        pace: When the look is due; it is told of every look that brought no news.
-        wants_stream: Whether it waits for one of the client's streams to become free.
-
-    Attributes:
-        told: What came of it: the new status, or what the wait is to do.
-
-    """
-
-    __slots__ = ("_scope", "_woken", "known", "pace", "task_id", "told", "wants_stream")
-
-    def __init__(self, task_id: str, known: TaskStatus | None, pace: Pace, *, wants_stream: bool = False) -> None:
-        """Wait to be told."""
-        self.task_id: str = task_id
-        self.known: TaskStatus | None = known
-        self.pace: Pace = pace
-        self.wants_stream: bool = wants_stream
-        self.told: TaskStatus | Turn | None = None
-        self._woken: anyio.Event | None = None
-        self._scope: anyio.CancelScope | None = None
-
-    def listening(self) -> "anyio.CancelScope":
-        """Give the scope in which its wait listens to its stream until there is something to do."""
-        self._scope = anyio.CancelScope(deadline=self.pace.look_due)
-        return self._scope
-
-    async def wait(self, until: float) -> None:
-        """Wait for something to do."""
-        self._woken = anyio.Event()
-        if until == float("inf"):
-            await self._woken.wait()
-        else:
-            with anyio.move_on_after(until - anyio.current_time()):
-                await self._woken.wait()
-
-    def wake(self) -> None:
-        """End the waiting."""
-        if self._woken is not None:
-            self._woken.set()
-        if self._scope is not None:
-            self._scope.cancel()
 
 
 class Lookups:
@@ -98,7 +40,7 @@ class Lookups:
         self._next_due = float("inf")
         self._leader: Look | None = None
         self._alarm: anyio.Event | None = None
-        self._rests: dict[TaskStatus, float] = {}
+        self._lists: Lists | None = None
         self._heard_of: dict[str, None] = {}
         transport.on_free_stream = self.offer_stream
 
@@ -227,17 +169,21 @@ class Lookups:
 
     async def _look_for_all(self, now: float) -> None:
         """Have everybody looked for whose look is due, or nearly."""
+        from cyberun_async._flows.lists import FEW, Lists
+
         soon = now + NEARLY * self._polling.interval
         is_near = self._next_due <= soon or any(look.pace.look_due <= soon for look in self._listening)
         if not is_near and len(self._urgent) <= FEW:
             self._let_look(self._urgent)
             return
         wanted = [look for look in self._everybody() if look.pace.look_due <= soon]
-        sweep = Sweep(
-            {look.task_id: look.known for look in wanted}, {word for word in self._rests if self._rests[word] > now}
-        )
+        self._lists = self._lists or Lists(self._transport)
+        sweep = self._lists.sweep({look.task_id: look.known for look in wanted})
         if pages := sweep.next_pages():
-            await self._sweep(sweep, pages, wanted)
+            is_whole = await self._lists.read(sweep, pages, self._seer(now))
+            for look in wanted:
+                if look.task_id in sweep.missing and self._is_here(look):
+                    self._missed(look, now, may_be_gone=is_whole)
         else:
             self._let_look([look for look in wanted if look.pace.look_due <= now and look not in self._listening])
         self._next_due = min((look.pace.look_due for look in self._parked), default=float("inf"))
@@ -247,49 +193,17 @@ class Lookups:
         for look in list(looks):
             self._tell(look, Turn.LOOK)
 
-    async def _sweep(self, sweep: Sweep, pages: list[PageOf], wanted: list[Look]) -> None:
-        """Read pages for as long as that is worth it, and tell everybody what they show."""
-        began = anyio.current_time()
+    def _seer(self, when: float) -> "Callable[[Sighting], None]":
+        """Give what tells everybody who waits for a task that it was seen."""
         everybody: dict[str, list[Look]] = {}
         for look in self._everybody():
             everybody.setdefault(look.task_id, []).append(look)
-        is_whole = True
-        while pages:
-            for page_of, answer in (await self._read(pages)).items():
-                if isinstance(answer, Exception):
-                    is_whole &= self._failed(page_of, answer)
-                    sweep.leave_list()
-                    continue
-                for sighting in sweep.took(page_of, answer):
-                    for look in everybody.get(sighting.id, ()):
-                        self._saw(look, sighting.status, began)
-            pages = sweep.next_pages()
-        for look in wanted:
-            if look.task_id in sweep.missing and self._is_here(look):
-                self._missed(look, began, may_be_gone=is_whole)
 
-    async def _read(self, pages: list[PageOf]) -> dict[PageOf, Page[Sighting] | Exception]:
-        answers: dict[PageOf, Page[Sighting] | Exception] = {}
+        def saw(sighting: "Sighting") -> None:
+            for look in everybody.get(sighting.id, ()):
+                self._saw(look, sighting.status, when)
 
-        async def read(page_of: PageOf) -> None:
-            try:
-                # Unlike a single look it is worth repeating: a hundred waits depend on it.
-                answers[page_of] = await self._transport.send(page_of.call)
-            except Exception as failure:  # noqa: BLE001 - whoever looks alone meets it again, and raises it
-                answers[page_of] = failure
-
-        async with anyio.create_task_group() as group:
-            for page_of in pages:
-                group.start_soon(read, page_of)
-        return answers
-
-    def _failed(self, page_of: PageOf, failure: Exception) -> bool:
-        """Leave a list alone for a while, and say whether single reads may do better."""
-        log.debug("tasks cannot be looked up together by the list of %s: %s", page_of.status, failure)
-        rest = rest_of_list(failure)
-        if rest:
-            self._rests[page_of.status] = anyio.current_time() + rest
-        return bool(rest)
+        return saw
 
     def _is_here(self, look: Look) -> bool:
         return look in self._urgent or look in self._parked or look in self._listening

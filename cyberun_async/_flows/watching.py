@@ -7,7 +7,8 @@ from typing import TypeVar
 import anyio
 
 from cyberun_async._errors import APIError, CyberunError, DecodeError, TransportError
-from cyberun_async._flows.lookups import Look, Lookups, Turn
+from cyberun_async._flows.looks import Look, Turn
+from cyberun_async._flows.lookups import Lookups
 from cyberun_async._protocol import endpoints
 from cyberun_async._protocol.call import Call
 from cyberun_async._protocol.events import (

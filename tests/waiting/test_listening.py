@@ -28,7 +28,8 @@ from support.scripted import (
 
 from cyberun_async import AsyncClient, Polling, Retries, TaskEvent, TaskStatus, Timeouts
 from cyberun_async._flows import lookups as lookups_module
-from cyberun_async._flows.lookups import Look, Lookups, Turn
+from cyberun_async._flows.looks import Look, Turn
+from cyberun_async._flows.lookups import Lookups
 from cyberun_async._protocol.pacing import Pace
 from cyberun_async._protocol.pages import Page
 from cyberun_async._protocol.sweeping import FEW, Sighting

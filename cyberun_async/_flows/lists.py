@@ -1,0 +1,71 @@
+"""Reading the lists of unfinished tasks for many waits at once."""
+
+import logging
+from collections.abc import Callable, Mapping
+
+import anyio
+
+from cyberun_async._protocol.pages import Page
+from cyberun_async._protocol.status import TaskStatus
+from cyberun_async._protocol.sweeping import FEW, PageOf, Sighting, Sweep, rest_of_list
+from cyberun_async._transport.transport import Transport
+
+__all__ = ["FEW", "Lists"]
+
+log = logging.getLogger("cyberun_async.wait")
+
+
+class Lists:
+    """The lists of one client; one that cannot be read is left alone for a while."""
+
+    def __init__(self, transport: Transport) -> None:
+        """Read none yet."""
+        self._transport = transport
+        self._rests: dict[TaskStatus, float] = {}
+
+    def sweep(self, known: Mapping[str, TaskStatus | None]) -> Sweep:
+        """Give the way through the lists in which these tasks may be, by their last known statuses."""
+        now = anyio.current_time()
+        return Sweep(known, {word for word, until in self._rests.items() if until > now})
+
+    async def read(self, sweep: Sweep, pages: list[PageOf], saw: Callable[[Sighting], object]) -> bool:
+        """Read pages for as long as that is worth it, and tell of every task on them.
+
+        Returns:
+            Whether single reads may do better, where a task was on none of them.
+
+        """
+        is_whole = True
+        while pages:
+            for page_of, answer in (await self._ask(pages)).items():
+                if isinstance(answer, Exception):
+                    is_whole &= self._leave_alone(page_of, answer)
+                    sweep.leave_list()
+                    continue
+                for sighting in sweep.took(page_of, answer):
+                    saw(sighting)
+            pages = sweep.next_pages()
+        return is_whole
+
+    async def _ask(self, pages: list[PageOf]) -> dict[PageOf, Page[Sighting] | Exception]:
+        answers: dict[PageOf, Page[Sighting] | Exception] = {}
+
+        async def ask(page_of: PageOf) -> None:
+            try:
+                # Unlike a single look it is worth repeating: a hundred waits depend on it.
+                answers[page_of] = await self._transport.send(page_of.call)
+            except Exception as failure:  # noqa: BLE001 - whoever looks alone meets it again, and raises it
+                answers[page_of] = failure
+
+        async with anyio.create_task_group() as group:
+            for page_of in pages:
+                group.start_soon(ask, page_of)
+        return answers
+
+    def _leave_alone(self, page_of: PageOf, failure: Exception) -> bool:
+        """Leave a list alone for a while, and say whether single reads may do better."""
+        log.debug("tasks cannot be looked up together by the list of %s: %s", page_of.status, failure)
+        rest = rest_of_list(failure)
+        if rest:
+            self._rests[page_of.status] = anyio.current_time() + rest
+        return bool(rest)
