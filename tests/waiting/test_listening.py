@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -297,20 +298,34 @@ async def test_a_sweep_of_others_wakes_who_listens(told: Turn | TaskStatus, *, e
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
-async def test_cancelled_by_asyncio_in_the_same_turn(anyio_backend: str) -> None:
+@pytest.mark.parametrize(
+    "is_first",
+    [
+        pytest.param(True, id="before"),
+        pytest.param(
+            False,
+            id="after",
+            marks=pytest.mark.skipif(
+                sys.version_info < (3, 11), reason="asyncio makes one cancellation of two there, and tells nobody"
+            ),
+        ),
+    ],
+)
+async def test_cancelled_by_asyncio_in_the_same_turn(*, is_first: bool, anyio_backend: str) -> None:
     """A `task.cancel()` that comes together with word of others is not swallowed, and leaves nothing behind."""
-    for order in (0, 1):
-        async with scripted() as server, connected(server, polling=RARELY) as client:
-            Remote().on(server)
-            server.on("events", hold(SSE_HEAD + status_event("running")))
-            task = asyncio.ensure_future(client.wait_for_result(TASK))
-            await is_listening(client)
-            first, second = (task.cancel, lambda: client.notify(ENDED))[:: 1 - 2 * order]
-            first()
-            second()
-            await asyncio.wait([task])
-            assert task.cancelled()
-            assert not client._lookups._listening
+    async with scripted() as server, connected(server, polling=RARELY) as client:
+        Remote().on(server)
+        server.on("events", hold(SSE_HEAD + status_event("running")))
+        task = asyncio.ensure_future(client.wait_for_result(TASK))
+        await is_listening(client)
+        if is_first:
+            task.cancel()
+        client.notify(ENDED)
+        if not is_first:
+            task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled()
+        assert not client._lookups._listening
 
 
 # Many
