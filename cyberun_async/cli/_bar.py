@@ -55,7 +55,7 @@ class Bar:
         self._console = console
         console.push_theme(_THEME)
         self._is_unicode = console.encoding.lower().startswith("utf")
-        width = min(40, max(10, console.width - 50))
+        width = min(40, max(10, console.width - 52))
         self._progress = Progress(
             _MarkColumn(is_unicode=self._is_unicode),
             _StatusColumn(),
@@ -73,7 +73,7 @@ class Bar:
             TextColumn("  {task.description}", markup=False, table_column=name),
             BarColumn(bar_width=20),
             DownloadColumn(),
-            TransferSpeedColumn(),
+            _SpeedColumn(),
             console=console,
             redirect_stdout=False,
             transient=True,
@@ -141,6 +141,13 @@ class _StatusColumn(ProgressColumn):
     def render(self, task: Task) -> Text:
         status = task.fields["status"]
         return Text(f"{printable(status):<9}", style=_STYLES.get(status, "yellow"))
+
+
+class _SpeedColumn(TransferSpeedColumn):
+    """The speed, once it can be told; a small file is there before."""
+
+    def render(self, task: Task) -> Text:
+        return super().render(task) if task.finished_speed or task.speed else Text()
 
 
 class _DetailColumn(ProgressColumn):

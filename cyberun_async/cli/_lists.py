@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import datetime
 
 import attrs
 
@@ -20,8 +21,7 @@ async def show_tasks(tasks: AsyncIterator[Task], *, limit: int, as_json: bool) -
         if as_json:
             write_json(_as_json("task", task))
         else:
-            created = format_timestamp(task.created_at) if task.created_at else ""
-            rows.append((task.id, task.status, created, task.error or ""))
+            rows.append((task.id, task.status, _in_short(task.created_at), task.error or ""))
     _write_table(("TASK", "STATUS", "CREATED", "ERROR"), rows)
 
 
@@ -88,6 +88,11 @@ def _as_json(kind: str, record: Task | Workflow) -> Mapping[str, object]:
     fields = attrs.asdict(record)
     fields[f"{kind}_id"] = fields.pop("id")
     return {"type": kind, **fields}
+
+
+def _in_short(moment: datetime | None) -> str:
+    """Write a moment so that it fits beside an id, and breaks between date and time where it does not."""
+    return format_timestamp(moment.replace(microsecond=0)).replace("T", " ") if moment else ""
 
 
 def _type_of(parameter: ParameterDef) -> str:

@@ -19,6 +19,7 @@ Items = list[tuple[str, dict[str, Any]]]
 Row = dict[str, Any]
 
 SHARDS = 16  # At most so many run at once. With journals there, another number would submit their items again.
+DEAF = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"  # Ctrl-C is for who started the workers.
 RETRIES, PAUSE = 100, 3.0  # How often and after how many seconds Dask tries a shard again.
 
 
@@ -83,8 +84,10 @@ def homes(journals: dict[str, list[str]]) -> list[list[str]]:
 def main(
     workflow: str, items: Path, *, scheduler: str | None, workers: int, journals: str, resubmit: list[str]
 ) -> bool:
+    if scheduler is None:
+        AsyncClient()  # The workers will have this environment; said here, it is said once.
     shards, counts = read(items), Counter()
-    local = {"n_workers": workers, "threads_per_worker": 4, "dashboard_address": ":0"}
+    local = {"n_workers": workers, "threads_per_worker": 4, "dashboard_address": ":0", "preload": DEAF}
     with nullcontext(scheduler) if scheduler else LocalCluster(**local) as cluster, Client(cluster) as dask:
         print(f"waiting for {workers} workers", file=sys.stderr)
         dask.wait_for_workers(workers)
@@ -119,3 +122,6 @@ if __name__ == "__main__":
         sys.exit(not main(**vars(parser.parse_args())))
     except CyberunError as error:
         sys.exit(f"{type(error).__name__}: {error}")
+    except KeyboardInterrupt:
+        print("left: the same line goes on where this one was", file=sys.stderr)
+        sys.exit(130)

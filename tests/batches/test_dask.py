@@ -248,6 +248,15 @@ def test_a_worker_without_a_key(tmp_path: Path) -> None:
         load_example("dask_batch.py").prepare(str(tmp_path))
 
 
+def test_a_program_without_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the workers are its own, it says so before they start."""
+    monkeypatch.delenv("CYBERUN_API_KEY", raising=False)
+    with pytest.raises(ConfigurationError, match="CYBERUN_API_KEY"):
+        load_example("dask_batch.py").main(
+            "text-to-image", tmp_path / "none", scheduler=None, workers=1, journals="", resubmit=[]
+        )
+
+
 def test_on_one_machine(tmp_path: Path) -> None:
     """The command of the page starts a cluster of its own."""
     items = "".join(json.dumps({"id": n, "prompt": "a lake", "width": 64, "height": 64}) + "\n" for n in range(20))
@@ -267,3 +276,23 @@ def test_on_one_machine(tmp_path: Path) -> None:
         assert received(server) == 20
     assert len({json.loads(line)["task_id"] for line in run.stdout.splitlines()}) == 20
     assert run.stderr.splitlines() == ["waiting for 2 workers", "20 done, 0 failed, 0 uncertain, 0 left"]
+
+
+def test_it_ends_by_ctrl_c(tmp_path: Path) -> None:
+    """A terminal sends Ctrl-C to the program and its workers: they end together, and only the program says so."""
+    (tmp_path / "items.jsonl").write_text(json.dumps({"id": "1", "prompt": "a lake"}))
+    with LocalCyberun(clock="held") as server:
+        environment = {"CYBERUN_BASE_URL": server.base_url, "CYBERUN_API_KEY": server.api_key}
+        with subprocess.Popen(
+            [sys.executable, PROGRAM, "text-to-image", "items.jsonl", "--workers", "2"],
+            cwd=tmp_path,
+            env=os.environ | environment | {"DASK_TEMPORARY_DIRECTORY": str(tmp_path)},
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        ) as program:
+            until(lambda: received(server))
+            os.killpg(program.pid, signal.SIGINT)
+            errors = program.communicate()[1]
+    assert errors.splitlines() == ["waiting for 2 workers", "left: the same line goes on where this one was"]
+    assert program.returncode == 130

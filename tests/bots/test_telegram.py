@@ -161,7 +161,7 @@ async def test_a_restart_finds_what_is_unfinished(chat: Chat, caplog: pytest.Log
         chat.telegram.say("/imagine a lighthouse")
         await chat.says(1, "⏳ pending")
     assert chat.messages[1].texts[-1].startswith("⏸")
-    assert "1 tasks go on without the bot" in caplog.text
+    assert "finds them again when it is started: 1" in caplog.text
     async with chat.bot():
         await chat.server.clock.advance(4)
         message = await chat.says(1, "✅ Done")

@@ -62,6 +62,12 @@ def test_a_wide_terminal_shows_where_the_task_is():
     assert draw([TRAINING], width=140).endswith("process_data · step 15000/30000 · Matching features between frames")
 
 
+def test_the_usual_terminal_has_room_for_node_and_step():
+    """Eighty columns, a node and a step of two figures: nothing of it is cut."""
+    event = ProgressEvent(task_id="t", progress=1.0, current_node="12", step_current=20, step_total=20)
+    assert draw([event], width=80).endswith("node 12 · step 20/20")
+
+
 ENDS = {
     "completed": (CompletedEvent(task_id="t"), "✓ completed", "100%"),
     "failed": (FailedEvent(task_id="t", error="out of memory"), "✗ failed", " 50%"),
@@ -109,6 +115,17 @@ def test_a_download_shows_how_far_it_is_however_long_its_name():
     assert "a picture with many" in shown
     assert "1.0/4.0 MB" in shown
     assert "3.0/? MB" in shown
+
+
+def test_a_file_that_is_there_at_once_has_no_speed():
+    """It came before a speed could be told, and no question mark says so."""
+    written = io.StringIO()
+    bar = Bar(Console(file=written, force_terminal=True, width=80, highlight=False, legacy_windows=False))
+    with bar.fetching():
+        bar.fetched("a", 4_000_000, 4_000_000)
+    shown = Text.from_ansi(written.getvalue()).plain
+    assert "4.0/4.0 MB" in shown
+    assert "?" not in shown
 
 
 def test_words_and_events_that_nobody_knew_are_shown_as_they_are():

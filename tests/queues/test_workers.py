@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -92,3 +93,22 @@ def test_it_starts_with_one_command(tmp_path: Path) -> None:
     pictures = done.stdout.splitlines()[-3:]
     assert [Path(tmp_path, picture).read_bytes()[:4] for picture in pictures] == [b"\x89PNG"] * 3
     assert "Traceback" not in done.stderr
+
+
+def test_it_ends_by_ctrl_c(tmp_path: Path) -> None:
+    """A terminal sends Ctrl-C to all of its processes: the workers put their jobs back, and nobody shows a traceback."""
+    program = [sys.executable, str(EXAMPLES / "queue" / "serve.py")]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        program, cwd=tmp_path, stdout=pipe, stderr=pipe, text=True, start_new_session=True
+    ) as process:
+        assert process.stderr is not None
+        seen = ""
+        while (seen.count("Starting worker"), seen.count(" → ")) != (2, 3):
+            line = process.stderr.readline()
+            assert line, seen
+            seen += line
+        os.killpg(process.pid, signal.SIGINT)
+        errors = process.communicate()[1]
+    assert (process.returncode, "Traceback" in errors) == (0, False)
+    assert "will be run again" in errors

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -178,6 +179,17 @@ def test_it_starts_with_one_command() -> None:
         finally:
             process.send_signal(signal.SIGINT)
         assert (process.communicate()[1], process.returncode) == ("", 0)
+
+
+def test_a_port_that_is_taken() -> None:
+    """`serve.py` says so, and how to have another one."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        command = [sys.executable, str(Path(EXAMPLES, "web", "serve.py")), "--port", str(port)]
+        process = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert process.returncode == 1
+    assert process.stderr.startswith(f"port {port}: ")
+    assert process.stderr.endswith("; --port takes another one\n")
 
 
 def _answers(visitor: httpx.Client) -> bool:

@@ -20,8 +20,8 @@ import yarl
 from aiohttp import web
 from discord.gateway import DiscordWebSocket
 from discord.http import Route
-from discord_bot import PaintingBot, run, run_until_stopped
-from room import Room, Shown, serving, show_in, typed_lines
+from discord_bot import MAX_PROMPT, PaintingBot, run, run_until_stopped
+from room import Room, Shown, serving, show_in, typed_commands
 
 from cyberun_async import AsyncClient
 from cyberun_async.local import LocalCyberun
@@ -214,7 +214,7 @@ async def main(pace: float) -> None:
     """Run the bot, and all that it needs, until Ctrl-C."""
     with tempfile.TemporaryDirectory() as directory:
         async with LocalCyberun(pace=pace) as cyberun, StandIn(Room()).serving() as discord:
-            discord.room.on_change = show_in(Path.cwd())
+            discord.room.on_change = show_in(Path())
             client = AsyncClient(cyberun.api_key, base_url=cyberun.base_url)
             typing = asyncio.create_task(type_into(discord))
             try:
@@ -225,13 +225,17 @@ async def main(pace: float) -> None:
 
 async def type_into(discord: StandIn) -> None:
     """Say what is typed."""
-    print("Type /imagine and what to paint, or /cancel; Ctrl-C ends it.", flush=True)
-    async for line in typed_lines():
-        await discord.say(line)
+    async for line in typed_commands():
+        name, _, prompt = line.partition(" ")
+        if name == "/imagine" and not 0 < len(prompt) <= MAX_PROMPT:
+            print(f"Discord sends this with 1 to {MAX_PROMPT} characters only: /imagine a lighthouse", flush=True)
+        else:
+            await discord.say(line)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pace", type=float, default=1.0, help="seconds that a second of a task's life takes")
     logging.basicConfig(level=logging.WARNING)
+    logging.getLogger("discord.client").setLevel(logging.ERROR)  # It warns that there is no voice.
     run_until_stopped(main(**vars(parser.parse_args())))

@@ -137,7 +137,7 @@ class Painter:
         with anyio.CancelScope(shield=True):
             left = len(await self._unfinished.all())
         if left:
-            log.warning("%d tasks go on without the bot, and it finds them again when it is started", left)
+            log.warning("the bot leaves tasks running, and finds them again when it is started: %d", left)
 
     async def resume(self) -> None:
         """Go on with what was unfinished when the bot stopped."""

@@ -13,6 +13,9 @@ from pathlib import Path
 
 from aiohttp import web
 
+COMMANDS = ("/imagine", "/cancel")
+HELP = "Type /imagine and what to paint, or /cancel; Ctrl-C ends it."
+
 
 @dataclass
 class Shown:
@@ -99,8 +102,8 @@ def show_in(directory: Path) -> Callable[[Shown], None]:
     return show
 
 
-async def typed_lines() -> AsyncIterator[str]:
-    """Give what is typed, until Ctrl-C."""
+async def typed_commands() -> AsyncIterator[str]:
+    """Give the commands that are typed, until Ctrl-C, and say at anything else what they are."""
     lines: asyncio.Queue[str] = asyncio.Queue()
     loop = asyncio.get_running_loop()
 
@@ -111,8 +114,13 @@ async def typed_lines() -> AsyncIterator[str]:
                 loop.call_soon_threadsafe(lines.put_nowait, line.decode(errors="replace").strip())
 
     threading.Thread(target=read, daemon=True).start()
+    print(HELP, flush=True)
     while True:
-        yield await lines.get()
+        line = await lines.get()
+        if line.partition(" ")[0] in COMMANDS:
+            yield line
+        elif line:
+            print(HELP, flush=True)
 
 
 @asynccontextmanager

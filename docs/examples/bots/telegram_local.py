@@ -20,7 +20,7 @@ from aiogram import Bot
 from aiogram.client.session.aiohttp import AiohttpSession
 from aiogram.client.telegram import TelegramAPIServer
 from aiohttp import web
-from room import Room, Shown, serving, show_in, typed_lines
+from room import Room, Shown, serving, show_in, typed_commands
 from telegram_bot import run
 
 from cyberun_async import AsyncClient
@@ -148,7 +148,7 @@ async def main(pace: float) -> None:
     """Run the bot, and all that it needs, until Ctrl-C."""
     with tempfile.TemporaryDirectory() as directory:
         async with LocalCyberun(pace=pace) as cyberun, StandIn(Room()).serving() as telegram:
-            telegram.room.on_change = show_in(Path.cwd())
+            telegram.room.on_change = show_in(Path())
             typing = asyncio.create_task(type_into(telegram))
             client = AsyncClient(cyberun.api_key, base_url=cyberun.base_url)
             await run(telegram.bot(), client, Path(directory, "telegram.db"))
@@ -157,8 +157,7 @@ async def main(pace: float) -> None:
 
 async def type_into(telegram: StandIn) -> None:
     """Say what is typed."""
-    print("Type /imagine and what to paint, or /cancel; Ctrl-C ends it.", flush=True)
-    async for line in typed_lines():
+    async for line in typed_commands():
         telegram.say(line)
 
 
@@ -166,5 +165,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pace", type=float, default=1.0, help="seconds that a second of a task's life takes")
     logging.basicConfig(level=logging.WARNING)
+    logging.getLogger("aiogram.dispatcher").setLevel(logging.ERROR)  # It warns that there was a Ctrl-C.
     with suppress(KeyboardInterrupt):
         asyncio.run(main(**vars(parser.parse_args())))

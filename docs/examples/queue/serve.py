@@ -5,6 +5,7 @@ Whoever submits and whoever waits are processes of their own; Cyberun is a local
 
 import logging
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -58,6 +59,7 @@ def main() -> None:
         for prompt in PROMPTS:
             subprocess.run([sys.executable, HERE / "submit.py", prompt], env=environment, check=True)
         workers = [subprocess.Popen([sys.executable, __file__, "work"], env=environment) for _ in range(2)]
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the workers, which end by it.
         for worker in workers:
             worker.wait()
     print(*sorted(map(str, Path("pictures").rglob("*.png"))), sep="\n")

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import socket
+import sys
 import tempfile
 from contextlib import suppress
 from pathlib import Path
@@ -46,4 +47,8 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, default=8000, help="0 lets the system choose")
     parser.add_argument("--pace", type=float, default=1.0, help="seconds that a second of a task's life takes")
-    main(**vars(parser.parse_args()))
+    arguments = parser.parse_args()
+    try:
+        main(**vars(arguments))
+    except OSError as error:
+        sys.exit(f"port {arguments.port}: {error.strerror}; --port takes another one")
