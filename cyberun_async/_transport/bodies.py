@@ -44,7 +44,7 @@ async def read_body(response: httpx.Response, limit: int, *, cut: bool = False, 
             unfinished = None
     finally:
         with anyio.move_on_after(cleanup, shield=True):
-            await let_go(response, unfinished)
+            await let_go(response.stream, unfinished)
     try:
         expanded = _expand(bytes(body), response.headers.get("content-encoding", ""), limit + 1)
         if len(expanded) > limit and not cut:
@@ -71,8 +71,8 @@ def _expand(body: bytes, encoding: str, most: int) -> bytes:
         raise UnreadableBody(message) from None
 
 
-async def let_go(response: httpx.Response, unfinished: AsyncIterator[bytes] | None) -> None:
-    """Close a response at whatever point it is; `unfinished` is its iterator unless that has come to its end.
+async def let_go(stream: object, unfinished: AsyncIterator[bytes] | None) -> None:
+    """Close the stream of a response at whatever point it is; `unfinished` is its iterator unless that has come to its end.
 
     httpx and httpcore read a body through generators inside of generators, and closing the outer one leaves the
     inner ones to the garbage collector, about which trio complains. Reading on under cancellation ends them all from
@@ -89,4 +89,4 @@ async def let_go(response: httpx.Response, unfinished: AsyncIterator[bytes] | No
                     pass
     finally:
         with suppress(Exception):
-            await response.stream.aclose()  # type: ignore[union-attr]
+            await stream.aclose()  # type: ignore[attr-defined]

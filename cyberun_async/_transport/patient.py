@@ -114,7 +114,8 @@ class Body:
         self._stream = stream if isinstance(stream, PatientStream) else None
         if self._stream is not None:
             self._stream.stands_still = True
-        self._response = response
+        # Not the whole response: a thousand streams stay open for long, and the collector looks at all that they hold.
+        self._source = response.stream
         self._chunks = raw_chunks(response)
         self._reading: Generator[Any, Any, bytes] | None = None
         self._silence = silence
@@ -178,7 +179,7 @@ class Body:
     async def aclose(self, *, within: float) -> None:
         """Close the connection, under cancellation too, for a bounded time."""
         if self._stream is None:
-            await finish(lambda: let_go(self._response, self._chunks), within=within)
+            await finish(lambda: let_go(self._source, self._chunks), within=within)
             return
         stream = self._stream
         with anyio.move_on_after(within, shield=True):
@@ -199,6 +200,6 @@ class Body:
 
     async def _drop(self, stream: PatientStream) -> None:
         """Close what is still open."""
-        for part in (stream, self._response.stream):
+        for part in (stream, self._source):
             with suppress(Exception):
                 await part.aclose()  # type: ignore[union-attr]

@@ -7,6 +7,7 @@ a call grows with the number of calls. Many small pools keep it flat.
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import suppress
+from functools import partial
 from operator import attrgetter
 from ssl import SSLContext
 from typing import NamedTuple
@@ -58,6 +59,7 @@ class SmallPools(httpx.AsyncBaseTransport):
         self._keep_alive = keep_alive
         self._http2 = http2
         self._is_patient = is_patient
+        self._backend: PatientBackend | None = None
         self._routes: dict[tuple[str, bytes], _Route] = {}
         self._pools: set[_Pool] = set()
         self._with_room: dict[_Route, list[_Pool]] = {}
@@ -86,7 +88,7 @@ class SmallPools(httpx.AsyncBaseTransport):
         except BaseException:
             self._give_back(pool)
             raise
-        response.stream = _Body(response.stream, lambda: self._give_back(pool))  # type: ignore[arg-type]
+        response.stream = _Body(response.stream, partial(self._give_back, pool))  # type: ignore[arg-type]
         return response
 
     async def aclose(self) -> None:
@@ -126,8 +128,8 @@ class SmallPools(httpx.AsyncBaseTransport):
         )
         if self._is_patient:
             # httpcore's pools take a backend, but httpx passes none on.
-            backend = PatientBackend(transport._pool._network_backend)
-            transport._pool._network_backend = backend  # type: ignore[assignment]
+            self._backend = self._backend or PatientBackend(transport._pool._network_backend)
+            transport._pool._network_backend = self._backend  # type: ignore[assignment]
         pool = _Pool(route, transport)
         self._pools.add(pool)
         return pool

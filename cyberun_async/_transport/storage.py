@@ -208,7 +208,7 @@ class Body:
         if not self._is_closed:
             self._is_closed = True
             unfinished = None if self._is_at_end else self._chunks
-            await finish(lambda: let_go(self._response, unfinished), within=self._cleanup)
+            await finish(lambda: let_go(self._response.stream, unfinished), within=self._cleanup)
 
 
 class PastParser:

@@ -98,7 +98,7 @@ async def test_streams_keep_nothing() -> None:
         connections = [await client._transport.open_stream(call) for _ in range(3)]
         streams = client._transport._pools[1]
         assert loads(streams) == [1, 1, 1]
-        raw = connections[0]._body._response.extensions["network_stream"].get_extra_info("socket")
+        raw = connections[0]._body._stream.get_extra_info("socket")
         assert raw.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
         for connection in connections:
             await connection.aclose()
