@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 FIVE = "its five dependencies"
 IMPORTS = {
     OURS: "cyberun_async",
+    "all of cyberun-async at once": "cyberun_async; from cyberun_async import *",
     FIVE: "httpx, httpx_sse, attrs, cattrs, anyio",
     "comfy-sdk": "comfy_sdk",
     "fal-client": "fal_client",

@@ -20,7 +20,7 @@ from cyberun_async.local import LocalCyberun
 from cyberun_async.local.scripts import after, complete, fail, status
 
 # discord.py is made for asyncio.
-pytestmark = pytest.mark.parametrize("anyio_backend", ["asyncio"])
+pytestmark = [pytest.mark.slow, pytest.mark.parametrize("anyio_backend", ["asyncio"])]
 
 
 class Channel(Place):

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from support.web import EXAMPLES
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("name", ["telegram", "discord"])
 def test_it_starts_with_one_command(name: str, tmp_path: Path) -> None:

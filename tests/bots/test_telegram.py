@@ -22,7 +22,7 @@ from cyberun_async.local import LocalCyberun, Parameter
 from cyberun_async.local.scripts import after, complete, fail, status
 
 # aiogram is made for asyncio.
-pytestmark = pytest.mark.parametrize("anyio_backend", ["asyncio"])
+pytestmark = [pytest.mark.slow, pytest.mark.parametrize("anyio_backend", ["asyncio"])]
 
 GROUP = -2002
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import ModuleType
 
+pytestmark = pytest.mark.slow
+
 WORKFLOW, PARAMETERS = "text-to-image", {"prompt": "a harbour", "width": 64, "height": 64}
 
 

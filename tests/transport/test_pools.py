@@ -142,6 +142,17 @@ async def test_one_context(server_tls: ssl.SSLContext, trusted: None, monkeypatc
     """A burst of first calls reads the certificate authorities once, in another thread, and shares its pools."""
     made_by = []
     make = httpx.create_ssl_context
+    asked, all_ask = 0, anyio.Event()
+
+    async def answer_together(peer: Peer) -> None:
+        nonlocal asked
+        await peer.request()
+        asked += 1
+        if asked == 12:
+            all_ask.set()
+        await all_ask.wait()
+        await peer.answer()
+        await peer.until_closed()
 
     def make_and_note() -> ssl.SSLContext:
         made_by.append(threading.current_thread())
@@ -149,7 +160,7 @@ async def test_one_context(server_tls: ssl.SSLContext, trusted: None, monkeypatc
 
     monkeypatch.setattr(httpx, "create_ssl_context", make_and_note)
     async with (
-        raw_server(always_answer, tls=server_tls) as server,
+        raw_server(answer_together, tls=server_tls) as server,
         AsyncClient("sk-test", base_url=server.url) as client,
     ):
         async with anyio.create_task_group() as group:

@@ -19,6 +19,8 @@ from web.conftest import Site, until
 from cyberun_async.local.scripts import complete, status
 from cyberun_async.webhooks import WebhookEvent, make_delivery
 
+pytestmark = pytest.mark.slow
+
 SECRET = "whsec_0123456789abcdef"
 A_LIFE = 5.1
 """Seconds that the usual task takes, and a little."""
