@@ -107,7 +107,7 @@ class Polling:
     """How a task is looked up while it is waited for.
 
     Attributes:
-        interval: Seconds between two looks, with a jitter of a tenth; 3 is the documented default
+        interval: Seconds between two looks, and by chance up to a fifth more; 3 is the documented default
             (https://docs.cyberun.cloud/api-reference/streaming-events).
         relaxed: Seconds between two looks while events arrive on the stream.
         patience: Seconds without a single answer after which a wait gives up with the last failure.

@@ -86,7 +86,7 @@ class Pace:
         self._unrelaxed = None if is_relaxed else self.look_due
 
     def _plan_look(self, interval: float) -> None:
-        self.look_due = self._last_look + interval * random.uniform(0.9, 1.1)
+        self.look_due = self._last_look + interval * random.uniform(1.0, 1.2)
 
     def lagging(self, now: float) -> None:
         """Plan to read a result again that does not yet say what its task says."""
