@@ -44,6 +44,10 @@ class TaskStatus(str, Enum):
         word._value_ = value
         return word
 
+    def __reduce_ex__(self, _: object) -> "tuple[type[TaskStatus], tuple[str]]":
+        # By its value: the first releases of Python 3.11 take the name, under which an unknown word is not found.
+        return type(self), (self._value_,)
+
     @property
     def is_terminal(self) -> bool:
         """Whether the task has ended for good."""

@@ -14,6 +14,7 @@ import termios
 from typing import TYPE_CHECKING
 
 import pytest
+from rich.console import Console
 
 from cyberun_async.cli._main import COMMANDS, app
 
@@ -37,6 +38,8 @@ SENTENCE = re.compile(r"[A-Z][^.].*[^ ]\.( \[.*\])*")
 def wide(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave each option on a line of its own."""
     monkeypatch.setenv("COLUMNS", "300")
+    # A console keeps the width that it was made with, perhaps by another test.
+    monkeypatch.setattr(app, "console", Console())
 
 
 @pytest.mark.usefixtures("wide")
