@@ -9,9 +9,10 @@ import anyio
 import pytest
 from batches.conftest import FAST, Connect, eventually
 
-from cyberun_async import AsyncClient, NotFoundError, Polling, Retries, TaskEvent, TransportError
+from cyberun_async import AsyncClient, NotFoundError, Polling, Retries, TaskEvent, TaskStatus, TransportError
 from cyberun_async._flows.lookups import MOST_HEARD_OF, Look, Lookups, Turn
 from cyberun_async._protocol.pacing import Pace
+from cyberun_async._protocol.sweeping import Sighting
 from cyberun_async.local import LocalCyberun
 
 MANY = 60
@@ -273,6 +274,23 @@ async def test_until() -> None:
             group.start_soon(wait, now + seconds)
     assert told == [Turn.STREAM] * 3
     assert await lookups.turn(waiting("queued"), until=now) is Turn.STREAM
+
+
+async def test_who_has_left_is_told_nothing() -> None:
+    """A wait that leaves while the lists are read is not told what they show, nor does it count as a look."""
+    transport: Any = Streams()
+    lookups = Lookups(transport, FAST)
+    look = waiting(None)
+    due = look.pace.look_due
+    async with anyio.create_task_group() as group:
+        group.start_soon(lookups.turn, look)
+        await anyio.wait_all_tasks_blocked()
+        saw = lookups._seer(anyio.current_time())
+        group.cancel_scope.cancel()
+
+    saw(Sighting("task", TaskStatus.RUNNING))
+
+    assert (look.told, look.pace.look_due) == (None, due)
 
 
 async def test_only_the_latest_word_is_remembered() -> None:
