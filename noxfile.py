@@ -124,6 +124,21 @@ def coverage(session: nox.Session) -> None:
 
 
 @nox.session
+def soak(session: nox.Session) -> None:
+    """The sweeps in full (`-- --seed N` runs those of an earlier soak again); they take as long as they take."""
+    session.install(EVERYTHING, *group("tests"))
+    arguments = list(session.posargs)
+    seed = str(int.from_bytes(os.urandom(4), "big"))
+    if "--seed" in arguments:
+        at = arguments.index("--seed")
+        seed = arguments[at + 1]
+        del arguments[at : at + 2]
+    session.log(f"seed {seed}")
+    session.run(Path(session.bin, "pytest"), "-m", "soak", *arguments, env={"SOAK_SEED": seed, "PYTHONHASHSEED": "0"})
+    session.log(f"seed {seed}")
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """The measurements of tests/benchmarks (`-- --record` writes docs/performance.md); they want an idle machine."""
     session.install(EVERYTHING, *group("bench"))
