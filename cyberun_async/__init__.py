@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from cyberun_async._flows.batching import Batch
     from cyberun_async._flows.downloading import DownloadProgress
     from cyberun_async._flows.journal import Journal
+    from cyberun_async._flows.pinging import Ping
     from cyberun_async._flows.reading import FileStream
     from cyberun_async._flows.throttling import RateLimiter, throttle
     from cyberun_async._flows.uploading import UploadProgress
@@ -115,6 +116,7 @@ __all__ = [
     "OutputFile",
     "ParameterDef",
     "PermissionDeniedError",
+    "Ping",
     "Polling",
     "PresignedUpload",
     "ProgressEvent",
@@ -162,6 +164,7 @@ _LATER = {
     "Batch": "_flows.batching",
     "DownloadProgress": "_flows.downloading",
     "Journal": "_flows.journal",
+    "Ping": "_flows.pinging",
     "FileStream": "_flows.reading",
     "RateLimiter": "_flows.throttling",
     "throttle": "_flows.throttling",

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from cyberun_async._flows.batching import Batch, Items
     from cyberun_async._flows.downloading import DownloadProgress
     from cyberun_async._flows.journal import Journal
+    from cyberun_async._flows.pinging import Ping
     from cyberun_async._flows.reading import FileStream
     from cyberun_async._flows.uploading import UploadProgress, Uploads
     from cyberun_async._observing import Observer, Telling
@@ -191,6 +192,11 @@ class AsyncClient:
         """Show where it talks to, and never the key."""
         return f"<{type(self).__name__} {self._settings.base_url}>"
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether the client was closed; it can send nothing then."""
+        return self._transport.is_closed
+
     async def __aenter__(self) -> "Self":
         """Give the client itself."""
         self._transport.check_usable()
@@ -209,6 +215,28 @@ class AsyncClient:
                 await self._storage.aclose()
 
     # Flows
+
+    async def ping(self, *, timeout: float = 5.0) -> "Ping":
+        """Check that the service is reached and accepts the key, by one cheap call that is not retried.
+
+        For the readiness check of a backend. It reads a list of one task.
+
+        Args:
+            timeout: Seconds that it may take.
+
+        Raises:
+            AuthenticationError: The key is wrong, expired or revoked.
+            APIError: The server refused for another reason.
+            TransportError: The server did not answer, or not in time.
+            DecodeError: What answers is not the API.
+            ConfigurationError: The client is closed, or the timeout is no number above zero.
+
+        Source: https://docs.cyberun.cloud/api-reference/task/list-tasks
+
+        """
+        from cyberun_async._flows.pinging import ping
+
+        return await ping(self._transport, timeout)
 
     async def submit(
         self,

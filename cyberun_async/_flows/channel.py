@@ -1,79 +1,164 @@
-"""What is told of one task to any number of readers, each of whom reads at their own pace."""
+"""The events of one task for any number of readers, each of whom reads at their own pace (fan-out)."""
 
+import copy
+import hashlib
 import math
+import operator
 import re
 import secrets
-from collections import deque
-from contextlib import suppress
-from contextvars import copy_context
-from typing import Any
+from collections import Counter, deque
+from collections.abc import Hashable
+from typing import TYPE_CHECKING
 
 import anyio
 import attrs
-from anyio.lowlevel import current_token
+
+from cyberun_async._errors import CyberunError
+from cyberun_async._protocol.events import ProgressEvent, StatusEvent, TaskEvent, encode_event
+from cyberun_async._settings import Settings
+
+if TYPE_CHECKING:
+    from cyberun_async._client import AsyncClient
 
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _EVENT_ID = re.compile(r"([0-9a-f]{8})-([0-9]{1,15})", re.ASCII)
+_DIGEST_KEY = secrets.token_bytes(16)
+
+
+@attrs.frozen
+class Account:
+    """Whose tasks a client sees: two clients with equal ones may share what they hear of a task.
+
+    Attributes:
+        base_url: The service.
+        team_id: The team, where one is sent.
+        credential: A digest of the key, since a key belongs in no `repr`; or the provider of tokens itself.
+
+    """
+
+    base_url: str
+    team_id: str | None
+    credential: Hashable = attrs.field(repr=False)
+
+
+class _Provider:
+    """A provider of tokens as part of a key: the same one only, since those that compare equal may give other tokens."""
+
+    def __init__(self, provider: object) -> None:
+        # A bound method is made anew each time that it is looked up. All are held, so that no other gets their ids.
+        self._parts = (getattr(provider, "__self__", provider), getattr(provider, "__func__", None))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Provider) and all(map(operator.is_, self._parts, other._parts))
+
+    def __hash__(self) -> int:
+        return hash(tuple(map(id, self._parts)))
+
+
+def account_of(settings: Settings) -> Account:
+    """Give the account that a client with these settings uses."""
+    token = settings.token
+    credential: Hashable = _Provider(token)
+    if isinstance(token, str):
+        credential = hashlib.blake2b(token.encode(), key=_DIGEST_KEY).digest()
+    return Account(settings.base_url, settings.team_id, credential)
 
 
 @attrs.frozen
 class Item:
-    """One event, ready to be sent."""
+    """One event, ready to be sent.
+
+    Attributes:
+        number: Its place among all events of the channel, from 1.
+        text: As a Server-Sent Event.
+        event: The event, or `None` for one of the relay's own.
+
+    """
 
     number: int
     text: bytes
+    event: TaskEvent | None
 
 
 class Channel:
-    """What is known of one task: the events so far, and whoever waits for the next one."""
+    """What is known of one task: the events so far, and the readers that wait for the next one.
+
+    Attributes:
+        is_over: Whether no further event will come.
+        failure: Why the task cannot be followed, or `None`.
+        was_followed: Whether there were events before the failure.
+        scope: The scope in which the task is followed; the readers' presence is its deadline.
+
+    """
 
     def __init__(self, memory: int, linger: float) -> None:
         # Numbers of an earlier life of the backend must not pass for ours.
         self.name = secrets.token_hex(4)
         self.is_over = False
-        # The readers' presence is this scope's deadline: what follows the task runs until some time after the last left.
+        self.failure: BaseException | None = None
+        self.was_followed = False
         self.scope = anyio.CancelScope()
         self._items: deque[Item] = deque(maxlen=memory)
         self._linger = linger
-        self._readers = 0
+        self._clients: Counter[AsyncClient] = Counter()
         self._count = 0
+        self._latest: dict[type[TaskEvent], TaskEvent] = {}
         self._changed = anyio.Event()
-        # asyncio's loop, or trio's token; and what anyio knows the loop by, which another thread has not.
-        self._loop: Any = current_token().native_token
-        self._context = copy_context()
 
     @property
     def takes_readers(self) -> bool:
         """Whether a reader who comes now is in time."""
         return not self.scope.cancel_called
 
-    def join(self) -> None:
-        self._readers += 1
+    @property
+    def is_known(self) -> bool:
+        """Whether there was an event."""
+        return self._count > 0
+
+    @property
+    def clients(self) -> list["AsyncClient"]:
+        """The clients of the readers that are there."""
+        return list(self._clients)
+
+    def join(self, client: "AsyncClient") -> None:
+        self._clients[client] += 1
         self.scope.deadline = math.inf
 
-    def leave(self) -> None:
-        self._readers -= 1
-        if not self._readers and not self.scope.cancel_called:
+    def leave(self, client: "AsyncClient") -> None:
+        self._clients[client] -= 1
+        if not self._clients[client]:
+            del self._clients[client]
+        if not self._clients and not self.scope.cancel_called:
             self.scope.deadline = anyio.current_time() + self._linger
 
-    def leave_from_anywhere(self) -> None:
-        """Leave on behalf of a reader whom the garbage collector found, which may happen in any thread."""
-        schedule = getattr(self._loop, "call_soon_threadsafe", None) or self._loop.run_sync_soon
-        with suppress(RuntimeError):  # There is no loop any more, and nothing to leave.
-            schedule(self._context.run, self.leave)
+    def tell(self, event: TaskEvent) -> None:
+        """Add an event of the task, unless it says again what the channel has said already."""
+        if isinstance(event, (StatusEvent, ProgressEvent)):
+            latest = self._latest.get(type(event))
+            self._latest[type(event)] = event
+            if latest is not None and _says_the_same(event, latest):
+                return
+        self._add(*encode_event(event), event)
 
-    def add(self, name: str, data: str) -> None:
+    def fail(self, failure: BaseException, name: str, data: str) -> None:
+        """End with an event of the relay's own."""
+        self.failure, self.was_followed = failure, self._count > 0
+        self._add(name, data, None)
+        self.end()
+
+    def _add(self, name: str, data: str, event: TaskEvent | None) -> None:
         self._count += 1
         lines = "".join(f"data: {line}\n" for line in _LINE_END.split(data))
         text = f"id: {self.name}-{self._count}\nevent: {name}\n{lines}\n"
-        self._items.append(Item(self._count, text.encode()))
-        self._wake()
+        self._items.append(Item(self._count, text.encode(), event))
+        self.wake()
 
     def end(self) -> None:
         self.is_over = True
-        self._wake()
+        self.wake()
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Have every reader look again."""
         self._changed.set()
         self._changed = anyio.Event()
 
@@ -89,9 +174,31 @@ class Channel:
         match = _EVENT_ID.fullmatch(last_event_id or "")
         return int(match[2]) if match and match[1] == self.name else 0
 
-    async def changed(self, within: float) -> bool:
+    async def changed(self, within: float = math.inf) -> bool:
         """Wait for the next event, for a bounded time."""
         with anyio.move_on_after(within):
             await self._changed.wait()
             return True
         return False
+
+    def raise_exit(self) -> None:
+        """Raise what ends the process, such as the `SystemExit` of a token provider: it belongs to the readers' tasks."""
+        if self.failure is not None and not isinstance(self.failure, Exception):
+            raise self.failure
+
+    def raise_failure(self) -> None:
+        """Raise a copy of the failure: each of many readers adds to the traceback of what it raises."""
+        failure = self.failure
+        if isinstance(failure, CyberunError):
+            own = copy.copy(failure)
+            own.__cause__, own.__suppress_context__ = failure.__cause__, True
+            raise own
+        if failure is not None:
+            raise failure
+
+
+def _says_the_same(event: StatusEvent | ProgressEvent, latest: TaskEvent) -> bool:
+    """Whether an event repeats the latest of its kind, as the first ones of another stream do."""
+    if isinstance(event, StatusEvent) and isinstance(latest, StatusEvent):
+        return event.status == latest.status
+    return event == latest

@@ -4,7 +4,7 @@ import inspect
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Literal
+from typing import Literal, Protocol
 
 import anyio
 import attrs
@@ -77,15 +77,39 @@ class Wait:
         return "cancel" in {self.on_timeout, self.on_cancel}
 
 
+class Follower(Protocol):
+    """What a wait needs of whatever follows its task: a `Watch`, or what stands in for one."""
+
+    @property
+    def status(self) -> TaskStatus | None:
+        """The last status seen."""
+
+    async def next(self) -> TaskEvent:
+        """Wait for the next event."""
+
+    async def settle(self) -> TaskResult:
+        """Read the result of the task, which has ended."""
+
+    async def aclose(self) -> None:
+        """Stop following."""
+
+
 async def wait_for_result(
-    transport: Transport, lookups: Lookups, settings: Settings, task_id: str, wait: Wait, *, is_new: bool = False
+    transport: Transport,
+    lookups: Lookups,
+    settings: Settings,
+    task_id: str,
+    wait: Wait,
+    *,
+    is_new: bool = False,
+    watch: Follower | None = None,
 ) -> TaskResult:
     """Wait until a task has ended and give its result; see `AsyncClient.wait_for_result`."""
 
     async def known(note: Callable[[str], None]) -> None:
         note(task_id)
 
-    return await _wait(transport, lookups, settings, known, wait, is_new=is_new)
+    return await _wait(transport, lookups, settings, known, wait, is_new=is_new, watch=watch)
 
 
 async def run(
@@ -119,10 +143,10 @@ async def _wait(
     wait: Wait,
     *,
     is_new: bool,
+    watch: Follower | None = None,
 ) -> TaskResult:
     """Wait for the task whose id `start` notes, and see to it when the caller leaves."""
     task_id: str | None = None
-    watch: Watch | None = None
 
     def note(given: str) -> None:
         nonlocal task_id
@@ -132,7 +156,9 @@ async def _wait(
         # A scope without a deadline would be a tenth of what a wait takes up.
         with nullcontext() if wait.timeout is None else anyio.move_on_after(wait.timeout):
             await start(note)
-            watch = seen = Watch(transport, lookups, task_id or "", settings.polling, is_new=is_new)
+            if watch is None:
+                watch = Watch(transport, lookups, task_id or "", settings.polling, is_new=is_new)
+            seen = watch
             with _told(settings, task_id or "", lambda: seen.status, wait.on_event) as on_event:
                 if wait.signal is None:
                     return verdict(await _follow(watch, on_event))
@@ -157,7 +183,7 @@ def _told(
     return nullcontext(on_event) if settings.telling is None else settings.telling.wait(task_id, status, on_event)
 
 
-async def _follow(watch: Watch, on_event: EventCallback | None) -> TaskResult:
+async def _follow(watch: Follower, on_event: EventCallback | None) -> TaskResult:
     try:
         is_over = False
         while not is_over:
@@ -173,7 +199,7 @@ async def _follow(watch: Watch, on_event: EventCallback | None) -> TaskResult:
 
 
 async def _follow_beside(
-    watch: Watch, on_event: EventCallback | None, signal: Signal, notify: Callable[[], None]
+    watch: Follower, on_event: EventCallback | None, signal: Signal, notify: Callable[[], None]
 ) -> TaskResult:
     """Follow a task and listen for a signal; one that fails leaves quietly, since the race goes on without it."""
     results: list[TaskResult] = []

@@ -106,6 +106,11 @@ class Transport:
         """Whether there may be connections."""
         return any(pools.is_open for pools in self._pools)
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether this was closed."""
+        return self._is_closed
+
     def check_usable(self) -> None:
         """Refuse another event loop than that of the first use, and a closed transport.
 
@@ -173,7 +178,7 @@ class Transport:
 
     async def send_once(self, call: Call[T], *, attempt: int = 1) -> T:
         """Send a call as `send` does, but never again after a failure."""
-        return self._read(call, await self.fetch(call, attempt=attempt))
+        return self.read(call, await self.fetch(call, attempt=attempt))
 
     async def fetch(self, call: Call[object], *, attempt: int = 1) -> Answer:
         """Send a call once, and give the answer as it came, a refusal too.
@@ -204,8 +209,14 @@ class Transport:
         body = await read_body(response, limit, cut=cut, cleanup=self._settings.timeouts.cleanup)
         return Answer(response.status_code, response.headers, body, token)
 
-    def _read(self, call: Call[T], answer: Answer) -> T:
-        """Give what an answer says."""
+    def read(self, call: Call[T], answer: Answer) -> T:
+        """Give what an answer says.
+
+        Raises:
+            APIError: It is a refusal.
+            DecodeError: It is not what the API promises.
+
+        """
         if not answer.is_success:
             raise self._refusal(call, answer)
         if call.returns is NoneType:

@@ -3,7 +3,6 @@
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from email.utils import parsedate_to_datetime
 from types import NoneType
 from urllib.parse import urlsplit
 
@@ -14,6 +13,7 @@ from anyio.streams.tls import TLSAttribute
 from cyberun_async._client import AsyncClient
 from cyberun_async._errors import DecodeError, TransportError
 from cyberun_async._protocol.call import Call
+from cyberun_async._protocol.http_dates import parse_http_date
 from cyberun_async._protocol.json_text import parse_json
 from cyberun_async._transport.failures import failures_of, reason_of
 from cyberun_async._transport.proxies import find_proxy
@@ -136,11 +136,10 @@ class Diagnosis:
         return f"the token is accepted for the team {team_id}"
 
     async def compare_clocks(self) -> str:
-        date = None if self.answer is None else self.answer.headers.get("date")
-        try:
-            skew = time.time() - parsedate_to_datetime(date or "").timestamp()
-        except ValueError:
-            raise Skipped("the service does not say what time it is") from None
+        date = None if self.answer is None else parse_http_date(self.answer.headers.get("date"))
+        if date is None:
+            raise Skipped("the service does not say what time it is")
+        skew = time.time() - date
         if abs(skew) > MOST_SKEW:
             raise Differs(
                 f"this clock is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} the service's", SET_CLOCK

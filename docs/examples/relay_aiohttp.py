@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from cyberun_async import AsyncClient
+from cyberun_async import AsyncClient, InvalidParameters, NotFoundError
 from cyberun_async.relay import HEADERS, Relay
 
 RELAY = web.AppKey("relay", Relay)
@@ -13,11 +13,20 @@ async def lifespan(app):
         yield
 
 
+async def drain(app):
+    # Streams do not end by themselves when a server stops.
+    await app[RELAY].drain()
+
+
 async def events(request):
-    response = web.StreamResponse(headers=HEADERS)
-    await response.prepare(request)
     task_id, last = request.match_info["task_id"], request.headers.get("last-event-id")
-    async with request.app[RELAY].stream(task_id, last_event_id=last) as chunks:
+    try:
+        stream = await request.app[RELAY].open(task_id, last_event_id=last)
+    except (NotFoundError, InvalidParameters):
+        raise web.HTTPNotFound from None
+    async with stream as chunks:
+        response = web.StreamResponse(headers=HEADERS)
+        await response.prepare(request)
         async for chunk in chunks:
             await response.write(chunk)
     return response
@@ -26,6 +35,7 @@ async def events(request):
 app = web.Application()
 app.router.add_get("/tasks/{task_id}/events", events)
 app.cleanup_ctx.append(lifespan)
+app.on_shutdown.append(drain)
 
 if __name__ == "__main__":
     # So that a tab that is closed is noticed at once, and not with the next bytes for it.

@@ -1,11 +1,13 @@
 """Relay the events of tasks with Litestar: `uvicorn relay_litestar:app`."""
 
+import signal
 from contextlib import asynccontextmanager
 
 from litestar import Litestar, Request, get
+from litestar.exceptions import NotFoundException
 from litestar.response import Stream
 
-from cyberun_async import AsyncClient
+from cyberun_async import AsyncClient, InvalidParameters, NotFoundError
 from cyberun_async.relay import HEADERS, Relay
 
 
@@ -13,13 +15,19 @@ from cyberun_async.relay import HEADERS, Relay
 async def lifespan(app):
     async with AsyncClient() as client, Relay(client) as relay:
         app.state.relay = relay
-        yield
+        # Streams do not end by themselves when a server stops.
+        with relay.draining_on(signal.SIGINT, signal.SIGTERM):
+            yield
 
 
 @get("/tasks/{task_id:str}/events")
 async def events(request: Request) -> Stream:
     task_id, last = request.path_params["task_id"], request.headers.get("last-event-id")
-    return Stream(request.app.state.relay.stream(task_id, last_event_id=last), headers=HEADERS)
+    try:
+        stream = await request.app.state.relay.open(task_id, last_event_id=last)
+    except (NotFoundError, InvalidParameters):
+        raise NotFoundException from None
+    return Stream(stream, headers=HEADERS)
 
 
 # Litestar would set up logging for the whole process, on a thread of its own.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import AsyncGenerator, AsyncIterable, Mapping
 from datetime import datetime
 from io import BytesIO
@@ -29,6 +30,7 @@ from cyberun_async import (
     Observer,
     OutputFile,
     ParameterDef,
+    Ping,
     Polling,
     PresignedUpload,
     ProgressEvent,
@@ -71,6 +73,8 @@ async def make_clients(http: httpx.AsyncClient) -> None:
     )
     async with client as entered:
         assert_type(entered, AsyncClient)
+        assert_type(await entered.ping(timeout=5), Ping)
+        assert_type(entered.is_closed, bool)
     await client.aclose()
 
 
@@ -250,6 +254,12 @@ async def relaying(client: AsyncClient) -> None:
         assert_type(HEADERS["Content-Type"], str)
         stream = relay.stream("...", last_event_id=None, client=client)
         assert_type(stream, RelayedStream)
+        assert_type(await relay.open("...", last_event_id=None, client=client, within=1), RelayedStream)
+        assert_type(await relay.wait_for_result("...", client=client, timeout=60, on_event=print), TaskResult)
+        with relay.draining_on(signal.SIGTERM, within=5.0):
+            await relay.drain(5)
         async with stream as chunks:
             async for chunk in chunks:
                 assert_type(chunk, bytes)
+        await relay.aclose()
+    Relay()

@@ -83,6 +83,7 @@ def test_a_framework(framework: str, monkeypatch: pytest.MonkeyPatch) -> None:
         app: Any = load_example(f"relay_{framework}.py").app
         serve = serving_aiohttp if framework == "aiohttp" else serving
         with serve(app) as address, httpx.Client(base_url=address, timeout=15) as browser:
+            assert browser.get("/tasks/019abc12-9012-7890-abcd-ef1234567896/events").status_code == 404
             url = f"/tasks/{submit(server)}/events"
             with browser.stream("GET", url) as answer:
                 lines = answer.iter_lines()

@@ -3,6 +3,7 @@
 import logging
 import os
 import secrets
+import signal
 import sqlite3
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -238,7 +239,8 @@ async def cancel(task_id: str, client: OwnersClient) -> None:
 async def events(task_id: str, request: Request, client: OwnersClient, backend: Shared) -> Response:
     """Relay a task's events to a browser."""
     last = request.headers.get("last-event-id")
-    return StreamingResponse(backend.relay.stream(task_id, last_event_id=last, client=client), headers=HEADERS)
+    stream = await backend.relay.open(task_id, last_event_id=last, client=client)
+    return StreamingResponse(stream, headers=HEADERS)
 
 
 @routes.get("/tasks/{task_id}/picture")
@@ -268,6 +270,8 @@ async def answer_failure(_: Request, error: Exception) -> Response:
     """Tell a visitor what they can mend; the rest is for the log."""
     if isinstance(error, InvalidParameters):
         return JSONResponse({"detail": "; ".join(error.problems)}, 422)
+    if isinstance(error, NotFoundError):
+        return JSONResponse({"detail": "there is no such task"}, 404)
     log.warning("%s: %s", type(error).__name__, error)
     return JSONResponse({"detail": "the pictures' service has a problem: please try again"}, 502)
 
@@ -306,7 +310,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         ):
             app.state.backend = Backend(settings, client, relay)
             try:
-                yield
+                # Streams do not end by themselves when a server stops.
+                with relay.draining_on(signal.SIGINT, signal.SIGTERM):
+                    yield
             finally:
                 await app.state.backend.aclose()
 

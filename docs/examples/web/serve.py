@@ -37,8 +37,7 @@ def main(port: int, pace: float) -> None:
             database=Path(directory, "tasks.db"),
         )
         print(f"Open {address}/ in a browser; Ctrl-C ends it.", flush=True)
-        # Streams to browsers end with their tasks: without a limit, a restart would wait for all of them.
-        config = uvicorn.Config(create_app(settings), log_level="warning", timeout_graceful_shutdown=1)
+        config = uvicorn.Config(create_app(settings), log_level="warning")
         with suppress(KeyboardInterrupt):
             uvicorn.Server(config).run(sockets=[listener])
 
