@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property, partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from cyberun_async._errors import ConfigurationError
 from cyberun_async._flows.events import EventStream
@@ -19,6 +19,7 @@ from cyberun_async._flows.watching import Watch
 from cyberun_async._protocol.credentials import check_key, check_team
 from cyberun_async._protocol.endpoints import Dispatch
 from cyberun_async._protocol.files import FileSource, input_file
+from cyberun_async._protocol.secret import Key, sealed
 from cyberun_async._protocol.tasks import OutputFile, TaskResult
 from cyberun_async._resources.tasks import Tasks
 from cyberun_async._settings import (
@@ -119,13 +120,15 @@ class AsyncClient:
         allow_insecure_http: bool = False,
     ) -> None:
         """Check the settings; nothing is opened or sent yet."""
-        token = api_key if callable(api_key) else _find_key(api_key)
+        given = sealed(api_key)
+        del api_key  # A traceback with local variables would show it.
+        token = given if callable(given) else _find_key(given)
         team = team_id if team_id is not None else from_environment("CYBERUN_TEAM_ID")
         url = base_url if base_url is not None else from_environment("CYBERUN_BASE_URL") or DEFAULT_BASE_URL
         self._settings = Settings(
             base_url=check_base_url(url, allow_insecure_http=allow_insecure_http),
             token=token,
-            team_id=check_team(token if isinstance(token, str) else None, team),
+            team_id=check_team(token if isinstance(token, Key) else None, team),
             timeouts=timeouts,
             retries=retries,
             polling=polling,
@@ -196,6 +199,10 @@ class AsyncClient:
     def is_closed(self) -> bool:
         """Whether the client was closed; it can send nothing then."""
         return self._transport.is_closed
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled or copied: another process has no use for these connections, and no right to the key."""
+        self._transport.__reduce__()
 
     async def __aenter__(self) -> "Self":
         """Give the client itself."""
@@ -613,8 +620,8 @@ def _telling(observer: "Observer | None") -> "Telling | None":
     return Telling(observer)
 
 
-def _find_key(api_key: str | None) -> str:
-    key = api_key if api_key is not None else from_environment("CYBERUN_API_KEY", "CYBERUN_KEY")
+def _find_key(api_key: object) -> Key:
+    key = api_key if api_key is not None else sealed(from_environment("CYBERUN_API_KEY", "CYBERUN_KEY"))
     if key is None:
         message = "there is no API key: set CYBERUN_API_KEY or pass api_key; keys are made on the Access page of Cyberun Cloud"
         raise ConfigurationError(message)

@@ -12,6 +12,7 @@ from cyberun_async._errors import ConfigurationError
 
 if TYPE_CHECKING:
     from cyberun_async._observing import Telling
+    from cyberun_async._protocol.secret import Key
 
 TokenProvider = Callable[[], Awaitable[str]]
 """An async callable that gives a valid JWT each time it is asked."""
@@ -157,7 +158,7 @@ class Settings:
     """
 
     base_url: str
-    token: str | TokenProvider = attrs.field(repr=False)
+    token: "Key | TokenProvider" = attrs.field(repr=False)
     team_id: str | None = None
     timeouts: Timeouts = Timeouts()
     retries: Retries = Retries()

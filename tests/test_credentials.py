@@ -10,6 +10,7 @@ import pytest
 
 from cyberun_async import AsyncClient, AuthenticationError, BadRequestError, ConfigurationError
 from cyberun_async._protocol.credentials import check_key, check_team, is_bound_to_team
+from cyberun_async._protocol.secret import Key, sealed
 from cyberun_async.local import LocalCyberun
 
 JWT = "eyJhbGciOiJIUzI1NiJ9.e30.c2ln"
@@ -19,7 +20,7 @@ TEAM = "8d7f0c1e-6f1f-4d0b-9a52-1f6f3a1d2c3b"
 @pytest.mark.parametrize("key", ["sk-abc", "dk-abc", JWT, "anything-else", "sk-~!@#$%^&*()_+", "SK-abc"])
 def test_good_keys(key: str) -> None:
     """A key that a header can carry is taken as it is."""
-    assert check_key(key) == key
+    assert check_key(sealed(key)).reveal() == key
 
 
 @pytest.mark.parametrize(
@@ -45,7 +46,7 @@ def test_good_keys(key: str) -> None:
 def test_bad_keys(key: str, words: str) -> None:
     """A key that cannot work is refused with what to do, and never repeated in the message."""
     with pytest.raises(ConfigurationError, match=words) as caught:
-        check_key(key)
+        check_key(sealed(key))
     assert "secret" not in str(caught.value)
 
 
@@ -62,7 +63,7 @@ def test_bad_keys(key: str, words: str) -> None:
 )
 def test_team(key: str | None, team_id: str | None, sent: str | None) -> None:
     """A key of a team never names one; a user's token does."""
-    assert check_team(key, team_id) == sent
+    assert check_team(None if key is None else Key(key), team_id) == sent
 
 
 @pytest.mark.parametrize("key", [JWT, None], ids=["JWT", "provider"])
@@ -80,7 +81,7 @@ def test_team(key: str | None, team_id: str | None, sent: str | None) -> None:
 def test_bad_team(key: str | None, team_id: str, words: str) -> None:
     """A user's token without a usable team is refused before anything is sent."""
     with pytest.raises(ConfigurationError, match=words):
-        check_team(key, team_id)
+        check_team(None if key is None else Key(key), team_id)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +89,7 @@ def test_bad_team(key: str | None, team_id: str, words: str) -> None:
 )
 def test_bound(key: str, is_bound: bool) -> None:
     """The two families of keys that belong to a team are known by their beginning."""
-    assert is_bound_to_team(key) == is_bound
+    assert is_bound_to_team(Key(key)) == is_bound
 
 
 @pytest.mark.parametrize(
@@ -108,7 +109,7 @@ def test_where_the_key_comes_from(
     """The argument comes before the environment, and that in the documented order."""
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert AsyncClient(argument)._settings.token == key
+    assert AsyncClient(argument)._settings.token == Key(key)
 
 
 @pytest.mark.parametrize(

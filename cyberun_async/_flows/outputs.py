@@ -7,6 +7,7 @@ import anyio
 from cyberun_async._errors import StorageError, TaskCancelled, TaskFailed
 from cyberun_async._protocol import endpoints
 from cyberun_async._protocol.ranges import NOTHING, Delivery, Have, range_headers, read_delivery, size_in_refusal
+from cyberun_async._protocol.secret import Secret, secrets_of_url
 from cyberun_async._protocol.status import TaskStatus
 from cyberun_async._protocol.tasks import OutputFile, TaskResult
 from cyberun_async._protocol.transfers import Patience, Refusal, read_refusal
@@ -28,9 +29,9 @@ class Links:
         self._lock = anyio.Lock()
         self.generation = 0
 
-    def url(self, file: OutputFile) -> str:
+    def url(self, file: OutputFile) -> Secret[str]:
         """Give the newest link of a file."""
-        return self._by_key[file.key].url if file.key in self._by_key else file.url
+        return Secret(self._by_key[file.key].url if file.key in self._by_key else file.url)
 
     async def renew(self, generation: int) -> None:
         """Read the result again, unless somebody has done so since `generation`."""
@@ -93,19 +94,23 @@ class Output:
             delivery = read_delivery(body.status, body.headers, have)
             if delivery is not None:
                 return delivery, body
-            try:
-                text = await body.text()
-            finally:
-                await body.aclose()
-            if body.status == 416 and (size := size_in_refusal(text)) is not None:
+            refusal, size = await self._refused(body)
+            if body.status == 416 and size is not None:
                 delivery = read_delivery(416, {"content-range": f"bytes */{size}"}, have)
                 if delivery is not None:
                     return delivery, body
-            refusal = read_refusal(body.status, body.headers, text)
             if body.status in {206, 416} and headers:
                 headers, have = {}, NOTHING
             else:
                 await self._after(refusal, generation)
+
+    async def _refused(self, body: Body) -> tuple[Refusal, int | None]:
+        """Read a refusal, and the size of the file where it says that; its text may quote the link."""
+        try:
+            text = await body.text()
+        finally:
+            await body.aclose()
+        return read_refusal(body.status, body.headers, text, secrets_of_url(body.url)), size_in_refusal(text)
 
     async def _after(self, refusal: Refusal, generation: int) -> None:
         if refusal.is_of_the_link and not self._is_renewed:
@@ -124,13 +129,19 @@ class Output:
 
         """
         if not failure.retryable:
-            raise self.error(str(failure)) from None
-        await self._pause(str(failure))
+            raise self.error(str(failure)) from failure.__cause__
+        await self._pause(str(failure), cause=failure.__cause__)
 
-    async def _pause(self, reason: str, asked: float | None = None, status: int | None = None) -> None:
+    async def _pause(
+        self,
+        reason: str,
+        asked: float | None = None,
+        status: int | None = None,
+        cause: BaseException | None = None,
+    ) -> None:
         delay = self._patience.delay(anyio.current_time(), asked)
         if delay is None:
-            raise self.error(reason, retryable=True, status=status) from None
+            raise self.error(reason, retryable=True, status=status) from cause
         log.debug("%s: broke off after %d bytes, again in %.2f s: %s", self.file.name, self.done, delay, reason)
         await anyio.sleep(delay)
 

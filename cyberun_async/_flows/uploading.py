@@ -12,6 +12,7 @@ from cyberun_async._flows.sources import Source, open_source
 from cyberun_async._flows.together import side_by_side
 from cyberun_async._protocol import endpoints
 from cyberun_async._protocol.files import InputFile, PresignedUpload, input_file, is_file_like, is_path
+from cyberun_async._protocol.secret import Secret, secrets_of_url
 from cyberun_async._protocol.transfers import Patience, Refusal, read_refusal
 from cyberun_async._settings import Settings
 from cyberun_async._transport.storage import Storage, StorageAnswer, StorageFailure
@@ -75,6 +76,13 @@ def _identity(value: object) -> object:
     return (file.source, file.name, file.content_type) if is_path(file.source) else id(file.source)
 
 
+def _headers(presigned: PresignedUpload, size: int) -> Secret[Mapping[str, str]]:
+    headers = dict(presigned.upload_headers)
+    if not any(name.lower() == "content-length" for name in headers):
+        headers["Content-Length"] = str(size)
+    return Secret(headers)
+
+
 class Upload:
     """One file on its way to storage."""
 
@@ -113,7 +121,7 @@ class Upload:
             if answer is not None and self._is_there(answer):
                 return presigned.file_key
             if answer is not None:
-                refusal = read_refusal(answer.status, answer.headers, answer.body)
+                refusal = read_refusal(answer.status, answer.headers, answer.body, secrets_of_url(answer.url))
                 if refusal.is_of_the_link and is_fresh:
                     is_fresh = False
                     await self._rewind(refusal.reason)
@@ -130,7 +138,7 @@ class Upload:
         try:
             return await self._put(presigned)
         except StorageFailure as failure:
-            await self._pause(str(failure), retryable=failure.retryable)
+            await self._pause(str(failure), retryable=failure.retryable, cause=failure.__cause__)
             return None
 
     async def _after(self, refusal: Refusal) -> None:
@@ -140,11 +148,17 @@ class Upload:
             raise self._refused(refusal.reason, refusal.status, refusal.advice)
 
     async def _pause(
-        self, reason: str, *, retryable: bool = True, status: int | None = None, asked: float | None = None
+        self,
+        reason: str,
+        *,
+        retryable: bool = True,
+        status: int | None = None,
+        asked: float | None = None,
+        cause: BaseException | None = None,
     ) -> None:
         delay = self._patience.delay(anyio.current_time(), asked) if retryable else None
         if delay is None:
-            raise self._error(reason, retryable=retryable, status=status)
+            raise self._error(reason, retryable=retryable, status=status) from cause
         self._may_be_there |= self._is_whole
         await self._rewind(reason)
         await anyio.sleep(delay)
@@ -168,9 +182,7 @@ class Upload:
     # The bytes
 
     async def _put(self, presigned: PresignedUpload) -> StorageAnswer:
-        headers = dict(presigned.upload_headers)
-        if not any(name.lower() == "content-length" for name in headers):
-            headers["Content-Length"] = str(self._source.size)
+        headers = _headers(presigned, self._source.size)
         sending, receiving = anyio.create_memory_object_stream[bytes](1)
         answers: list[StorageAnswer] = []
 
@@ -180,7 +192,7 @@ class Upload:
 
         async def send() -> None:
             with receiving:
-                answers.append(await self._storage.put(presigned.upload_url, headers, receiving))
+                answers.append(await self._storage.put(Secret(presigned.upload_url), headers, receiving))
 
         # A child that is cancelled before its first step closes nothing.
         with sending, receiving:

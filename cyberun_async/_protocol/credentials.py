@@ -5,41 +5,46 @@ https://docs.cyberun.cloud/api-reference.
 """
 
 from cyberun_async._errors import ConfigurationError
+from cyberun_async._protocol.secret import Key
 
 
-def check_key(key: str) -> str:
+def check_key(key: object) -> Key:
     """Give the key back if it can be sent.
 
     Raises:
-        ConfigurationError: It is no string, is empty, has a character that no header can carry, or is of the
-            family that the REST API rejects. The message never repeats the key.
+        ConfigurationError: It is no text, is empty, has a character that no header can carry, or is of the
+            family that the REST API rejects. Neither the message nor a variable of a frame repeats the key.
 
     """
-    if not isinstance(key, str):
+    if not isinstance(key, Key):
         message = f"the API key must be a string, not {type(key).__name__}"
         raise ConfigurationError(message)
-    if not key:
-        raise ConfigurationError("the API key is empty: set CYBERUN_API_KEY or pass api_key")
-    if not key.isascii() or not key.isprintable() or " " in key:
-        message = (
-            "the API key contains white space, control or non-ASCII characters: copy it again, without line breaks"
-        )
-        raise ConfigurationError(message)
-    if key.startswith("ak-"):
-        message = (
-            "an ak- key signs agents in at the gateway, and the REST API rejects it: "
-            "make an sk- key on the Access page of Cyberun Cloud"
-        )
-        raise ConfigurationError(message)
+    problem = _problem_of(key)
+    if problem is not None:
+        raise ConfigurationError(problem)
     return key
 
 
-def is_bound_to_team(key: str) -> bool:
+def _problem_of(key: Key) -> str | None:
+    text = key.reveal()
+    if not text:
+        return "the API key is empty: set CYBERUN_API_KEY or pass api_key"
+    if not text.isascii() or not text.isprintable() or " " in text:
+        return "the API key contains white space, control or non-ASCII characters: copy it again, without line breaks"
+    if text.startswith("ak-"):
+        return (
+            "an ak- key signs agents in at the gateway, and the REST API rejects it: "
+            "make an sk- key on the Access page of Cyberun Cloud"
+        )
+    return None
+
+
+def is_bound_to_team(key: Key) -> bool:
     """Whether the server knows the team from the key itself, so that no team is sent."""
     return key.startswith(("sk-", "dk-"))
 
 
-def check_team(key: str | None, team_id: str | None) -> str | None:
+def check_team(key: Key | None, team_id: str | None) -> str | None:
     """Give the team id to send with this key; `None` stands for a key from a provider.
 
     Raises:

@@ -1,17 +1,41 @@
-"""Keeping keys and signatures out of what others have written."""
+"""Keeping keys and signatures out of what others have written. (redact, log filter)"""
 
+import json
 import re
 from collections.abc import Iterable
+from urllib.parse import quote
+
+from cyberun_async._protocol.secret import Key, Secret, keys_in_use
 
 _KEY = re.compile(r"(?<![\w-])(?:[sda]k-|eyJ)[\w.~+/=-]{8,}")
 """A key of one of the documented families, or a JWT."""
 
-_SIGNATURE = re.compile(r"(?<=[^\s\"'<>?])\?[^\s\"'<>?]*(?:signature|credential|token)[^\s\"'<>]*", re.IGNORECASE)
-"""The query of a signed link."""
+_QUERY = re.compile(r"(?<=[^\s\"'<>?])\?(?=[^\s\"'<>?=]{1,200}=)[^\s\"'<>]*")
+"""The query of a link: every storage calls its signature by another name, and none of what else is in it is missed."""
+
+_PARAMETER = re.compile(
+    r"(?<![\w-])(?P<name>[\w-]*(?:sig|signature|credential|token|hmac|accesskeyid|policy)=)[^\s\"'<>&,;]{8,}",
+    re.IGNORECASE,
+)
+"""A part of such a query by itself."""
 
 
-def hide(text: str, secrets: Iterable[str] = ()) -> str:
-    """Cut out what must not get into a log: our own key, whatever looks like one, and the signatures of links."""
-    for secret in secrets:
-        text = text.replace(secret, "[key]")
-    return _SIGNATURE.sub("?[signature]", _KEY.sub("[key]", text))
+def hide(text: str, secrets: Iterable[Secret[str]] = ()) -> str:
+    """Cut out what must not get into a log: each key in use, whatever looks like one, and the signatures of links.
+
+    Args:
+        text: What somebody else has written.
+        secrets: What else must not get out, such as the parts of a presigned URL.
+
+    """
+    for secret in (*secrets, *keys_in_use()):
+        for form in _forms(secret):
+            text = text.replace(form, "[key]" if isinstance(secret, Key) else "[signature]")
+    text = _QUERY.sub("?[signature]", _KEY.sub("[key]", text))
+    return _PARAMETER.sub(r"\g<name>[signature]", text)
+
+
+def _forms(secret: Secret[str]) -> set[str]:
+    """Give the ways in which servers quote a text: as it is, in a URL, and in JSON."""
+    text = secret.reveal()
+    return {text, quote(text, safe="", errors="surrogatepass"), json.dumps(text)[1:-1]}

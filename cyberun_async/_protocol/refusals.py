@@ -3,7 +3,7 @@
 import json
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timezone
 from email.utils import parsedate_to_datetime
 
@@ -18,6 +18,7 @@ from cyberun_async._errors import (
     ServerError,
 )
 from cyberun_async._protocol.hiding import hide
+from cyberun_async._protocol.secret import Secret
 
 _KINDS: Mapping[int, type[APIError]] = {
     400: BadRequestError,
@@ -42,7 +43,7 @@ def refusal(
     *,
     method: str,
     path: str,
-    secrets: tuple[str, ...] = (),
+    secrets: Sequence[Secret[str]] = (),
     task_id: str | None = None,
 ) -> APIError:
     """Give the error that an answer stands for, with every secret cut out of the server's words."""
@@ -94,8 +95,8 @@ def parse_retry_after(value: str | None, *, now: float | None = None) -> float |
         return float(value)
     try:
         moment = parsedate_to_datetime(value)
-    except (ValueError, OverflowError):
+        if moment.tzinfo is None:  # It is how `email.utils` gives the zone `-0000`, which is UTC.
+            moment = moment.replace(tzinfo=timezone.utc)
+        return max(0.0, moment.timestamp() - (time.time() if now is None else now))
+    except (ValueError, OverflowError, TypeError, IndexError):  # The last two are of older releases.
         return None
-    if moment.tzinfo is None:  # It is how `email.utils` gives the zone `-0000`, which is UTC.
-        moment = moment.replace(tzinfo=timezone.utc)
-    return max(0.0, moment.timestamp() - (time.time() if now is None else now))

@@ -2,12 +2,14 @@
 
 import random
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from html import unescape
 
 import attrs
 
+from cyberun_async._protocol.hiding import hide
 from cyberun_async._protocol.refusals import parse_retry_after
+from cyberun_async._protocol.secret import Secret
 from cyberun_async._settings import Retries
 
 _TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
@@ -59,10 +61,10 @@ class Refusal:
         return self.status in _LINK_REFUSED
 
 
-def read_refusal(status: int, headers: Mapping[str, str], body: bytes) -> Refusal:
-    """Give what a refusal says; of its body only what S3 documents as its code and message."""
+def read_refusal(status: int, headers: Mapping[str, str], body: bytes, secrets: Sequence[Secret[str]] = ()) -> Refusal:
+    """Give what a refusal says; of its body only what S3 documents as its code and message, less every secret."""
     text = body.decode("utf-8", "replace")
-    found = [unescape(match[1]) for match in (_CODE.search(text), _MESSAGE.search(text)) if match]
+    found = [hide(unescape(match[1]), secrets) for match in (_CODE.search(text), _MESSAGE.search(text)) if match]
     if 300 <= status < 400:
         meaning = "the storage redirects to another place, which is not followed"
     else:

@@ -1,17 +1,47 @@
 """Reading the body of an answer, within a limit, and letting go of it."""
 
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import suppress
 
 import anyio
 import httpx
+
+from cyberun_async._transport.failures import below
 
 _GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
 
 
 class UnreadableBody(Exception):
     """A body is larger than the limit, as sent or once expanded, or compressed in a way that was not asked for."""
+
+
+class RequestBody(httpx.AsyncByteStream):
+    """The body of a request, which httpx would read by an async generator: of a cancelled one the collector is left.
+
+    Attributes:
+        failure: What the content has raised. It is its owner's error, and none of the layers that have asked for it.
+
+    """
+
+    def __init__(self, content: AsyncIterable[bytes]) -> None:
+        """Take the content; it is read once."""
+        self._content = aiter(content)
+        self.failure: Exception | None = None
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """Give the body itself."""
+        return self
+
+    async def __anext__(self) -> bytes:
+        """Give the next block."""
+        try:
+            return await self._content.__anext__()
+        except StopAsyncIteration:
+            raise
+        except Exception as failure:
+            self.failure = failure
+            raise
 
 
 def raw_chunks(response: httpx.Response) -> AsyncIterator[bytes]:
@@ -36,12 +66,13 @@ async def read_body(response: httpx.Response, limit: int, *, cut: bool = False, 
     unfinished: AsyncIterator[bytes] | None = chunks
     body = bytearray()
     try:
-        async for chunk in chunks:
-            body += chunk
-            if len(body) > limit:
-                break
-        else:
-            unfinished = None
+        with below():
+            async for chunk in chunks:
+                body += chunk
+                if len(body) > limit:
+                    break
+            else:
+                unfinished = None
     finally:
         with anyio.move_on_after(cleanup, shield=True):
             await let_go(response.stream, unfinished)

@@ -1,19 +1,46 @@
 """Every way in which the layers below fail, as one of our errors."""
 
+import logging
 import ssl
 import sys
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import NoReturn
+from itertools import zip_longest
+from traceback import format_exception
+from typing import TypeVar
 from zlib import error as ZlibError  # noqa: N812 - a class by another name
 
 import anyio
 import httpx
 
-from cyberun_async._errors import TransportError, TransportTimeout
+from cyberun_async._errors import CyberunError, TransportError, TransportTimeout
 from cyberun_async._protocol.call import Call
 from cyberun_async._protocol.hiding import hide
+from cyberun_async._protocol.secret import Secret
 from cyberun_async._transport.exchange import CutOff
+
+log = logging.getLogger("cyberun_async.transport")
+
+T = TypeVar("T")
+
+
+class Unforeseen(Exception):
+    """A layer below has raised what is in no table.
+
+    Attributes:
+        failure: What it has raised.
+
+    """
+
+    def __init__(self, failure: Exception) -> None:
+        """Keep the failure."""
+        super().__init__()
+        self.failure = failure
+
+
+class Unsendable(Exception):
+    """A request cannot be made of what a server has said, so that none was sent."""
+
 
 _NEVER_SENT = (
     httpx.ConnectError,
@@ -22,9 +49,10 @@ _NEVER_SENT = (
     httpx.ProxyError,
     httpx.UnsupportedProtocol,
     httpx.InvalidURL,
+    Unsendable,
 )
 
-_HOPELESS = (httpx.InvalidURL, httpx.UnsupportedProtocol, CutOff)
+_HOPELESS = (httpx.InvalidURL, httpx.UnsupportedProtocol, CutOff, Unforeseen, Unsendable)
 
 _IN_PLAIN_WORDS: tuple[tuple[type[Exception], str], ...] = (
     (httpx.ConnectTimeout, "no connection in time"),
@@ -36,6 +64,7 @@ _IN_PLAIN_WORDS: tuple[tuple[type[Exception], str], ...] = (
     (httpx.RemoteProtocolError, "the connection broke"),
     (httpx.ProxyError, "the proxy refused"),
     (CutOff, ""),
+    (Unsendable, ""),
     (TimeoutError, "nothing came in time"),
 )
 """What a user makes of a failure; one that is not listed goes by the name of its class."""
@@ -81,6 +110,8 @@ def foreign_failures() -> tuple[type[Exception], ...]:
         anyio.EndOfStream,
         anyio.IncompleteRead,
         CutOff,
+        Unforeseen,
+        Unsendable,
         OSError,
         ZlibError,
         *_optional_failures(),
@@ -93,28 +124,56 @@ def _optional_failures() -> list[type[Exception]]:
 
 
 @contextmanager
-def failures_of(call: Call[object], secret: str = "") -> Iterator[None]:
-    """Raise what the layers below raise as a `TransportError` about the call."""
+def below() -> Iterator[None]:
+    """Stand around nothing but a call of the layers below: whatever is raised inside is a failure of theirs.
+
+    This is the fence that no table of classes is. It must not stand around users' code or much of ours, whose errors
+    are to be seen as they are; what a user's source raises inside of a request is kept aside by whoever sends it.
+    """
     try:
         yield
+    except StopAsyncIteration:
+        raise
     except Exception as error:  # noqa: BLE001 - raised again
-        raise_as_ours(call, error, secret)
+        raise as_foreign(error) from error.__cause__
 
 
-def raise_as_ours(call: Call[object], error: Exception, secret: str = "") -> NoReturn:
-    """Raise a failure of the layers below as a `TransportError` about the call, and any other as it is."""
+def as_foreign(error: Exception) -> Exception:
+    """Give what the layers below have raised as something that the tables here know."""
+    leaf = _leaf(error)
+    return leaf if isinstance(leaf, (CyberunError, *foreign_failures())) else Unforeseen(leaf)
+
+
+async def map_exceptions(work: Callable[[], Awaitable[T]], mapped: Callable[[Exception], Exception]) -> T:
+    """Give what a piece of work gives, and raise what it raises as `mapped` has it, with nothing for a context."""
+    try:
+        return await work()
+    except Exception as error:  # noqa: BLE001 - raised again, below
+        failure = mapped(error)
+    # In there, `error` would become its context, with all that it quotes.
+    try:
+        raise failure
+    finally:
+        del failure
+
+
+def as_ours(call: Call[object], error: Exception, secrets: Sequence[Secret[str]] = ()) -> Exception:
+    """Give a failure of the layers below as a `TransportError` about the call, and any other as it is.
+
+    It is to be raised where no exception is handled, which it would keep as its context.
+    """
     if not isinstance(error, foreign_failures()):
-        raise error
-    said = describe(error)
-    has_secret = bool(secret) and hide(said, [secret]) != said
-    raise transport_error(call, error, secret) from None if has_secret else error
+        return error
+    failure = transport_error(call, error, secrets)
+    failure.__cause__ = shown_cause(error, secrets)
+    return failure
 
 
-def transport_error(call: Call[object], error: Exception, secret: str = "") -> TransportError:
+def transport_error(call: Call[object], error: Exception, secrets: Sequence[Secret[str]] = ()) -> TransportError:
     """Give the error that a failure of the layers below stands for."""
     error = _by_its_own_name(error)
     return (TransportTimeout if _is_late(error) else TransportError)(
-        hide(reason_of(error), [secret] if secret else []),
+        hide(reason_of(error), secrets),
         method=call.method,
         path=call.path,
         may_have_been_sent=may_have_been_sent(error),
@@ -123,8 +182,39 @@ def transport_error(call: Call[object], error: Exception, secret: str = "") -> T
     )
 
 
+def shown_cause(error: Exception, secrets: Sequence[Secret[str]]) -> BaseException | None:
+    """Give what caused a failure, as far as it quotes no secret, and without its frames.
+
+    The variables of httpcore's frames hold each request as it is sent, and a traceback may show them.
+    """
+    cause: BaseException | None = error
+    if isinstance(error, Unforeseen):
+        cause = error.failure
+        log.debug("no table has this failure: %s", hide("".join(format_exception(cause)), secrets))
+    chain: list[BaseException] = []
+    while cause is not None and cause not in chain:
+        said = f"{cause} {cause!r} {vars(cause)}"
+        if hide(said, secrets) != said:
+            break
+        chain.append(cause)
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
+    for each, its_cause in zip_longest(chain, chain[1:]):
+        each.__traceback__ = each.__context__ = None
+        each.__cause__ = its_cause
+    return chain[0] if chain else None
+
+
+def _leaf(error: Exception) -> Exception:
+    """Give the first failure of a group; the class of groups is not there before Python 3.11."""
+    while nested := getattr(error, "exceptions", None):
+        error = nested[0]
+    return error
+
+
 def reason_of(error: Exception) -> str:
     """Say why a failure of the layers below came about."""
+    if isinstance(error, Unforeseen):
+        return describe(error.failure)
     certificate = _certificate_error(error)
     if certificate is None:
         plain = next((words for kind, words in _IN_PLAIN_WORDS if isinstance(error, kind)), type(error).__name__)
@@ -175,8 +265,11 @@ def _never_sent_by_aiohttp() -> tuple[type[Exception], ...]:
 
 
 def _certificate_error(error: BaseException | None) -> ssl.SSLCertVerificationError | None:
-    while error is not None:
+    seen: list[BaseException] = []
+    # An error that a layer keeps and raises again may be among its own causes.
+    while error is not None and error not in seen:
         if isinstance(error, ssl.SSLCertVerificationError):
             return error
+        seen.append(error)
         error = error.__cause__ or error.__context__
     return None

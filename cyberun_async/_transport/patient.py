@@ -16,6 +16,7 @@ import httpx
 
 from cyberun_async._transport.bodies import let_go, raw_chunks
 from cyberun_async._transport.exchange import finish
+from cyberun_async._transport.failures import as_foreign
 
 if TYPE_CHECKING:
     # It takes longer to import than all of this package, and httpx leaves it to the first client, too.
@@ -136,11 +137,16 @@ class Body:
             StopAsyncIteration: There is none any more.
 
         """
-        if self._stream is None:
-            return await self._chunks.__anext__()
-        while (chunk := await self._read_on()) is None:
-            await self._fetch(self._stream, leaves_in)
-        return chunk
+        try:
+            if self._stream is None:
+                return await self._chunks.__anext__()
+            while (chunk := await self._read_on()) is None:
+                await self._fetch(self._stream, leaves_in)
+            return chunk
+        except StopAsyncIteration:
+            raise
+        except Exception as error:  # noqa: BLE001 - raised again; `below` would cost each event more than the rest
+            raise as_foreign(error) from error.__cause__
 
     async def _fetch(self, stream: PatientStream, leaves_in: float) -> None:
         """Wait for bytes, for as long as the stream may still be silent."""

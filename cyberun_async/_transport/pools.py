@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import httpx
 
+from cyberun_async._transport.failures import below
 from cyberun_async._transport.patient import PatientBackend
 from cyberun_async._transport.proxies import find_proxy, proxy_of
 from cyberun_async._transport.tls import tls_context, without_tls
@@ -84,7 +85,8 @@ class SmallPools(httpx.AsyncBaseTransport):
         # Nothing waits from here on until the place is taken: who comes next is to see it.
         pool = self._take(route, tls)
         try:
-            response = await pool.transport.handle_async_request(request)
+            with below():
+                response = await pool.transport.handle_async_request(request)
         except BaseException:
             self._give_back(pool)
             raise

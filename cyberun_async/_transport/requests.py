@@ -1,5 +1,6 @@
 """From a call to a request, and the ways to send one."""
 
+import re
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -11,14 +12,19 @@ from cyberun_async._errors import ConfigurationError
 from cyberun_async._protocol.call import Call
 from cyberun_async._protocol.credentials import is_bound_to_team
 from cyberun_async._protocol.json_text import encode_json
+from cyberun_async._protocol.secret import Key, Secret
 from cyberun_async._settings import Settings
+from cyberun_async._transport.failures import Unsendable, below
+
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VALUE = re.compile(r"[\t -~]*")
 
 Send = Callable[[httpx.Request], Awaitable[httpx.Response]]
 """Sends a request and gives the response with its body unread."""
 
 
 def make_request(
-    call: Call[object], settings: Settings, token: str, timeout: dict[str, object], headers: Mapping[str, str]
+    call: Call[object], settings: Settings, token: Key, timeout: dict[str, object], headers: Mapping[str, str]
 ) -> httpx.Request:
     """Give the request that a call stands for.
 
@@ -27,7 +33,6 @@ def make_request(
     every: dict[str, str] = {
         "Accept": "application/json",
         "Accept-Encoding": "identity",
-        "Authorization": f"Bearer {token}",
         "User-Agent": "cyberun-async",
         **headers,
     }
@@ -40,7 +45,59 @@ def make_request(
     url = settings.base_url + call.path
     if call.query:
         url = f"{url}?{urlencode(call.query)}"
-    return httpx.Request(call.method, url, headers=every, content=content, extensions=timeout)
+    with below():
+        # The one place where a key becomes text.
+        request = httpx.Request(call.method, url, headers=every, content=content, extensions=timeout)
+        request.headers["Authorization"] = f"Bearer {token.reveal()}"
+    return request
+
+
+def checked_url(url: Secret[str]) -> httpx.URL:
+    """Give a URL as httpx takes it, once every part of it can be used: some are looked at only while connecting.
+
+    Raises:
+        Unsendable: It cannot be sent to.
+
+    """
+    parsed = _parsed(url)
+    if parsed is None:
+        raise Unsendable("the link is not one that can be used")
+    return parsed
+
+
+def check_sendable(base_url: str) -> None:
+    """Refuse a base URL that nothing could be sent to.
+
+    Raises:
+        ConfigurationError: Its host or port is none.
+
+    """
+    if _parsed(Secret(base_url)) is None:
+        message = "base_url is not a URL that can be sent to: check its host and port, as in https://host/api/v1"
+        raise ConfigurationError(message)
+
+
+def _parsed(url: Secret[str]) -> httpx.URL | None:
+    try:
+        parsed = httpx.URL(url.reveal())
+        # What is shown of a host is decoded only then, and the codec that looks names up has rules of its own.
+        is_name = bool(parsed.host and parsed.raw_host.decode().encode("idna"))
+        is_usable = parsed.scheme in {"http", "https"} and is_name and (parsed.port is None or 0 < parsed.port < 65536)
+    except Exception:  # noqa: BLE001 - httpx, ipaddress, idna and codecs have their own
+        return None
+    return parsed if is_usable else None
+
+
+def checked_headers(headers: Secret[Mapping[str, str]]) -> httpx.Headers:
+    """Give headers as httpx takes them.
+
+    Raises:
+        Unsendable: One of them cannot be sent.
+
+    """
+    if not all(_NAME.fullmatch(name) and _VALUE.fullmatch(value.strip()) for name, value in headers.reveal().items()):
+        raise Unsendable("a header that belongs to the link cannot be sent")
+    return httpx.Headers({name: value.strip() for name, value in headers.reveal().items()})
 
 
 def stream_headers(last_event_id: str) -> dict[str, str]:
@@ -91,7 +148,8 @@ def sender_of(client: httpx.AsyncClient) -> Send:
         if client.is_closed:
             raise ConfigurationError("your own httpx client is closed: keep it open for as long as this client is used")
         # The one way to a client's proxies; it is private, and httpx is held to the releases that have it.
-        return await client._transport_for_url(request.url).handle_async_request(request)
+        with below():
+            return await client._transport_for_url(request.url).handle_async_request(request)
 
     return send
 

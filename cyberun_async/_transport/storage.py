@@ -1,19 +1,27 @@
 """Bytes in and out of storage, by signed URLs; no key and no header of the API comes near it."""
 
-from collections.abc import AsyncIterable, Callable, Iterator, Mapping
-from contextlib import contextmanager
-from urllib.parse import urlsplit
+from collections.abc import AsyncIterable, Callable, Mapping
+from functools import partial
 
 import anyio
 import attrs
 import httpx
 
+from cyberun_async._protocol.hiding import hide
+from cyberun_async._protocol.secret import Secret, secrets_of_url
 from cyberun_async._settings import Settings
-from cyberun_async._transport.bodies import let_go, raw_chunks, read_body
+from cyberun_async._transport.bodies import RequestBody, let_go, raw_chunks, read_body
 from cyberun_async._transport.exchange import InFlight, as_child, finish
-from cyberun_async._transport.failures import foreign_failures, is_retryable, reason_of
+from cyberun_async._transport.failures import (
+    below,
+    foreign_failures,
+    is_retryable,
+    map_exceptions,
+    reason_of,
+    shown_cause,
+)
 from cyberun_async._transport.pools import SmallPools
-from cyberun_async._transport.requests import Send, sender_of, timeout_extension
+from cyberun_async._transport.requests import Send, checked_headers, checked_url, sender_of, timeout_extension
 from cyberun_async._transport.transport import ERROR_TEXT
 
 LARGE = 8 * 1024 * 1024
@@ -46,8 +54,9 @@ class StorageAnswer:
     """What the storage said to an upload."""
 
     status: int
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = attrs.field(repr=False)
     body: bytes = attrs.field(repr=False)
+    url: Secret[str] = attrs.field(repr=False)
 
 
 class Storage:
@@ -93,7 +102,7 @@ class Storage:
         await self._in_flight.aclose()
         await self._pools.aclose()
 
-    async def get(self, url: str, headers: Mapping[str, str]) -> "Body":
+    async def get(self, url: Secret[str], headers: Mapping[str, str]) -> "Body":
         """Ask for a file, or a part of it; the answer's body must be closed.
 
         Raises:
@@ -105,36 +114,39 @@ class Storage:
 
         async def open_it() -> None:
             # Identity, since ranges and checksums are of the bytes as they are stored.
-            request = self._request("GET", url, {"Accept-Encoding": "identity", **headers})
+            request = self._request("GET", url, Secret({"Accept-Encoding": "identity", **headers}))
             response = await self._send(request)
             opened.append(Body(url, response, self._cleanup, past_parser=self._past_parser(response)))
 
         try:
-            with failures_of_storage(url):
-                await as_child(open_it, among=self._in_flight)
+            await map_exceptions(lambda: as_child(open_it, among=self._in_flight), partial(storage_failure, url))
         except BaseException:
             for body in opened:
                 await body.aclose()
             raise
         return opened[0]
 
-    async def put(self, url: str, headers: Mapping[str, str], content: AsyncIterable[bytes]) -> StorageAnswer:
-        """Send a file, with exactly these headers.
+    async def put(
+        self, url: Secret[str], headers: Secret[Mapping[str, str]], content: AsyncIterable[bytes]
+    ) -> StorageAnswer:
+        """Send a file, with exactly these headers; what the content raises comes out as it is.
 
         Raises:
             StorageFailure: There was no answer.
-            StorageError: What the content raises.
 
         """
         self._check_usable()
+        sent = RequestBody(content)
 
         async def exchange() -> StorageAnswer:
-            response = await self._send(self._request("PUT", url, headers, content))
+            response = await self._send(self._request("PUT", url, headers, sent))
             body = await read_body(response, ERROR_TEXT, cut=True, cleanup=self._cleanup)
-            return StorageAnswer(response.status_code, response.headers, body)
+            return StorageAnswer(response.status_code, response.headers, body, url)
 
-        with failures_of_storage(url):
-            return await as_child(exchange, among=self._in_flight)
+        def mapped(failure: Exception) -> Exception:
+            return sent.failure or storage_failure(url, failure)
+
+        return await map_exceptions(lambda: as_child(exchange, among=self._in_flight), mapped)
 
     def _past_parser(self, response: httpx.Response) -> "PastParser | None":
         """Give the short way to the bytes of a large body; only on our own connections is it known what is in between."""
@@ -145,10 +157,12 @@ class Storage:
         return None
 
     def _request(
-        self, method: str, url: str, headers: Mapping[str, str], content: AsyncIterable[bytes] | None = None
+        self, method: str, url: Secret[str], headers: Secret[Mapping[str, str]], content: RequestBody | None = None
     ) -> httpx.Request:
         # Made by hand, so that no default header, cookie or parameter of a user's own client gets in.
-        return httpx.Request(method, url, headers=headers, content=content, extensions=self._timeout)
+        return httpx.Request(
+            method, checked_url(url), headers=checked_headers(headers), stream=content, extensions=self._timeout
+        )
 
 
 class Body:
@@ -158,10 +172,10 @@ class Body:
     """
 
     def __init__(
-        self, url: str, response: httpx.Response, cleanup: float, past_parser: "PastParser | None" = None
+        self, url: Secret[str], response: httpx.Response, cleanup: float, past_parser: "PastParser | None" = None
     ) -> None:
         """Take over the response."""
-        self._url = url
+        self.url = url
         self._response = response
         self._chunks = raw_chunks(response)
         self._past_parser = past_parser
@@ -181,7 +195,10 @@ class Body:
             StorageFailure: The connection broke.
 
         """
-        with failures_of_storage(self._url):
+        return await map_exceptions(self._receive, partial(storage_failure, self.url))
+
+    async def _receive(self) -> bytes | None:
+        with below():
             if self._past_parser is not None and self._past_parser.taken:
                 return await self._past_parser.receive()
             try:
@@ -189,9 +206,9 @@ class Body:
             except StopAsyncIteration:
                 self._is_at_end = True
                 return None
-            if self._past_parser is not None:
-                self._past_parser.taken = len(chunk)
-            return chunk
+        if self._past_parser is not None:
+            self._past_parser.taken = len(chunk)
+        return chunk
 
     async def text(self, most: int = ERROR_TEXT) -> bytes:
         """Give the beginning of the body of a refusal, or nothing where it cannot be read."""
@@ -241,15 +258,11 @@ class PastParser:
         return chunk
 
 
-@contextmanager
-def failures_of_storage(url: str) -> Iterator[None]:
-    """Raise what the layers below raise as a `StorageFailure` that says nothing of the signature."""
-    try:
-        yield
-    except Exception as error:
-        if not isinstance(error, foreign_failures()):
-            raise
-        reason = reason_of(error)
-        for secret in filter(None, (url, urlsplit(url).query)):
-            reason = reason.replace(secret, "[signed]")
-        raise StorageFailure(reason, retryable=is_retryable(error)) from None
+def storage_failure(url: Secret[str], error: Exception) -> Exception:
+    """Give what the layers below raise as a `StorageFailure` that says nothing of the signature, and any other as it is."""
+    if not isinstance(error, foreign_failures()):
+        return error
+    secrets = secrets_of_url(url)
+    failure = StorageFailure(hide(reason_of(error), secrets), retryable=is_retryable(error))
+    failure.__cause__ = shown_cause(error, secrets)
+    return failure

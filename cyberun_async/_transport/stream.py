@@ -7,7 +7,7 @@ from httpx_sse import ServerSentEvent
 
 from cyberun_async._errors import DecodeError
 from cyberun_async._protocol.call import Call
-from cyberun_async._transport.failures import raise_as_ours
+from cyberun_async._transport.failures import as_ours
 from cyberun_async._transport.patient import Body
 from cyberun_async._transport.sse import EventDecoder, EventTooLarge
 
@@ -67,13 +67,15 @@ class Connection:
 
         """
         try:
+            # A helper for it would cost each event more than all that is done here.
             return self.decoder.feed(await self._body.next(leaves_in=leaves_in))
         except StopAsyncIteration:
             return None
         except EventTooLarge as error:
-            raise self._decode_error(str(error)) from None
-        except Exception as error:  # noqa: BLE001 - a `with` would cost each event more than all that it does here
-            raise_as_ours(self._call, error)
+            failure: Exception = self._decode_error(str(error))
+        except Exception as error:  # noqa: BLE001 - raised again, below
+            failure = as_ours(self._call, error)
+        raise failure
 
     def _decode_error(self, problem: str) -> DecodeError:
         """Give the error for something on the stream that is not as promised."""

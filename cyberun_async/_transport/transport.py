@@ -4,7 +4,7 @@ import inspect
 import logging
 from collections.abc import Awaitable, Callable
 from types import NoneType
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 import anyio
 import attrs
@@ -17,15 +17,17 @@ from cyberun_async._protocol.credentials import check_key
 from cyberun_async._protocol.hiding import hide
 from cyberun_async._protocol.refusals import refusal
 from cyberun_async._protocol.retrying import delay_before_retry
+from cyberun_async._protocol.secret import Key, sealed
 from cyberun_async._settings import Settings
 from cyberun_async._transport.bodies import UnreadableBody, read_body
 from cyberun_async._transport.exchange import InFlight, as_child, finish
-from cyberun_async._transport.failures import failures_of
+from cyberun_async._transport.failures import as_ours, map_exceptions
 from cyberun_async._transport.foreign_logs import hide_secrets_in_foreign_logs
 from cyberun_async._transport.home import HomeLoop
 from cyberun_async._transport.pools import SmallPools
 from cyberun_async._transport.requests import (
     Send,
+    check_sendable,
     is_event_stream,
     keep_alive,
     make_request,
@@ -51,9 +53,9 @@ class Answer:
     """What the server said to one call; its body within the limit."""
 
     status: int
-    headers: httpx.Headers
+    headers: httpx.Headers = attrs.field(repr=False)
     body: bytes = attrs.field(repr=False)
-    token: str = attrs.field(repr=False)
+    token: Key = attrs.field(repr=False)
 
     @property
     def is_success(self) -> bool:
@@ -74,8 +76,14 @@ class Transport:
     """
 
     def __init__(self, settings: Settings, http_client: httpx.AsyncClient | None = None) -> None:
-        """Open nothing yet."""
+        """Open nothing yet.
+
+        Raises:
+            ConfigurationError: The base URL cannot be sent to.
+
+        """
         hide_secrets_in_foreign_logs()
+        check_sendable(settings.base_url)
         self._settings = settings
         self._pools: tuple[SmallPools, ...] = ()
         self._send_call: Send
@@ -110,6 +118,14 @@ class Transport:
     def is_closed(self) -> bool:
         """Whether this was closed."""
         return self._is_closed
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled or copied, and with it the client and all that it has given."""
+        message = (
+            "a client cannot be pickled or copied, nor what belongs to it: its connections live in this process; "
+            "pass on ids and results, and make a client where they are used"
+        )
+        raise ConfigurationError(message)
 
     def check_usable(self) -> None:
         """Refuse another event loop than that of the first use, and a closed transport.
@@ -191,19 +207,19 @@ class Transport:
         self.check_usable()
         await self._pause()
 
-        async def exchange(token: str) -> Answer:
+        async def exchange(token: Key) -> Answer:
             async with self._gate:
                 self.check_usable()
                 return await self._exchange(call, token, attempt, lambda: self._call(call, token))
 
         return await self._signed_in(exchange)
 
-    async def _call(self, call: Call[object], token: str) -> Answer:
+    async def _call(self, call: Call[object], token: Key) -> Answer:
         """Send a request and read its answer."""
         response = await self._send_call(make_request(call, self._settings, token, self._call_timeout, {}))
         return await self._whole(response, token)
 
-    async def _whole(self, response: httpx.Response, token: str, *, cut: bool = False) -> Answer:
+    async def _whole(self, response: httpx.Response, token: Key, *, cut: bool = False) -> Answer:
         cut = cut or not response.is_success
         limit = ERROR_TEXT if cut else self._settings.limits.max_answer
         body = await read_body(response, limit, cut=cut, cleanup=self._settings.timeouts.cleanup)
@@ -224,7 +240,9 @@ class Transport:
         try:
             return decode_json(answer.body, call.returns)
         except DecodeError as error:
-            raise _decode_error(call, hide(error.problem, [answer.token])) from None
+            failure = _decode_error(call, hide(error.problem, [answer.token]))
+        # In there, the first error would become its context, whose frames hold the whole answer.
+        raise failure
 
     # Streams
 
@@ -263,7 +281,7 @@ class Transport:
     async def _open_stream(self, call: Call[None], last_event_id: str, opened: list[Connection]) -> None:
         await self._pause()
 
-        async def exchange(token: str) -> Answer:
+        async def exchange(token: Key) -> Answer:
             self.check_usable()
             return await self._exchange(call, token, 1, lambda: self._connect(call, token, last_event_id, opened))
 
@@ -276,7 +294,7 @@ class Transport:
             problem = f"{answer.status} with the content type {kind!r}{compressed}, where a text/event-stream should be"
             raise _decode_error(call, hide(problem, [answer.token]))
 
-    async def _connect(self, call: Call[None], token: str, last_event_id: str, opened: list[Connection]) -> Answer:
+    async def _connect(self, call: Call[None], token: Key, last_event_id: str, opened: list[Connection]) -> Answer:
         """Open a stream into `opened`, or read the answer that there was instead."""
         headers = stream_headers(last_event_id)
         response = await self._send_stream(make_request(call, self._settings, token, self._stream_timeout, headers))
@@ -300,41 +318,46 @@ class Transport:
 
     # Both
 
-    async def _signed_in(self, exchange: Callable[[str], Awaitable[Answer]]) -> Answer:
+    async def _signed_in(self, exchange: Callable[[Key], Awaitable[Answer]]) -> Answer:
         """Carry out an exchange once, or twice where a fresh token may be what it takes."""
         answer = await exchange(await self._token())
         if answer.status == httpx.codes.UNAUTHORIZED and callable(self._settings.token):
             answer = await exchange(await self._token())
         return answer
 
-    async def _token(self) -> str:
+    async def _token(self) -> Key:
         token = self._settings.token
-        if isinstance(token, str):
+        if isinstance(token, Key):
             return token
         given = token()
         if not inspect.isawaitable(given):
             message = "api_key is a function that is not async: pass an async one, or the key itself"
             raise ConfigurationError(message)
-        return check_key(await given)
+        return check_key(sealed(await given))
 
     async def _exchange(
-        self, call: Call[object], token: str, attempt: int, work: Callable[[], Awaitable[Answer]]
+        self, call: Call[object], token: Key, attempt: int, work: Callable[[], Awaitable[Answer]]
     ) -> Answer:
         """Carry out one attempt, tell of it, and turn what goes wrong below into our errors."""
         telling, started = self._settings.telling, anyio.current_time()
         request = None if telling is None else telling.request(call, attempt)
         status: int | None = None
         error: str | None = "cancelled"
+
+        def ours(failure: Exception) -> Exception:
+            nonlocal error
+            if isinstance(failure, UnreadableBody):
+                mapped: Exception = _decode_error(call, hide(str(failure), [token]))
+            else:
+                mapped = as_ours(call, failure, [token])
+            error = type(mapped).__name__
+            return mapped
+
         try:
-            with failures_of(call, token):
-                answer = await as_child(work, timeout=self._settings.timeouts.call, among=self._in_flight)
+            answer = await map_exceptions(
+                lambda: as_child(work, timeout=self._settings.timeouts.call, among=self._in_flight), ours
+            )
             status, error = answer.status, None
-        except UnreadableBody as failure:
-            error = type(failure).__name__
-            raise _decode_error(call, hide(str(failure), [token])) from None
-        except Exception as failure:
-            error = type(failure).__name__
-            raise
         finally:
             seconds = anyio.current_time() - started
             log.debug("%s %s: %s in %.3f s", call.method, call.path, status or error, seconds)

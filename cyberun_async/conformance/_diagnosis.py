@@ -3,6 +3,7 @@
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from types import NoneType
 from urllib.parse import urlsplit
 
@@ -15,7 +16,8 @@ from cyberun_async._errors import DecodeError, TransportError
 from cyberun_async._protocol.call import Call
 from cyberun_async._protocol.http_dates import parse_http_date
 from cyberun_async._protocol.json_text import parse_json
-from cyberun_async._transport.failures import failures_of, reason_of
+from cyberun_async._protocol.secret import Key
+from cyberun_async._transport.failures import as_ours, map_exceptions, reason_of
 from cyberun_async._transport.proxies import find_proxy
 from cyberun_async._transport.tls import tls_context
 from cyberun_async._transport.transport import Answer
@@ -89,8 +91,7 @@ class Diagnosis:
         if self.detour is not None:
             raise Skipped(f"{self.detour}, which looks names up itself")
         try:
-            with failures_of(CONNECTING):
-                found = await anyio.getaddrinfo(host, port)
+            found = await map_exceptions(lambda: anyio.getaddrinfo(host, port), partial(as_ours, CONNECTING))
         # A name that cannot be one is refused before anybody is asked.
         except (TransportError, UnicodeError):
             raise Differs(f"{host} is not known here", NO_NETWORK) from None
@@ -101,9 +102,10 @@ class Diagnosis:
         if self.detour is not None:
             raise Skipped(f"{self.detour}; the next check tells whether it works")
         is_tls = self.client._settings.base_url.startswith("https:")
+        connect = partial(_certificate_expiry if is_tls else _connect, host, port)
+        seconds = self.client._settings.timeouts.connect
         try:
-            with failures_of(CONNECTING), anyio.fail_after(self.client._settings.timeouts.connect):
-                expires = await (_certificate_expiry if is_tls else _connect)(host, port)
+            expires = await map_exceptions(lambda: _within(seconds, connect), partial(as_ours, CONNECTING))
         except TransportError as error:
             reason = reason_of(error.__cause__) if isinstance(error.__cause__, Exception) else str(error)
             raise Differs(f"there is no connection to {host}:{port}: {reason}", NO_NETWORK) from None
@@ -180,8 +182,13 @@ class Diagnosis:
         return url.hostname or "", url.port or (443 if url.scheme == "https" else 80)
 
 
-def _family(token: str) -> str:
-    return FAMILIES.get(token[:3], "the user's token (JWT)")
+def _family(token: Key) -> str:
+    return next((name for prefix, name in FAMILIES.items() if token.startswith((prefix,))), "the user's token (JWT)")
+
+
+async def _within(seconds: float, connect: Callable[[], Awaitable[float | None]]) -> float | None:
+    with anyio.fail_after(seconds):
+        return await connect()
 
 
 async def _connect(host: str, port: int) -> None:

@@ -17,6 +17,7 @@ from cyberun_async import (
     ServerError,
 )
 from cyberun_async._protocol.refusals import parse_retry_after, refusal
+from cyberun_async._protocol.secret import Key
 
 KEY = "sk-0123456789abcdef"
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl"
@@ -31,7 +32,7 @@ def refused(status: int = 404, body: bytes = b"", **headers: str) -> APIError:
         body,
         method="GET",
         path="/r/tasks/x",
-        secrets=(KEY,),
+        secrets=(Key(KEY),),
         task_id="x",
     )
 

@@ -14,6 +14,7 @@ from support.raw import Peer, RawServer, always_answer, raw_server
 
 from cyberun_async import AsyncClient, ConfigurationError, Limits, TransportError
 from cyberun_async._protocol import endpoints
+from cyberun_async._protocol.secret import Secret
 from cyberun_async._transport.exchange import CutOff, InFlight, as_child
 from cyberun_async._transport.storage import StorageFailure
 
@@ -150,7 +151,7 @@ async def test_with_transfers_in_flight(turns: int) -> None:
 
     async def download(client: AsyncClient, url: str) -> None:
         with pytest.raises((StorageFailure, ConfigurationError), match="closed"):
-            await client._storage.get(url, {})
+            await client._storage.get(Secret(url), {})
 
     async with raw_server(stay_silent) as server:
         client = client_of(server)

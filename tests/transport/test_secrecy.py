@@ -15,6 +15,7 @@ from support.raw import Peer, raw_server
 
 from cyberun_async import APIError, AsyncClient, CyberunError, DecodeError, Observer, Retries
 from cyberun_async._protocol import endpoints
+from cyberun_async._protocol.secret import Key
 from cyberun_async._transport.requests import make_request
 
 KEY = "sk-" + "0123456789abcdef" * 3
@@ -212,9 +213,15 @@ async def test_what_is_sent(logged: list[str]) -> None:
         return TOKEN
 
     async with AsyncClient(provide, team_id="team") as client:
-        request = make_request(endpoints.get_task("t-1"), client._settings, TOKEN, {}, {})
+        request = make_request(endpoints.get_task("t-1"), client._settings, Key(TOKEN), {}, {})
         assert request.headers["Authorization"] == f"Bearer {TOKEN}"
-        for shown in (request, request.headers, client, client._settings, attrs.evolve(client._settings, token=KEY)):
+        for shown in (
+            request,
+            request.headers,
+            client,
+            client._settings,
+            attrs.evolve(client._settings, token=Key(KEY)),
+        ):
             assert TOKEN not in repr(shown)
             assert KEY not in repr(shown)
             assert TOKEN not in str(shown)

@@ -1,0 +1,92 @@
+"""Keys, tokens and presigned URLs on their way to the one place that needs their text. (redact, credentials, pickle)"""
+
+from typing import Generic, NoReturn, TypeVar
+from urllib.parse import unquote_plus
+from weakref import WeakValueDictionary
+
+from cyberun_async._errors import ConfigurationError
+
+T = TypeVar("T")
+
+SHORTEST_HIDDEN = 8
+"""Characters of a key from which on it is cut out of all texts; a shorter one may be a part of any word."""
+
+
+class Secret(Generic[T]):
+    """A value that no `repr`, `str`, format or pickle shows, so that a traceback with local variables does not either.
+
+    `reveal()` belongs into the expression that needs the value: in a local variable it would be shown.
+    """
+
+    __slots__ = ("__weakref__", "_value")
+
+    def __init__(self, value: T) -> None:
+        """Keep the value."""
+        self._value = value
+
+    def reveal(self) -> T:
+        """Give the value."""
+        return self._value
+
+    def __repr__(self) -> str:
+        """Show that there is something."""
+        return "<hidden>"
+
+    def __eq__(self, other: object) -> bool:
+        """Whether the other one hides the same value."""
+        return isinstance(other, Secret) and bool(self._value == other._value)
+
+    def __hash__(self) -> int:
+        """Hash the value."""
+        return hash(self._value)
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled or copied."""
+        message = "a key is not pickled or copied: read it from the environment where it is needed"
+        raise ConfigurationError(message)
+
+
+class Key(Secret[str]):
+    """A key or token. While it is in use, `hide` cuts its text out of whatever others have written."""
+
+    __slots__ = ()
+
+    def __init__(self, text: str) -> None:
+        """Have it hidden from now on, for as long as it is in use."""
+        super().__init__(text)
+        if len(text) >= SHORTEST_HIDDEN:
+            _in_use[id(self)] = self
+
+    def startswith(self, prefixes: tuple[str, ...]) -> bool:
+        """Whether it is of one of these families."""
+        return self._value.startswith(prefixes)
+
+
+_in_use: WeakValueDictionary[int, Key] = WeakValueDictionary()
+
+
+def keys_in_use() -> list[Key]:
+    """Give every key that a client or a request of this process holds."""
+    # One step of the interpreter: another thread may make a client meanwhile.
+    alive = [reference() for reference in _in_use.valuerefs()]
+    return [key for key in alive if key is not None]
+
+
+def sealed(value: object) -> object:
+    """Give text as a `Key`, and anything else as it is."""
+    return Key(value) if isinstance(value, str) else value
+
+
+def secrets_of_url(url: Secret[str]) -> tuple[Secret[str], ...]:
+    """Give every part of a presigned URL that a message must not repeat, however a server quotes it."""
+    whole = url.reveal()
+    query = whole.partition("#")[0].partition("?")[2]
+    values = [pair.partition("=")[2] for pair in query.replace(";", "&").split("&")]
+    parts = [whole, query, *values, *map(unquote_plus, values), _user_info(whole)]
+    distinct = dict.fromkeys(part for part in parts if len(part) >= SHORTEST_HIDDEN)
+    return tuple(Secret(part) for part in distinct)
+
+
+def _user_info(url: str) -> str:
+    authority = url.partition("://")[2].partition("/")[0]
+    return authority.rpartition("@")[0]
