@@ -45,10 +45,9 @@ def make_request(
     url = settings.base_url + call.path
     if call.query:
         url = f"{url}?{urlencode(call.query)}"
-    with below():
-        # The one place where a key becomes text.
-        request = httpx.Request(call.method, url, headers=every, content=content, extensions=timeout)
-        request.headers["Authorization"] = f"Bearer {token.reveal()}"
+    request = httpx.Request(call.method, checked_url(Secret(url)), headers=every, content=content, extensions=timeout)
+    # The one place where a key becomes text.
+    request.headers["Authorization"] = f"Bearer {token.reveal()}"
     return request
 
 
@@ -61,20 +60,8 @@ def checked_url(url: Secret[str]) -> httpx.URL:
     """
     parsed = _parsed(url)
     if parsed is None:
-        raise Unsendable("the link is not one that can be used")
+        raise Unsendable("its URL is not one that can be used")
     return parsed
-
-
-def check_sendable(base_url: str) -> None:
-    """Refuse a base URL that nothing could be sent to.
-
-    Raises:
-        ConfigurationError: Its host or port is none.
-
-    """
-    if _parsed(Secret(base_url)) is None:
-        message = "base_url is not a URL that can be sent to: check its host and port, as in https://host/api/v1"
-        raise ConfigurationError(message)
 
 
 def _parsed(url: Secret[str]) -> httpx.URL | None:

@@ -27,7 +27,6 @@ from cyberun_async._transport.home import HomeLoop
 from cyberun_async._transport.pools import SmallPools
 from cyberun_async._transport.requests import (
     Send,
-    check_sendable,
     is_event_stream,
     keep_alive,
     make_request,
@@ -76,14 +75,8 @@ class Transport:
     """
 
     def __init__(self, settings: Settings, http_client: httpx.AsyncClient | None = None) -> None:
-        """Open nothing yet.
-
-        Raises:
-            ConfigurationError: The base URL cannot be sent to.
-
-        """
+        """Open nothing yet."""
         hide_secrets_in_foreign_logs()
-        check_sendable(settings.base_url)
         self._settings = settings
         self._pools: tuple[SmallPools, ...] = ()
         self._send_call: Send
