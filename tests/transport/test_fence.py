@@ -207,7 +207,7 @@ async def test_headers_that_are_none(headers: dict[str, str]) -> None:
 async def test_base_urls_that_are_none(url: str) -> None:
     """A base URL that nothing can be sent to is no failure of the network: nothing was sent, and nothing is tried again."""
     async with AsyncClient(KEY, base_url=url) as client:
-        with pytest.raises(TransportError, match="not one that can be used.*check base_url") as caught:
+        with pytest.raises(TransportError, match=r"not one that can be used.*check base_url") as caught:
             await client.submit("text-to-image", validate=False)
     assert (caught.value.may_have_been_sent, caught.value.retryable) == (False, False)
 
