@@ -8,6 +8,7 @@ import attrs
 import httpx
 
 from cyberun_async._protocol.hiding import hide
+from cyberun_async._protocol.refusals import ERROR_TEXT
 from cyberun_async._protocol.secret import Secret, secrets_of_url
 from cyberun_async._settings import Settings
 from cyberun_async._transport.bodies import RequestBody, let_go, raw_chunks, read_body
@@ -22,7 +23,6 @@ from cyberun_async._transport.failures import (
 )
 from cyberun_async._transport.pools import SmallPools
 from cyberun_async._transport.requests import Send, checked_headers, checked_url, sender_of, timeout_extension
-from cyberun_async._transport.transport import ERROR_TEXT
 
 LARGE = 8 * 1024 * 1024
 """Bytes from which a body is worth a connection of its own."""
