@@ -540,7 +540,7 @@ class AsyncClient:
 
         Args:
             task: A result, or the id of a task that has completed.
-            directory: Where the files go; it must exist.
+            directory: Where the files go; it is made if it is missing.
             concurrency: Files at once, within `Limits.max_transfers`.
             on_progress: Called with the file, its bytes on the disk, and its bytes in all where the storage says
                 so; may be async.

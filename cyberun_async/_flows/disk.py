@@ -39,8 +39,9 @@ _REASONS = {
     errno.ENOSPC: "the disk is full; make room, and download again",
     errno.EDQUOT: "the disk quota is used up; make room, and download again",
     errno.EFBIG: "the file system takes no file of this size; choose another directory",
-    errno.ENOENT: "there is no such directory; make it first",
+    errno.ENOENT: "the directory was removed meanwhile; download again",
     errno.ENOTDIR: "that is not a directory; choose another one",
+    errno.EEXIST: "that is not a directory; choose another one",
     errno.EISDIR: "a directory of this name is in the way; move it, or choose another directory",
     errno.EBUSY: "another download of it into this directory is under way",
 }

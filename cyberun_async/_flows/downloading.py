@@ -4,6 +4,7 @@ import hashlib
 import inspect
 import os
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -75,6 +76,8 @@ async def download(
     task_id, files = await files_of(transport, task)
     links = Links(transport, task_id, files)
     downloads = Downloads(storage, settings, links, Path(os.fsdecode(directory)), on_progress)
+    with failures_of_disk(files[0].name if files else "files", 0, task_id):
+        await anyio.to_thread.run_sync(partial(downloads.directory.mkdir, parents=True, exist_ok=True))
     paths: dict[str, Path] = {}
     failures: dict[str, CyberunError] = {}
     waiting = iter(files)
@@ -171,6 +174,7 @@ class Download:
             if await self._is_right(delivery.checksum):
                 return delivery
             await self._in_thread(self._restart, None)
+            self._output.start_over()
         raise self._output.error("what arrives does not have the checksum that the storage gives", retryable=True)
 
     async def _fetch_to_the_end(self) -> Delivery:

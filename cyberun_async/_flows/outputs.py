@@ -58,14 +58,18 @@ class Output:
         self.done = 0
         self._storage = storage
         self._links = links
-        self._patience = Patience(retries, anyio.current_time())
+        self._patience = Patience(retries)
         self._is_renewed = False
 
     def progressed(self, done: int) -> None:
-        """Note that bytes have come, so that failures are forgiven anew."""
+        """Note how many bytes are safe; failures are forgiven anew if it is further than ever before."""
         self.done = done
-        self._is_renewed = False
-        self._patience.progressed(anyio.current_time())
+        if self._patience.progressed(done):
+            self._is_renewed = False
+
+    def start_over(self) -> None:
+        """Begin to fetch the whole file a second time."""
+        self._patience.start_over()
 
     async def ask(self, have: Have) -> tuple[Delivery, Body]:
         """Ask for what is missing; the body must be closed.

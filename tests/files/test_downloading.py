@@ -6,6 +6,7 @@ import hashlib
 import logging
 import os
 import random
+import shutil
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -540,15 +541,16 @@ async def test_gives_up_on_a_dead_storage(tmp_path: Path) -> None:
 # The disk
 
 
-@pytest.mark.parametrize("kind", ["missing", "file", "target"])
+@pytest.mark.parametrize("kind", ["file", "below a file", "target"])
 async def test_directory_in_the_way(kind: str, tmp_path: Path) -> None:
-    """A directory that is missing or none, and a name that a directory has, are named errors."""
+    """A directory that is none, and a name that a directory has, are named errors."""
     directory = tmp_path / "out"
-    if kind == "file":
-        directory.write_bytes(b"")
-    elif kind == "target":
+    if kind == "target":
         (directory / "a.bin").mkdir(parents=True)
-    expected = {"missing": "make it first", "file": "not a directory", "target": "a directory of this name"}[kind]
+    else:
+        directory.write_bytes(b"")
+        directory = directory / "deeper" if kind == "below a file" else directory
+    expected = "a directory of this name" if kind == "target" else "not a directory"
     async with a_shelf() as shelf, shelf.client() as client:
         shelf.put("a.bin", b"data")
         with pytest.raises(StorageError, match=expected) as caught:
@@ -556,6 +558,27 @@ async def test_directory_in_the_way(kind: str, tmp_path: Path) -> None:
     assert (caught.value.file, caught.value.retryable) == ("a.bin", False)
     if kind == "target":
         assert names_in(directory) == ["a.bin"]
+
+
+async def test_directory_is_made(tmp_path: Path) -> None:
+    """A directory that is missing is made, with those above it, also for a task without files."""
+    async with a_shelf() as shelf, shelf.client() as client:
+        assert await client.download(TASK_ID, tmp_path / "none") == []
+        shelf.put("a.bin", b"data")
+        assert await client.download(TASK_ID, tmp_path / "a/b") == [tmp_path / "a/b/a.bin"]
+    assert names_in(tmp_path) == ["a", "none"]
+
+
+async def test_directory_removed_meanwhile(tmp_path: Path) -> None:
+    """A directory that somebody removes during the download is a named error."""
+
+    async def remove(*_: object) -> None:
+        await anyio.to_thread.run_sync(shutil.rmtree, tmp_path / "out", True)
+
+    async with a_shelf() as shelf, shelf.client() as client:
+        shelf.put("a.bin", data_of(1000), etag='"x"')
+        with pytest.raises(StorageError, match="removed meanwhile"):
+            await client.download(TASK_ID, tmp_path / "out", on_progress=remove)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no disk to fill")

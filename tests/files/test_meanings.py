@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from cyberun_async import Retries
 from cyberun_async._protocol.checksums import Checksum, checksum_of
 from cyberun_async._protocol.content_types import content_type_of, is_accepted
 from cyberun_async._protocol.ranges import NOTHING, Have, range_headers, read_delivery, size_in_refusal
-from cyberun_async._protocol.transfers import Patience, read_refusal
+from cyberun_async._protocol.transfers import read_refusal
 
 MD5 = "5d41402abc4b2a76b9719d911017c592"
 SHA = "LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ="
@@ -147,13 +146,3 @@ def test_refusal(status: int, body: bytes, expected: str) -> None:
     reason = read_refusal(status, {}, body).reason
     assert reason.endswith(expected)
     assert "secret" not in reason
-
-
-def test_patience() -> None:
-    """Delays double up to a bound, end with the budget, and start over when something moves."""
-    patience = Patience(Retries(budget=10, initial=1, maximum=4, retry_after=5), 0, jitter=lambda: 1.0)
-    assert [patience.delay(0) for _ in range(4)] == [1, 2, 4, 4]
-    assert patience.delay(7) is None
-    patience.progressed(7)
-    assert patience.delay(7, asked=5) == 6
-    assert patience.delay(7, asked=6) is None
