@@ -603,7 +603,7 @@ class AsyncClient:
         """
         from cyberun_async._flows.reading import read_file
 
-        return await read_file(self.open_file(file), self._storage, max_bytes)
+        return await read_file(lambda: self.open_file(file), self._storage, max_bytes)
 
     def __del__(self) -> None:
         """Warn of connections left open; closing them takes an event loop, which is not there any more."""

@@ -17,6 +17,12 @@ from cyberun_async._transport.transport import Transport
 
 log = logging.getLogger("cyberun_async.files")
 
+CHECKED = 2
+"""Times that a file is fetched before its checksum is believed to be broken for good, or to be none."""
+
+NO_MD5 = "%s: its ETag looks like an MD5, but is not that of its bytes, which came twice alike"
+"""The warning about an entity tag that was taken for a checksum."""
+
 
 class Links:
     """The links of one task's files, renewed at most once for all who find theirs refused."""

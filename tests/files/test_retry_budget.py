@@ -50,7 +50,8 @@ async def test_never_further(etag: str | None, tmp_path: Path) -> None:
         assert requests < 1000
         return Reply(200, DATA[:5000], headers, breaks=True)
 
-    async with in_memory(storage) as (client, _):
+    short = Retries(budget=0.05, initial=0.001, maximum=0.001)
+    async with in_memory(storage, retries=short) as (client, _):
         with pytest.raises(StorageError, match="broke") as caught:
             await client.download(TASK_ID, tmp_path)
         assert caught.value.retryable

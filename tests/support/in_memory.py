@@ -14,7 +14,7 @@ from cyberun_async import AsyncClient, Retries
 
 TASK_ID = "t-1"
 
-NO_WAIT = Retries(budget=0.05, initial=0.001, maximum=0.001)
+NO_WAIT = Retries(budget=5, initial=0.001, maximum=0.001)
 
 
 @attrs.frozen
