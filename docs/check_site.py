@@ -112,7 +112,10 @@ def ugly(browser: Browser, address: str, pages: list[str]) -> Iterator[str]:
 def main(site: Path) -> int:
     """Print what is wrong; the exit code tells whether anything is."""
     if CHROMIUM is None:
-        print("there is no Chromium, so the site was not looked at")
+        problem = "the look at the site needs Chromium: apt-get install chromium, or CHROMIUM=/path/to/it"
+        print(f"left out: {problem}")
+        if "SKIPPED" in os.environ:
+            Path(os.environ["SKIPPED"]).write_text(f"{problem}\n", encoding="utf-8")
         return 0
     pages = sorted(path.name for path in site.glob("*.html"))
     with serving(site) as address, sync_playwright() as driver:
