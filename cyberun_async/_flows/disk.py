@@ -285,16 +285,19 @@ def _set_time(path: Path, moment: float) -> float | None:
 
 
 def probe_time(directory: Path, moment: float) -> float | None:
-    """Give a time as the file system of a directory shows it; `None` where it keeps no times."""
+    """Give a time as the file system of a directory shows it; `None` where it keeps no times.
+
+    Where no file can be made to try it out, it is taken to be shown as it is.
+    """
     path = directory / f".time.{secrets.token_hex(8)}"
     try:
         path.touch(exist_ok=False)
-        try:
-            return _set_time(path, moment)
-        finally:
-            path.unlink()
     except OSError:
-        return None
+        return moment
+    try:
+        return _set_time(path, moment)
+    finally:
+        path.unlink(missing_ok=True)
 
 
 @cache

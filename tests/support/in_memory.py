@@ -75,17 +75,18 @@ class InMemory(httpx.AsyncBaseTransport):
 async def in_memory(
     storage: Callable[[httpx.Request], Reply],
     *,
+    key: str = "a.bin",
     link: str = "http://storage/a.bin?sig=s",
     upload_headers: Mapping[str, str] | None = None,
     **options: object,
 ) -> AsyncIterator[tuple[AsyncClient, InMemory]]:
-    """Open a client whose task has one file, `a.bin`, and whose storage is a function."""
+    """Open a client whose task has one file and whose storage is a function."""
 
     def api(request: httpx.Request) -> Reply:
         if request.url.path.endswith("/presign"):
             body: object = {"file_key": "k", "upload_url": link, "upload_headers": upload_headers or {}}
         else:
-            body = {"id": TASK_ID, "task_status": "completed", "download_urls": {"a.bin": link}}
+            body = {"id": TASK_ID, "task_status": "completed", "download_urls": {key: link}}
         return Reply(body=json.dumps(body).encode())
 
     place = InMemory(storage)
