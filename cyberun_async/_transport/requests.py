@@ -16,6 +16,7 @@ from cyberun_async._protocol.secret import Key, Secret
 from cyberun_async._settings import Settings
 from cyberun_async._transport.failures import Unsendable, below
 
+_SCHEMES = ("http", "https")
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"[\t -~]*")
 
@@ -72,22 +73,28 @@ def checked_url(url: Secret[str]) -> httpx.URL:
         Unsendable: It cannot be sent to.
 
     """
-    parsed = usable_url(url)
+    parsed = _parsed(url)
     if parsed is None:
         raise Unsendable("its URL is not one that can be used")
+    if parsed.scheme not in _SCHEMES:
+        raise Unsendable("its URL has an unsupported protocol, and is not one that can be used")
     return parsed
 
 
-def usable_url(url: Secret[str], schemes: Collection[str] = ("http", "https")) -> httpx.URL | None:
+def usable_url(url: Secret[str], schemes: Collection[str] = _SCHEMES) -> httpx.URL | None:
     """Give a URL, or `None` where no connection to its host can be tried."""
+    parsed = _parsed(url)
+    return parsed if parsed is not None and parsed.scheme in schemes else None
+
+
+def _parsed(url: Secret[str]) -> httpx.URL | None:
     try:
         parsed = httpx.URL(url.reveal())
         # What is shown of a host is decoded only then, and the codec that looks names up has rules of its own.
         is_name = bool(parsed.host and parsed.raw_host.decode().encode("idna"))
-        is_usable = parsed.scheme in schemes and is_name and (parsed.port is None or 0 < parsed.port < 65536)
     except Exception:  # noqa: BLE001 - httpx, ipaddress, idna and codecs have their own
         return None
-    return parsed if is_usable else None
+    return parsed if is_name and (parsed.port is None or 0 < parsed.port < 65536) else None
 
 
 def checked_headers(headers: Secret[Mapping[str, str]]) -> httpx.Headers:
