@@ -15,6 +15,7 @@ import attrs
 
 from cyberun_async._errors import CyberunError
 from cyberun_async._protocol.events import ProgressEvent, StatusEvent, TaskEvent, encode_event
+from cyberun_async._protocol.secret import Key
 from cyberun_async._settings import Settings
 
 if TYPE_CHECKING:
@@ -59,8 +60,8 @@ def account_of(settings: Settings) -> Account:
     """Give the account that a client with these settings uses."""
     token = settings.token
     credential: Hashable = _Provider(token)
-    if isinstance(token, str):
-        credential = hashlib.blake2b(token.encode(), key=_DIGEST_KEY).digest()
+    if isinstance(token, Key):
+        credential = hashlib.blake2b(token.reveal().encode(), key=_DIGEST_KEY).digest()
     return Account(settings.base_url, settings.team_id, credential)
 
 

@@ -30,9 +30,6 @@ _KINDS: Mapping[int, type[APIError]] = {
     429: RateLimitError,
 }
 
-ERROR_TEXT = 64 * 1024
-"""Bytes of an error response's body that are read."""
-
 _SHOWN = 2000
 """Characters of an answer that an error keeps."""
 
@@ -59,14 +56,9 @@ def refusal(
         path=path,
         retry_after=parse_retry_after(headers.get("retry-after")),
         request_id=hide(headers.get("x-request-id", ""), secrets)[:_SHOWN] or None,
-        body=shown_body(body, secrets),
+        body=hide(text, secrets)[:_SHOWN],
         task_id=task_id,
     )
-
-
-def shown_body(body: bytes, secrets: Sequence[Secret[str]]) -> str:
-    """Give the beginning of a response's text as an error keeps it, with every secret cut out."""
-    return hide(body[:ERROR_TEXT].decode("utf-8", "replace"), secrets)[:_SHOWN]
 
 
 def _message(text: str) -> str:

@@ -252,7 +252,9 @@ async def workflow(
 
 def serve(
     *,
-    host: Annotated[str, Parameter(help="The address to listen on.")] = "127.0.0.1",
+    host: Annotated[
+        str, Parameter(help="The address to listen on; 0.0.0.0 is every one, so that other machines reach it.")
+    ] = "127.0.0.1",
     port: Annotated[
         int, Parameter(validator=validators.Number(gte=0, lte=65535), help="The port to listen on; 0 takes a free one.")
     ] = 0,
@@ -267,14 +269,31 @@ def serve(
     """
     with local_cyberun(host=host, port=port, pace=pace) as server, suppress(KeyboardInterrupt):
         if json:
-            write_json({"type": "server", "base_url": server.base_url, "api_key": server.api_key})
+            addresses = {"base_url": server.base_url, "network_url": server.network_url}
+            control = {"control_url": server.control_url, "control_token": server.control_token}
+            write_json({"type": "server", **addresses, "api_key": server.api_key, **control})
         else:
             tell("A local Cyberun is running. In another terminal, point clients at it:\n")
             write_line(f"export CYBERUN_BASE_URL={server.base_url}")
             write_line(f"export CYBERUN_API_KEY={server.api_key}")
+            tell(
+                f"\nPrograms in any language set faults and move its clock at {server.control_url}, with this token:\n"
+            )
+            write_line(f"export CYBERUN_CONTROL_TOKEN={server.control_token}")
+            if not server.is_loopback:
+                tell("\n" + _exposed(host, server.network_url or server.base_url))
             tell("\nCtrl-C stops it.")
         while True:
             time.sleep(3600)
+
+
+def _exposed(host: str, url: str) -> str:
+    """Say what listening on more than loopback means."""
+    return (
+        f"It listens on {host or 'every address'}, so other machines reach it. They need the key, which travels "
+        f"unencrypted: keep it to networks that you trust. From there it is {url}\n"
+        "(AsyncClient(base_url=..., allow_insecure_http=True))."
+    )
 
 
 def _check_stdin(given: Given, account: Account) -> None:

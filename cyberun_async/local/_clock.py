@@ -11,6 +11,9 @@ from datetime import datetime, timezone
 
 import anyio.to_thread
 
+LATEST = datetime(2999, 1, 1, tzinfo=timezone.utc).timestamp()
+"""How far the clock goes: not every system can say a later date, and links and tokens reach beyond it."""
+
 
 class Clock:
     """Time as the local server sees it.
@@ -56,15 +59,17 @@ class Clock:
         Works under asyncio and trio. What becomes due happens in its order, each at its own moment.
 
         Raises:
-            ValueError: if `seconds` is negative.
+            ValueError: if `seconds` is negative, no number, or would lead beyond the year 2998.
             RuntimeError: if the server is not running.
         """
         await anyio.to_thread.run_sync(self.advance_blocking, seconds, abandon_on_cancel=True)
 
     def advance_blocking(self, seconds: float) -> None:
         """Do what `advance` does, for programs without an event loop."""
-        if seconds < 0:
-            raise ValueError("time on a local Cyberun does not run backwards")
+        if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds <= LATEST:
+            raise ValueError(
+                f"time on a local Cyberun does not run backwards: seconds must be a number from 0 to {LATEST:.0f}"
+            )
         if self._loop is None or self._loop.is_closed():
             raise RuntimeError("the local Cyberun is not running")
         asyncio.run_coroutine_threadsafe(self._advance(seconds), self._loop).result()
@@ -129,6 +134,8 @@ class Clock:
 
     async def _advance(self, seconds: float) -> None:
         target = self.time() + seconds
+        if target > LATEST:
+            raise ValueError("time on a local Cyberun ends with the year 2998")
         await self._all_waiting.wait()
         while self._timers and self._timers[0][0] <= target:
             self._move_to(self._timers[0][0])

@@ -1,6 +1,7 @@
-"""The same controls over HTTP, for programs in another process: faults, requests, the clock, and the credentials.
+"""The same controls over HTTP, for programs in another process: faults, requests, and the clock.
 
-They are on loopback, without a key, below `/_local`.
+They are below `/_local`, behind the control token (see `_guard`). They take JSON only, and only values that leave the
+server working: what is asked for here is asked for by programs in any language, and perhaps by one that is not meant to.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from ._clock import Clock
+from ._control_values import check_options
 from ._faults import Fault, Faults
 from ._http import ApiError, read_json, wire_time
 from ._operations import Exchange
@@ -23,6 +25,11 @@ KINDS = {
     if inspect.signature(method).return_annotation == "Fault"
 }
 """What can go wrong: the names of the methods of `server.faults`."""
+
+MOST_FAULTS = 1000
+"""Faults that wait to strike; each request is held against all of them."""
+
+LARGEST_BODY = 64 * 1024
 
 
 class Control:
@@ -44,12 +51,15 @@ class Control:
 
     async def add_fault(self, request: Request) -> Response:
         """Add the fault `{"kind": "status", "code": 503, "on": "tasks.get", "times": 3}`."""
-        options = await read_json(request)
+        options = await _read(request)
         kind = options.pop("kind", None)
-        if kind not in KINDS:
+        if not isinstance(kind, str) or kind not in KINDS:
             raise ApiError(400, f"kind must be one of: {', '.join(sorted(KINDS))}")
+        check_options(options)
+        if self._faults.count >= MOST_FAULTS:
+            raise ApiError(409, f"there are {MOST_FAULTS} faults already: clear them first")
         try:
-            fault: Fault = getattr(self._faults, str(kind))(**options)
+            fault: Fault = getattr(self._faults, kind)(**options)
         except TypeError as error:
             raise ApiError(400, str(error)) from None
         return JSONResponse({"kind": fault.name, "aim": asdict(fault.aim)}, 201)
@@ -66,11 +76,19 @@ class Control:
 
     async def advance(self, request: Request) -> Response:
         """Let the `{"seconds": 60}` pass."""
-        seconds = (await read_json(request)).get("seconds")
-        if not isinstance(seconds, (int, float)) or isinstance(seconds, bool) or seconds < 0:
-            raise ApiError(400, "seconds must be a number of at least 0")
-        await self._clock.advance(seconds)
+        seconds = (await _read(request)).get("seconds")
+        try:
+            await self._clock.advance(seconds)  # type: ignore[arg-type]
+        except ValueError as error:
+            raise ApiError(400, str(error)) from None
         return JSONResponse({"now": wire_time(self._clock.now())})
+
+
+async def _read(request: Request) -> dict[str, object]:
+    """Read a JSON object that is said to be one: what a page of another site may send unasked is text or a form."""
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise ApiError(415, "the control endpoints take application/json")
+    return await read_json(request, most=LARGEST_BODY)
 
 
 def _shown(exchange: Exchange) -> dict[str, object]:

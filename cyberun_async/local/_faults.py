@@ -85,6 +85,11 @@ class Faults:
         self.fired: list[tuple[str, Exchange]] = []
         """The name of each fault that struck, and the request that it struck, in order."""
 
+    @property
+    def count(self) -> int:
+        """How many there are, those that have struck for the last time included."""
+        return len(self._faults)
+
     def clear(self) -> None:
         """Behave from now on."""
         with self._lock:

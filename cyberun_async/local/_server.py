@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import secrets
 import socket
 import threading
 from collections.abc import Callable, Sequence
@@ -21,12 +22,14 @@ from starlette.routing import Mount
 from typing_extensions import Self
 
 from ._accounts import Accounts
+from ._addresses import is_loopback, is_wildcard, listen, network_host, origin, reachable_host
 from ._calls import RuntimeCalls
 from ._clock import Clock
 from ._containers import ContainerCalls
 from ._control import Control
 from ._demo import demo_workflows
 from ._faults import FaultLayer, Faults
+from ._guard import Guard
 from ._http import ApiError, answer_api_error, answer_http_error
 from ._operations import Exchange, Operations, Recorder
 from ._scheduler import Scheduler
@@ -54,7 +57,7 @@ class LocalCyberun:
     Works under asyncio and trio, and as a plain ``with``: the server has its own loop in its own thread.
 
     Args:
-        host: where to listen.
+        host: where to listen; ``"0.0.0.0"`` is every address, so that other machines reach it.
         port: 0 lets the system choose.
         pace: how long a second of a task's script takes, in seconds. 1 is for people to watch; the default suits tests.
         clock: ``"running"`` follows the machine; ``"held"`` stands still until ``await server.clock.advance(seconds)``.
@@ -80,6 +83,8 @@ class LocalCyberun:
         seed: int = 0,
     ) -> None:
         self._address = (host, port)
+        self._port = port
+        self._control_token = secrets.token_urlsafe(24)
         self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="local-cyberun-work")
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -120,6 +125,27 @@ class LocalCyberun:
     def agent_key(self) -> str:
         """An agent key (``ak-``), which the REST API rejects."""
         return self._accounts.agent_key
+
+    @property
+    def control_url(self) -> str:
+        """Where other processes set faults, move the clock and see what was received; they need `control_token`."""
+        return f"{self.storage.origin}{CONTROL_PATH}"
+
+    @property
+    def control_token(self) -> str:
+        """What requests to `control_url` carry as ``Authorization: Bearer``."""
+        return self._control_token
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine reaches the server."""
+        return is_loopback(self._address[0])
+
+    @property
+    def network_url(self) -> str | None:
+        """What to give a client on another machine, where the server listens on every address; else None."""
+        host = network_host() if is_wildcard(self._address[0]) else None
+        return None if host is None else f"{origin(host, self._port)}{API_PATH}"
 
     @property
     def team_id(self) -> str:
@@ -190,13 +216,13 @@ class LocalCyberun:
         """
         if self._loop is not None:
             raise RuntimeError("a LocalCyberun can be started once")
-        listener = socket.create_server(self._address, backlog=2048)
+        listener = listen(*self._address)
         # asyncio sets this itself only where a socket names its protocol; without it each reply waits 40 ms for an ACK.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._loop = asyncio.new_event_loop()
         self.clock.run_on(self._loop)
-        host, port = listener.getsockname()[:2]
-        self.storage.origin = f"http://{host}:{port}"
+        host, self._port = listener.getsockname()[:2]
+        self.storage.origin = origin(reachable_host(host), self._port)
         self._thread = threading.Thread(
             target=self._run, args=[self._loop, listener], name="local-cyberun", daemon=True
         )
@@ -249,10 +275,12 @@ class LocalCyberun:
             *self._webhooks.routes(operations),
         ]
         control = Control(self.faults, self._exchanges, self.clock)
+        guard = Middleware(Guard, self._control_token, self._address[0])
+        several = [Middleware(self.storage.for_callers)] if is_wildcard(self._address[0]) else []
         app = Starlette(
             routes=[
-                Mount(API_PATH, routes=calls),
-                Mount(CONTROL_PATH, routes=control.routes()),
+                Mount(API_PATH, routes=calls, middleware=several),
+                Mount(CONTROL_PATH, routes=control.routes(), middleware=[guard]),
                 operations.route("storage.put", "PUT", f"{STORAGE_PATH}/{{key:path}}", self.storage.receive),
                 operations.route("storage.get", "GET", f"{STORAGE_PATH}/{{key:path}}", self.storage.serve),
             ],

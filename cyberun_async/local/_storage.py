@@ -10,16 +10,20 @@ import base64
 import hashlib
 import uuid
 from collections.abc import Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 from urllib.parse import unquote
 from xml.sax.saxutils import escape
 
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ._clock import Clock
+from ._guard import HOST
 from ._http import wire_time
 from ._ranges import Unsatisfiable, requested_range
 from ._signing import BadSignature, Signer
@@ -48,6 +52,7 @@ class Storage:
         self._prefix = prefix
         self._objects: dict[str, StoredObject] = {}
         self.origin = ""
+        self._origin_asked: ContextVar[str] = ContextVar("origin")
         self.link_lifetime = link_lifetime
 
     def put(self, key: str, data: bytes, content_type: str = "application/octet-stream", *, days: float = 7) -> None:
@@ -78,7 +83,20 @@ class Storage:
     ) -> str:
         """Presign a URL; `lifetime` is in seconds and an hour unless the server was told otherwise."""
         seconds = self.link_lifetime if lifetime is None else lifetime
-        return self.origin + self._signer.sign(method, f"{self._prefix}/{key}", lifetime=seconds, headers=headers)
+        return self._origin_asked.get(self.origin) + self._signer.sign(
+            method, f"{self._prefix}/{key}", lifetime=seconds, headers=headers
+        )
+
+    def for_callers(self, app: ASGIApp) -> ASGIApp:
+        """Wrap calls so that links lead to the host that the caller asked: a server may have several addresses."""
+
+        async def with_origin(scope: Scope, receive: Receive, send: Send) -> None:
+            host = Headers(scope=scope).get("host", "").lower()
+            if HOST.fullmatch(host):
+                self._origin_asked.set(f"http://{host}")
+            await app(scope, receive, send)
+
+        return with_origin
 
     def links(self, output: Mapping[str, object], lifetime: float | None) -> dict[str, object]:
         """Sign what a task's output names: one `storage_key`, or the `s3_key` of each of several."""

@@ -226,6 +226,19 @@ def test_serve_prints_what_points_a_client_at_it_until_ctrl_c(screen: Callable[.
     assert shown.finish() == 0
 
 
+def test_serve_says_what_listening_on_every_address_means(screen: Callable[..., Screen]):
+    """It prints an address that clients of this machine can use, and what others do."""
+    shown = screen("serve", "--host", "0.0.0.0")
+    shown.read_until("Ctrl-C stops it.")
+    exports = dict(re.findall(r"export (CYBERUN_\w+)=(\S+)\r\n", shown.text))
+    assert exports["CYBERUN_BASE_URL"].startswith("http://127.0.0.1:")
+    assert "other machines reach it" in shown.text
+    other = screen("workflows", **exports)
+    assert other.finish() == 0
+    shown.press(b"\x03")
+    assert shown.finish() == 0
+
+
 def test_a_reader_that_goes_away_ends_the_command_quietly(environment: dict[str, str], tmp_path: Path):
     """`cyberun-async workflows | head -1` prints one line, and nothing on stderr."""
     command = f"{sys.executable} -m cyberun_async workflows --json | true; echo ${{PIPESTATUS[0]}}"

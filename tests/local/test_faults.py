@@ -162,26 +162,6 @@ async def test_streams_that_tell_it_differently(server: LocalCyberun, http: http
     assert names_in(await stream(server, http))[-1] == "cancelled"
 
 
-async def test_control_over_http(server: LocalCyberun, http: httpx.AsyncClient, task_id: str) -> None:
-    """A program in another process sets faults, moves the clock and reads what was received, without a key."""
-    control = server.base_url.replace("/api/v1", "/_local")
-    fault = {"kind": "status", "code": 418, "on": "tasks.get"}
-    assert (await http.post(f"{control}/faults", json=fault)).status_code == 201
-    assert (await http.get(f"r/tasks/{task_id}")).status_code == 418
-    fired = (await http.get(f"{control}/faults")).json()
-    assert [(each["kind"], each["status"]) for each in fired] == [("status", 418)]
-    requests = (await http.get(f"{control}/requests")).json()
-    assert requests[-1]["operation"] == "tasks.get"
-    assert server.api_key not in json.dumps(requests)
-    before = server.clock.time()
-    assert (await http.post(f"{control}/clock", json={"seconds": 60})).status_code == 200
-    assert server.clock.time() == before + 60
-    assert (await http.post(f"{control}/clock", json={"seconds": "x"})).status_code == 400
-    assert (await http.post(f"{control}/faults", json={"kind": "nope"})).status_code == 400
-    assert (await http.post(f"{control}/faults", json={"kind": "status"})).status_code == 400
-    assert (await http.delete(f"{control}/faults")).status_code == 204
-
-
 async def test_requests_are_recorded(server: LocalCyberun, http: httpx.AsyncClient) -> None:
     """What was received can be asserted: the call, its path as sent, its body and what was answered."""
     await http.get("r/tasks/a%2Fb")

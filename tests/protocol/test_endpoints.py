@@ -21,7 +21,6 @@ from cyberun_async._protocol import agents, containers, endpoints, webhooks, wor
 from cyberun_async._protocol.call import Call
 from cyberun_async._protocol.endpoints import Dispatch
 from cyberun_async._protocol.pages import Page
-from cyberun_async._protocol.submitted import read_submitted
 from cyberun_async._protocol.tasks import Submitted
 from cyberun_async._protocol.webhooks import RotatedSecret
 
@@ -59,20 +58,12 @@ FIRST = {"current_page": 1, "per_page": 100}
                 Submitted,
                 body={"parameters": {"prompt": "x", "steps": 30}},
                 repeatable=False,
-                read=read_submitted,
             ),
             id="run_workflow, slug",
         ),
         pytest.param(
             endpoints.run_workflow(ID, {}),
-            Call(
-                "POST",
-                f"/r/workflows/{ID}/run",
-                Submitted,
-                body={"parameters": {}},
-                repeatable=False,
-                read=read_submitted,
-            ),
+            Call("POST", f"/r/workflows/{ID}/run", Submitted, body={"parameters": {}}, repeatable=False),
             id="run_workflow, UUID",
         ),
         pytest.param(
@@ -89,7 +80,6 @@ FIRST = {"current_page": 1, "per_page": 100}
                     "tool_type": "comfyui",
                 },
                 repeatable=False,
-                read=read_submitted,
             ),
             id="run_workflow, dispatched",
         ),
