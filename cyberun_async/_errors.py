@@ -238,12 +238,14 @@ class DecodeError(CyberunError):
         problem: What is wrong with the answer, with the path to the place.
         method: The HTTP method of the request, or `None` outside of a request.
         path: The path of the request below the base URL, or `None` outside of a request.
+        body: The text that could not be read, cut at the error text limit, without keys and signatures.
 
     """
 
     problem: str
     method: str | None
     path: str | None
+    body: str
 
     def __init__(
         self,
@@ -251,12 +253,14 @@ class DecodeError(CyberunError):
         *,
         method: str | None = None,
         path: str | None = None,
+        body: str = "",
         task_id: str | None = None,
     ) -> None:
         """Build the message from the facts."""
         self.problem = problem
         self.method = method
         self.path = path
+        self.body = body
         of_task = f" of task {task_id}" if task_id else ""
         place = f"the answer to {method} {path}" if method else f"the data{of_task}"
         super().__init__(f"{place} is not what the API promises: {problem}; {self._advice()}", task_id=task_id)

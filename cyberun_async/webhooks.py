@@ -11,15 +11,18 @@ Source: https://docs.cyberun.cloud/cloud/guides/webhooks
 import hmac
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
 import attrs
 
-from cyberun_async._errors import WebhookError
-from cyberun_async._protocol.status import TaskStatus
-from cyberun_async._protocol.timestamps import format_timestamp, parse_timestamp
+from cyberun_async._errors import DecodeError, WebhookError
+from cyberun_async._protocol.codec import structure
+from cyberun_async._protocol.fields import extra_field, on_wire, wire
+from cyberun_async._protocol.status import Evidence, TaskStatus, status_from
+from cyberun_async._protocol.tasks import Extras, Said, read_output, read_reason
+from cyberun_async._protocol.timestamps import format_timestamp
 
 __all__ = [
     "DEFAULT_MAX_BYTES",
@@ -40,8 +43,12 @@ DEFAULT_MAX_BYTES = 1024 * 1024
 
 _KNOWN_EVENTS = frozenset({"task.completed", "task.failed"})
 _SIGNATURE = re.compile(r"sha256=([0-9a-fA-F]{64})")
+_EVENT_PREFIX = "task."
 _SECRET_PREFIX = "whsec_"  # noqa: S105 - the public start of every secret
-_ABSENT: dict[str, Any] = {"task_output": None, "task_error": "", "timestamp": None}
+
+
+def _text(error: str | None) -> str:
+    return error or ""
 
 
 class Headers(Protocol):
@@ -59,6 +66,8 @@ class WebhookEvent:
     The wire says `task_status`, `task_output` and `task_error`. There are no download URLs in a
     delivery: `client.tasks.result(event.task_id)` has them.
 
+    All that a delivery needs is the task and how it ended, as an event type or a status; each tells the other.
+
     Attributes:
         event_type: `task.completed`, `task.failed`, or a word that came into use later.
         task_id: The task.
@@ -67,15 +76,33 @@ class WebhookEvent:
         error: Why the task failed; `""` where it did not.
         timestamp: The time that the delivery states, or `None`. Whether it is the time of the
             event or of the sending is not documented.
+        extra: What else the delivery says, and what of it did not fit, as it came.
 
     """
 
     event_type: str
-    task_id: str
-    status: TaskStatus = attrs.field(converter=TaskStatus)
-    output: dict[str, Any] | None = None
-    error: str = ""
+    task_id: str = attrs.field(metadata=on_wire(aliases=("id",)))
+    status: TaskStatus = attrs.field(converter=TaskStatus, metadata=on_wire("task_status", aliases=("status",)))
+    output: dict[str, Any] | None = wire("task_output", aliases=("output",), read=read_output, default=None)
+    error: str = wire(
+        "task_error", aliases=("error", "error_message", "message"), read=read_reason, default="", converter=_text
+    )
     timestamp: datetime | None = None
+    extra: Mapping[str, object] = extra_field()
+
+    @staticmethod
+    def _settle(said: Said, extra: Extras, raw: Mapping[str, object]) -> Extras:
+        """Find the status by the event type, or that by the status, where one of them is missing or not known."""
+        status, event_type = said.get("status"), said.get("event_type")
+        if isinstance(event_type, str) and not (isinstance(status, TaskStatus) and status.is_known):
+            event = TaskStatus(event_type.removeprefix(_EVENT_PREFIX))
+            evidence = Evidence(event=event if event.is_terminal else None)
+            said["status"] = status_from(None if status is None else str(status), evidence)
+            if status is not None and said["status"] != status:
+                return {**(extra or {}), "task_status": raw.get("task_status") or status}
+        elif not event_type and status is not None:
+            said["event_type"] = f"{_EVENT_PREFIX}{status}"
+        return extra
 
     @property
     def is_known(self) -> bool:
@@ -220,31 +247,6 @@ def _raw(body: object) -> bytes:
 
 def _read(body: bytes) -> WebhookEvent:
     try:
-        payload: dict[str, Any] | list[Any] = json.loads(body)
-        return _event(payload if isinstance(payload, dict) else {})
-    except (ValueError, RecursionError) as error:
+        return structure(json.loads(body), WebhookEvent)
+    except (ValueError, RecursionError, DecodeError) as error:
         raise _refuse("the signed body is not the documented payload") from error
-
-
-def _event(payload: dict[str, Any]) -> WebhookEvent:
-    # Missing and null mean the same.
-    fields = _ABSENT | {name: value for name, value in payload.items() if value is not None}
-    match fields:
-        case {
-            "event_type": str(event_type),
-            "task_id": str(task_id),
-            "task_status": str(status),
-            "task_output": dict() | None,
-            "task_error": str(error),
-            "timestamp": str() | None as timestamp,
-        } if event_type and task_id and status:
-            return WebhookEvent(
-                event_type=event_type,
-                task_id=task_id,
-                status=TaskStatus(status),
-                output=fields["task_output"],
-                error=error,
-                timestamp=None if timestamp is None else parse_timestamp(timestamp),
-            )
-        case _:
-            raise ValueError("a documented field is missing or of another type")

@@ -412,8 +412,8 @@ TABLE: Mapping[type[CyberunError], Sequence[tuple[str, Meeting, str]]] = {
             "the answer to GET /r/tasks/TASK is not what the API promises: its body has more than 1000 bytes (Limits.max_answer); is base_url right, with its scheme and /api/v1?"),
         ("the answer to a submission", lambda at: submit(at, malformed={"body": "{}"}),
             "the answer to POST /r/workflows/slug/text-to-image/run is not what the API promises: $: task_id is missing; look whether it was done before you send it again"),
-        ("an event of one's own", lambda _: decode_event("progress", "[]", task_id="t-1"),
-            "the data of task t-1 is not what the API promises: the data of a progress event is not an object; pass it on as it was received"),
+        ("an event of one's own", lambda _: decode_event("progress", "half", task_id="t-1"),
+            "the data of task t-1 is not what the API promises: not JSON (Expecting value: line 1 column 1 (char 0)); pass it on as it was received"),
     ],
     TaskError: [
         ("its root", lambda _: raise_(TaskError(TaskResult(id="t-1", status=TaskStatus("expired")))),

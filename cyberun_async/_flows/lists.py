@@ -7,7 +7,15 @@ import anyio
 
 from cyberun_async._protocol.pages import Page
 from cyberun_async._protocol.status import TaskStatus
-from cyberun_async._protocol.sweeping import FEW, PageOf, Sighting, Sweep, rest_of_list
+from cyberun_async._protocol.sweeping import (
+    FEW,
+    PageOf,
+    Sighting,
+    Sweep,
+    has_unstated,
+    is_filter_ignored,
+    rest_of_list,
+)
 from cyberun_async._transport.transport import Transport
 
 __all__ = ["FEW", "Lists"]
@@ -22,6 +30,7 @@ class Lists:
         """Read none yet."""
         self._transport = transport
         self._rests: dict[TaskStatus, float] = {}
+        self._is_filter_ignored: bool | None = None
 
     def sweep(self, known: Mapping[str, TaskStatus | None]) -> Sweep:
         """Give the way through the lists in which these tasks may be, by their last known statuses."""
@@ -42,10 +51,20 @@ class Lists:
                     is_whole &= self._leave_alone(page_of, answer)
                     sweep.leave_list()
                     continue
-                for sighting in sweep.took(page_of, answer):
+                is_filtered = not has_unstated(answer) or await self._is_filtered(answer)
+                for sighting in sweep.took(page_of, answer, is_filtered=is_filtered):
                     saw(sighting)
             pages = sweep.next_pages()
         return is_whole
+
+    async def _is_filtered(self, page: Page[Sighting]) -> bool:
+        """Find out, once, whether the server heeds the status that is asked for: its documents promise no more."""
+        if self._is_filter_ignored is None:
+            (other,) = (await self._ask([PageOf(TaskStatus.COMPLETED, 1)])).values()
+            if isinstance(other, Exception):
+                return False
+            self._is_filter_ignored = is_filter_ignored(page, other)
+        return not self._is_filter_ignored
 
     async def _ask(self, pages: list[PageOf]) -> dict[PageOf, Page[Sighting] | Exception]:
         answers: dict[PageOf, Page[Sighting] | Exception] = {}

@@ -13,11 +13,12 @@ from cyberun_async._protocol import endpoints
 from cyberun_async._protocol.call import Call
 from cyberun_async._protocol.events import (
     ErrorEvent,
+    StatusEvent,
     TaskEvent,
     UnknownEvent,
-    decode_event,
     event_from_result,
     event_from_status,
+    read_event,
 )
 from cyberun_async._protocol.news import News
 from cyberun_async._protocol.pacing import Pace
@@ -270,11 +271,13 @@ class Watch:
     def _take(self, message: ServerSentEvent, now: float) -> bool:
         """Take in one message, and say whether it is the last."""
         try:
-            event = decode_event(message.event, message.data, task_id=self.task_id)
+            event = read_event(message.event, message.data, self.task_id, self._transport.mismatches)
         except DecodeError as error:
             log.warning("task %s: an event could not be read, so the task is looked up: %s", self.task_id, error)
             self._pace.look_soon(now)
             return False
+        if isinstance(event, StatusEvent) and event.status == UNSTATED:
+            self._pace.look_soon(now)
         if self._news.is_news(event):
             self._ready.append(event)
             if isinstance(event, ErrorEvent):

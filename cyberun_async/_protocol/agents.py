@@ -1,11 +1,12 @@
 """The machines that run tasks, and the call that asks for them."""
 
+from collections.abc import Mapping
 from datetime import datetime
 
 import attrs
 
 from cyberun_async._protocol.call import Call
-from cyberun_async._protocol.codec import wire
+from cyberun_async._protocol.fields import extra_field, on_wire, wire
 from cyberun_async._protocol.pages import MOST_PER_PAGE, Page, page_query
 
 
@@ -20,6 +21,7 @@ class GPU:
         type: Its kind, such as `cuda`.
         vram_total: Its memory, in bytes as the agent reports it.
         vram_free: How much of that is free, likewise.
+        extra: What else the server says, and what of it did not fit, as it came.
 
     """
 
@@ -27,6 +29,7 @@ class GPU:
     type: str | None = wire("device_type", default=None)
     vram_total: int | None = None
     vram_free: int | None = None
+    extra: Mapping[str, object] = extra_field()
 
 
 @attrs.frozen(kw_only=True)
@@ -40,6 +43,7 @@ class SystemStats:
         pytorch_version: The version of PyTorch.
         os_type: Its operating system, such as `posix`.
         gpus: Its GPUs.
+        extra: What else the server says, and what of it did not fit, as it came.
 
     """
 
@@ -47,6 +51,7 @@ class SystemStats:
     pytorch_version: str | None = None
     os_type: str | None = None
     gpus: tuple[GPU, ...] = wire("gpu_devices", default=())
+    extra: Mapping[str, object] = extra_field()
 
 
 @attrs.frozen(kw_only=True)
@@ -77,10 +82,11 @@ class Agent:
         tasks_completed: How many tasks it has completed.
         current_task_id: The task it works on.
         system_stats: Its machine.
+        extra: What else the server says, and what of it did not fit, as it came.
 
     """
 
-    id: str = wire("agent_id")
+    id: str = attrs.field(metadata=on_wire("agent_id"))
     status: str | None = wire("agent_status", default=None)
     labels: tuple[str, ...] = wire("agent_labels", default=())
     last_heartbeat: datetime | None = None
@@ -99,6 +105,7 @@ class Agent:
     tasks_completed: int | None = None
     current_task_id: str | None = None
     system_stats: SystemStats | None = None
+    extra: Mapping[str, object] = extra_field()
 
 
 def list_agents(number: int = 1, per_page: int = MOST_PER_PAGE) -> Call[Page[Agent]]:

@@ -7,11 +7,22 @@ ALMOST = 0.9999
 """Shown as 100 %: a task that has done all its steps may still be at work."""
 
 
-def text_bar(progress: float | None, width: int = 10) -> str:
-    """Draw progress from 0.0 to 1.0 as `▰▰▰▱▱▱▱▱▱▱ 30 %`; what is not known is empty."""
-    part = min(max(progress or 0.0, 0.0), 1.0)
+def text_bar(progress: float | ProgressEvent | None, width: int = 10) -> str:
+    """Draw progress from 0.0 to 1.0 as `▰▰▰▱▱▱▱▱▱▱ 30 %`; what is not known is empty.
+
+    Of an event its steps count where the server gives no progress.
+    """
+    share = progress_of(progress) if isinstance(progress, ProgressEvent) else progress
+    part = min(max(share or 0.0, 0.0), 1.0)
     full = int(part * width)
     return f"{'▰' * full}{'▱' * (width - full)} {part:.0%}".replace("%", " %")
+
+
+def progress_of(event: ProgressEvent) -> float | None:
+    """Give the progress of an event from 0.0 to 1.0: as the server gives it, else by its steps."""
+    if event.progress is not None or event.step_current is None or not event.step_total:
+        return event.progress
+    return min(max(event.step_current / event.step_total, 0.0), 1.0)
 
 
 def details(event: ProgressEvent) -> list[str]:
@@ -41,8 +52,9 @@ class Standing:
         """Take an event into account."""
         if isinstance(event, ProgressEvent):
             self.details = details(event)
-            if event.progress is not None:
-                self.progress = min(event.progress, ALMOST)
+            progress = progress_of(event)
+            if progress is not None:
+                self.progress = min(progress, ALMOST)
         self.status = getattr(event, "status", self.status)
         if self.status == TaskStatus.COMPLETED:
             self.progress = 1.0

@@ -1,7 +1,14 @@
-"""From JSON to records: one converter, its hooks held for each type."""
+"""Decode JSON into records: strict about the few fields that are needed, liberal about all others.
+
+A field without a default is needed: without it the answer is a `DecodeError`. Any other field takes the value if it
+fits, what it converts to if it can mean only one thing (`conversions`), and else its default. What a record does not
+know, and what did not fit, is kept in its `extra`, and the latter is logged.
+
+Each hook takes a value, which is never `null`, and the log. It gives the structured value; `Partial` where not all of
+it could be read; or it raises `StructureError`.
+"""
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from functools import cache, partial
 from types import NoneType, UnionType
 from typing import Any, TypeVar, get_args, get_origin
@@ -10,46 +17,40 @@ import attrs
 from cattrs import Converter
 
 from cyberun_async._errors import DecodeError
+from cyberun_async._protocol.conversions import CONVERSIONS, Partial, StructureError, expected
+from cyberun_async._protocol.fields import ALIASES, READ, WIRE_NAME, extra_of
 from cyberun_async._protocol.json_text import parse_json
+from cyberun_async._protocol.list_answers import find_list
+from cyberun_async._protocol.mismatch_log import LOG_OF_PROCESS, MismatchLog
 from cyberun_async._protocol.pages import Page, PageMeta
-from cyberun_async._protocol.status import TaskStatus
-from cyberun_async._protocol.timestamps import parse_timestamp
 
 T = TypeVar("T")
 
-Hook = Callable[[object, type], object]
-"""Structures a value into a type."""
-
-WIRE_NAME = "cyberun_async.wire_name"
-"""The metadata key that holds a field's name on the wire where ours differs."""
+Hook = Callable[[Any, Any], object]
+"""Structures a value; its second argument, for which cattrs has the type, is the log of mismatches."""
 
 
-def wire(name: str, **options: Any) -> Any:
-    """Declare a field whose name on the wire differs from ours; the options are those of `attrs.field`."""
-    return attrs.field(metadata={WIRE_NAME: name}, **options)
-
-
-def decode_json(data: bytes | str, kind: type[T]) -> T:
+def decode_json(data: bytes | str, kind: type[T], log: MismatchLog = LOG_OF_PROCESS) -> T:
     """Structure a JSON text.
 
     Raises:
-        DecodeError: It is not JSON, or not of the promised shape.
+        DecodeError: It is not JSON, or lacks what is needed.
 
     """
-    return structure(parse_json(data), kind)
+    return structure(parse_json(data), kind, log)
 
 
-def structure(value: object, kind: type[T]) -> T:
+def structure(value: object, kind: type[T], log: MismatchLog = LOG_OF_PROCESS) -> T:
     """Structure a parsed JSON value.
 
     Raises:
-        DecodeError: It is not of the promised shape; the message has the path to the place.
+        DecodeError: It lacks what is needed; the message has the path to the place.
 
     """
     try:
-        result: T = structure_hook(kind)(value, kind)  # type: ignore[arg-type]
-    except _Misfit as misfit:
-        raise DecodeError(str(misfit)) from None
+        result: T = structure_hook(kind)(value, log)  # type: ignore[arg-type]
+    except StructureError as error:
+        raise DecodeError(str(error)) from None
     return result
 
 
@@ -62,8 +63,9 @@ def structure_hook(kind: Any) -> Any:
 @cache
 def _converter() -> Converter:
     converter = Converter(detailed_validation=False)
-    for kind, hook in _STRICT.items():
-        converter.register_structure_hook(kind, hook)
+    for kind, convert in CONVERSIONS.items():
+        converter.register_structure_hook(kind, _hook_of(convert))
+    converter.register_structure_hook(NoneType, _nothing)
     for is_kind, factory in (
         (attrs.has, _record_hook),
         (_is_list, _list_hook),
@@ -75,53 +77,115 @@ def _converter() -> Converter:
     return converter
 
 
-class _Misfit(Exception):
-    """A value is not of the promised shape."""
+def _hook_of(convert: Callable[[object], object]) -> Hook:
+    def hook(value: object, _: object) -> object:
+        return convert(value)
 
-    def __init__(self, problem: str) -> None:
-        self.problem = problem
-        self.path = ""
-
-    def below(self, step: str) -> "_Misfit":
-        """Say that the value is part of another one."""
-        self.path = step + self.path
-        return self
-
-    def __str__(self) -> str:
-        return f"${self.path}: {self.problem}"
+    return hook
 
 
-def _expected(what: str, value: object) -> _Misfit:
-    return _Misfit(f"expected {what}, not {type(value).__name__}")
+def _anything(value: object, _: object) -> object:
+    return value
+
+
+def _nothing(_: object, __: object) -> None:
+    return None
 
 
 def _record_hook(cls: type, converter: Converter) -> Hook:
-    """Structure a record: our names for the wire's, `null` the same as missing, and what is not known left out."""
-    fields = {}
-    for field in attrs.fields(cls):
-        kind = _without_none(field.type)
-        fields[field.metadata.get(WIRE_NAME, field.name)] = (field.name, kind, converter.get_structure_hook(kind))
-    required = {field.name for field in attrs.fields(cls) if field.default is attrs.NOTHING}
+    return _Record(cls, converter).structure
 
-    def hook(value: object, _: type) -> object:
+
+class _Record:
+    """Structures one kind of record: our names for the wire's, and `null` the same as missing."""
+
+    def __init__(self, cls: type, converter: Converter) -> None:
+        """Look up once what each field takes."""
+        self._cls = cls
+        self._fields: dict[str, tuple[str, Any, Hook]] = {}
+        self._aliases: list[tuple[str, tuple[str, ...]]] = []
+        self._needed: list[tuple[str, str]] = []
+        self._settle = getattr(cls, "_settle", None)
+        self._keeps_extra = hasattr(cls, "extra")
+        for field in attrs.fields(cls):
+            name = field.metadata.get(WIRE_NAME, field.name)
+            if name is None:
+                continue
+            read = field.metadata.get(READ)
+            # A field that has a reader of its own takes no value unread: no value is of the type `None`.
+            kind = None if read else _without_none(field.type)
+            self._fields[name] = (field.name, kind, _hook_of(read) if read else converter.get_structure_hook(kind))
+            if aliases := field.metadata.get(ALIASES):
+                self._aliases.append((name, aliases))
+            if field.default is attrs.NOTHING:
+                self._needed.append((name, field.name))
+
+    def structure(self, value: object, log: MismatchLog) -> object:
         if not isinstance(value, dict):
-            raise _expected("an object", value)
+            raise expected("an object", value)
+        fields = self._fields
         arguments: dict[str, object] = {}
-        key: object = None
-        try:
-            for key, item in value.items():
-                if item is not None and (field := fields.get(key)) is not None:
-                    name, kind, build = field
-                    # Most values are what they are to become, and a call costs more than this look.
-                    arguments[name] = item if type(item) is kind else build(item, kind)
-        except _Misfit as misfit:
-            raise misfit.below(f".{key}") from None
-        if not required <= arguments.keys():
-            missing = [key for key, (name, _, _) in fields.items() if name in required - arguments.keys()]
-            raise _Misfit(f"{', '.join(missing)} is missing")
-        return cls(**arguments)
+        extra: dict[str, object] | None = None
+        for key, item in value.items():
+            field = fields.get(key)
+            # Most values are what they are to become, and a call costs more than this test.
+            if field is not None and type(item) is field[1]:
+                arguments[field[0]] = item
+            elif item is not None and (field is None or not self._take(field, key, item, arguments, log)):
+                extra = {} if extra is None else extra
+                extra[key] = item
+        if extra is not None:
+            self._take_aliases(arguments, extra, log)
+        if self._settle is not None:
+            extra = self._settle(arguments, extra, value)
+        for _, name in self._needed:
+            if arguments.get(name) in (None, ""):
+                raise self._lacking(arguments, value, log)
+        if extra and self._keeps_extra:
+            arguments["extra"] = extra_of(extra)
+        return self._cls(**arguments)
 
-    return hook
+    def _take(
+        self, field: tuple[str, Any, Hook], key: str, item: object, arguments: dict[str, object], log: MismatchLog
+    ) -> bool:
+        """Convert a value, and say whether all of it could be read."""
+        name, _, build = field
+        try:
+            built = build(item, log)
+        except StructureError as error:
+            if all(name != needed for _, needed in self._needed):  # Without such a field there is an error instead.
+                log(f"{self._cls.__name__}.{key}", error.as_part)
+            return False
+        if type(built) is Partial:
+            log(f"{self._cls.__name__}.{key}", built.problem)
+            arguments[name] = built.value
+            return False
+        if built is not None:
+            arguments[name] = built
+        return True
+
+    def _take_aliases(self, arguments: dict[str, object], extra: dict[str, object], log: MismatchLog) -> None:
+        """Read by another name the fields whose own gave nothing."""
+        for key, aliases in self._aliases:
+            field = self._fields[key]
+            for alias in aliases:
+                if arguments.get(field[0]) not in (None, ""):
+                    break
+                if alias in extra and self._take(field, alias, extra[alias], arguments, log):
+                    del extra[alias]
+
+    def _lacking(
+        self, arguments: Mapping[str, object], value: Mapping[str, object], log: MismatchLog
+    ) -> StructureError:
+        """Say what is wrong with the fields that are needed."""
+        lacking = [key for key, name in self._needed if arguments.get(name) in (None, "")]
+        for key in lacking:
+            try:
+                if value.get(key) is not None:
+                    self._fields[key][2](value[key], log)
+            except StructureError as error:
+                return error.below(f".{key}")
+        return StructureError(f"{', '.join(lacking)} is missing")
 
 
 def _without_none(kind: Any) -> Any:
@@ -135,21 +199,37 @@ def _is_list(kind: Any) -> bool:
 
 
 def _list_hook(kind: type, converter: Converter) -> Hook:
+    """Structure a list; an item that does not fit costs that item."""
     (item_kind, _) = get_args(kind)
     build = converter.get_structure_hook(item_kind)
+    name = _first_needed(item_kind)
 
-    def hook(value: object, _: type) -> object:
+    def hook(value: object, log: MismatchLog) -> object:
+        if name is not None and isinstance(value, dict) and all(isinstance(item, dict) for item in value.values()):
+            # What tells the items apart may be written in front of each.
+            value = [{name: key, **item} for key, item in value.items()]
         if not isinstance(value, list):
-            raise _expected("a list", value)
-        items = []
+            raise expected("a list", value)
+        items: list[object] = []
+        problem = ""
         for number, item in enumerate(value):
+            if type(item) is item_kind:
+                items.append(item)
+                continue
             try:
-                items.append(build(item, item_kind))
-            except _Misfit as misfit:
-                raise misfit.below(f"[{number}]") from None
-        return tuple(items)
+                items.append(build(item, log))
+            except StructureError as error:
+                problem = problem or error.below(f"[{number}]").as_part
+        return Partial(tuple(items), problem) if problem else tuple(items)
 
     return hook
+
+
+def _first_needed(kind: Any) -> str | None:
+    """Give the name on the wire of the first field that a record cannot be without."""
+    fields = attrs.fields(kind) if attrs.has(kind) else ()
+    needed = (field.metadata.get(WIRE_NAME, field.name) for field in fields if field.default is attrs.NOTHING)
+    return next(needed, None)
 
 
 def _is_mapping(kind: Any) -> bool:
@@ -157,22 +237,26 @@ def _is_mapping(kind: Any) -> bool:
 
 
 def _mapping_hook(kind: type, converter: Converter) -> Hook:
+    """Structure a mapping; a value that does not fit costs that value."""
     item_kind = get_args(kind)[1]
     build = converter.get_structure_hook(item_kind)
     is_open = item_kind is object
 
-    def hook(value: object, _: type) -> object:
+    def hook(value: object, log: MismatchLog) -> object:
         if not isinstance(value, dict):
-            raise _expected("an object", value)
-        items = {}
+            raise expected("an object", value)
+        if is_open:
+            return value
+        items: dict[str, object] = {}
+        problem = ""
         for key, item in value.items():
-            if item is None and not is_open:
+            if item is None:
                 continue
             try:
-                items[key] = build(item, item_kind)
-            except _Misfit as misfit:
-                raise misfit.below(f"[{key!r}]") from None
-        return items
+                items[key] = build(item, log)
+            except StructureError as error:
+                problem = problem or error.below("[…]").as_part
+        return Partial(items, problem) if problem else items
 
     return hook
 
@@ -182,104 +266,26 @@ def _is_page(kind: Any) -> bool:
 
 
 def _page_hook(kind: type, converter: Converter) -> Hook:
-    """Structure a page by its list."""
+    """Structure a page by its list; an item that does not fit costs that item."""
     item_kind: Any = get_args(kind)[0]
     items_kind: Any = tuple[item_kind, ...]
     build = converter.get_structure_hook(items_kind)
     build_meta = converter.get_structure_hook(PageMeta)
+    name = f"{item_kind.__name__.lower()}_list"
 
-    def hook(value: object, _: type) -> object:
-        if not isinstance(value, dict):
-            raise _expected("an object", value)
-        name = _name_of_list(value, item_kind)
-        try:
-            items = build(_or_empty(value.get(name), []), items_kind)
-        except _Misfit as misfit:
-            raise misfit.below(f".{name}") from None
-        try:
-            meta = build_meta(_or_empty(value.get("page_meta"), {}), PageMeta)
-        except _Misfit as misfit:
-            raise misfit.below(".page_meta") from None
-        return Page(items, meta.per_page, meta.total_count)
+    def hook(value: object, log: MismatchLog) -> object:
+        found = find_list(value, name)
+        if found is None:
+            raise StructureError(f"{name} is missing") if isinstance(value, dict) else expected("an object", value)
+        items = build(found.items, log)
+        if type(items) is Partial:
+            log(name, items.problem)
+            items = items.value
+        meta = PageMeta()
+        if isinstance(found.meta, dict):
+            meta = build_meta(found.meta, log)
+        elif found.meta is not None:
+            log("page_meta", expected("an object", found.meta).as_part)
+        return Page(items, meta.per_page, meta.total_count, len(found.items) - len(items))
 
     return hook
-
-
-def _or_empty(value: object, empty: object) -> object:
-    return empty if value is None else value
-
-
-def _name_of_list(page: Mapping[str, object], item_kind: type) -> str:
-    """Find the list of a page: those that are documented are called `task_list` and the like, but not all are."""
-    documented = f"{item_kind.__name__.lower()}_list"
-    if documented in page:
-        return documented
-    lists = [name for name, item in page.items() if isinstance(item, list)]
-    if not lists and "page_meta" not in page:
-        problem = f"{documented} is missing"
-        raise _Misfit(problem)
-    return next((name for name in lists if name.endswith("_list")), lists[0] if lists else documented)
-
-
-def _string(value: object, _: type) -> str:
-    if type(value) is not str:
-        raise _expected("a string", value)
-    return value
-
-
-def _integer(value: object, _: type) -> int:
-    if type(value) is int:
-        return value
-    if type(value) is float and value.is_integer():
-        return int(value)
-    raise _expected("a whole number", value)
-
-
-def _number(value: object, _: type) -> float:
-    if type(value) is float or type(value) is int:
-        try:
-            return float(value)
-        except OverflowError:
-            raise _Misfit("expected a number that a float can hold") from None
-    raise _expected("a number", value)
-
-
-def _boolean(value: object, _: type) -> bool:
-    if type(value) is not bool:
-        raise _expected("true or false", value)
-    return value
-
-
-def _moment(value: object, _: type) -> datetime:
-    if type(value) is not str:
-        raise _expected("a timestamp", value)
-    try:
-        return parse_timestamp(value)
-    except ValueError:
-        problem = f"expected a timestamp as in RFC 3339, not {value!r}"
-        raise _Misfit(problem) from None
-
-
-def _status(value: object, _: type) -> TaskStatus:
-    if type(value) is not str:
-        raise _expected("a status word", value)
-    return TaskStatus(value)
-
-
-def _anything(value: object, _: type) -> object:
-    return value
-
-
-def _nothing(_: object, __: type) -> None:
-    return None
-
-
-_STRICT: Mapping[type, Callable[[Any, type], object]] = {
-    str: _string,
-    int: _integer,
-    float: _number,
-    bool: _boolean,
-    datetime: _moment,
-    TaskStatus: _status,
-    NoneType: _nothing,
-}

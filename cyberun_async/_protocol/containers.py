@@ -8,7 +8,8 @@ import attrs
 
 from cyberun_async._errors import DecodeError, InvalidParameters
 from cyberun_async._protocol.call import Call
-from cyberun_async._protocol.codec import wire
+from cyberun_async._protocol.fields import extra_field, on_wire, wire
+from cyberun_async._protocol.headers import headers_of
 from cyberun_async._protocol.pages import MOST_PER_PAGE, Page, page_query
 from cyberun_async._protocol.paths import segment
 
@@ -24,11 +25,13 @@ class Variable:
     Attributes:
         name: Its name.
         value: What it is set to, or `None` where the server leaves it out.
+        extra: What else the server says, and what of it did not fit, as it came.
 
     """
 
-    name: str = wire("env_name")
+    name: str = attrs.field(metadata=on_wire("env_name"))
     value: str | None = wire("env_value", default=None, repr=False)
+    extra: Mapping[str, object] = extra_field()
 
 
 @attrs.frozen(kw_only=True)
@@ -40,11 +43,13 @@ class Volume:
     Attributes:
         host_path: Where it is on the host.
         container_path: Where the service sees it.
+        extra: What else the server says, and what of it did not fit, as it came.
 
     """
 
     host_path: str | None = None
     container_path: str | None = None
+    extra: Mapping[str, object] = extra_field()
 
 
 @attrs.frozen(kw_only=True)
@@ -76,6 +81,7 @@ class Container:
         external_auth_credential_id: The credential that is used there.
         created_at: When it was made.
         updated_at: When it last changed.
+        extra: What else the server says, and what of it did not fit, as it came.
 
     """
 
@@ -99,6 +105,7 @@ class Container:
     external_auth_credential_id: str | None = None
     created_at: datetime | None = None
     updated_at: datetime | None = None
+    extra: Mapping[str, object] = extra_field()
 
 
 @attrs.frozen(kw_only=True)
@@ -111,12 +118,14 @@ class Invocation:
         status_code: The service's own HTTP status.
         headers: The service's own headers.
         body_base64: The body as it came; `content` has its bytes.
+        extra: What else the server says, and what of it did not fit, as it came.
 
     """
 
     status_code: int
-    headers: Mapping[str, str] = attrs.field(factory=dict)
+    headers: Mapping[str, str] = wire(read=headers_of, factory=dict)
     body_base64: str = attrs.field(default="", repr=False)
+    extra: Mapping[str, object] = extra_field()
 
     @property
     def content(self) -> bytes:

@@ -12,9 +12,13 @@ import attrs
 
 from cyberun_async._errors import DecodeError
 from cyberun_async._protocol.codec import structure
+from cyberun_async._protocol.conversions import share_of
+from cyberun_async._protocol.fields import NOT_ON_WIRE, extra_field, wire
+from cyberun_async._protocol.hiding import redacted
 from cyberun_async._protocol.json_text import parse_json
-from cyberun_async._protocol.status import TaskStatus
-from cyberun_async._protocol.tasks import TaskResult, reason_of
+from cyberun_async._protocol.mismatch_log import LOG_OF_PROCESS, MismatchLog
+from cyberun_async._protocol.status import UNSTATED, TaskStatus
+from cyberun_async._protocol.tasks import TaskResult, read_output, read_reason, reason_of
 from cyberun_async._protocol.timestamps import format_timestamp
 
 Source = Literal["stream", "poll"]
@@ -29,9 +33,10 @@ class StatusEvent:
 
     Attributes:
         task_id: The task.
-        status: What it is now; a word that this version does not know survives as itself.
+        status: What it is now; a value that this version does not know stays as it is, and `unknown` stands for none.
         timestamp: When, by the server's clock; `None` where it does not say.
         source: `"stream"`, or `"poll"` where a look brought the news.
+        extra: What else the server says, and what of it did not fit, as it came.
 
     """
 
@@ -39,9 +44,10 @@ class StatusEvent:
     is_terminal: ClassVar[bool] = False
 
     task_id: str
-    status: TaskStatus
+    status: TaskStatus = wire(aliases=("task_status",), default=UNSTATED)
     timestamp: datetime | None = None
-    source: Source = attrs.field(default="stream", eq=False)
+    source: Source = attrs.field(default="stream", eq=False, metadata=NOT_ON_WIRE)
+    extra: Mapping[str, object] = extra_field()
 
 
 @attrs.frozen(kw_only=True)
@@ -52,7 +58,7 @@ class ProgressEvent:
 
     Attributes:
         task_id: The task.
-        progress: The whole task's progress, 0.0 to 1.0, or `None` where the server leaves it out.
+        progress: The whole task's progress, 0.0 to 1.0; `None` where the server leaves it out, or gives another number.
         current_node: The node at work; for ComfyUI the node's id.
         step_current: Steps done so far.
         step_total: Steps in all.
@@ -60,6 +66,7 @@ class ProgressEvent:
         message: Nerfstudio only: the status in words.
         timestamp: When, by the server's clock; `None` where it does not say.
         source: `"stream"`; looks tell no progress.
+        extra: What else the server says, and what of it did not fit, as it came.
 
     """
 
@@ -67,14 +74,15 @@ class ProgressEvent:
     is_terminal: ClassVar[bool] = False
 
     task_id: str
-    progress: float | None = None
+    progress: float | None = wire(read=share_of, default=None)
     current_node: str | None = None
     step_current: int | None = None
     step_total: int | None = None
     stage: str | None = None
     message: str | None = None
     timestamp: datetime | None = None
-    source: Source = attrs.field(default="stream", eq=False)
+    source: Source = attrs.field(default="stream", eq=False, metadata=NOT_ON_WIRE)
+    extra: Mapping[str, object] = extra_field()
 
 
 @attrs.frozen(kw_only=True)
@@ -88,6 +96,7 @@ class CompletedEvent:
         output: The agent's metadata about the outputs, without links.
         completed_at: When it ended; `None` where the server does not say.
         source: `"stream"`, or `"poll"` where a look brought the news.
+        extra: What else the server says, and what of it did not fit, as it came.
 
     """
 
@@ -96,9 +105,10 @@ class CompletedEvent:
     status: ClassVar[TaskStatus] = TaskStatus.COMPLETED
 
     task_id: str
-    output: Mapping[str, object] | None = None
+    output: Mapping[str, object] | None = wire(aliases=("task_output",), read=read_output, default=None)
     completed_at: datetime | None = None
-    source: Source = attrs.field(default="stream", eq=False)
+    source: Source = attrs.field(default="stream", eq=False, metadata=NOT_ON_WIRE)
+    extra: Mapping[str, object] = extra_field()
 
 
 @attrs.frozen(kw_only=True)
@@ -111,6 +121,7 @@ class FailedEvent:
         task_id: The task.
         error: The server's reason, or `None` where it gave none.
         source: `"stream"`, or `"poll"` where a look brought the news.
+        extra: What else the server says, and what of it did not fit, as it came.
 
     """
 
@@ -119,8 +130,14 @@ class FailedEvent:
     status: ClassVar[TaskStatus] = TaskStatus.FAILED
 
     task_id: str
-    error: str | None = attrs.field(default=None, converter=reason_of)
-    source: Source = attrs.field(default="stream", eq=False)
+    error: str | None = wire(
+        aliases=("task_error", "error_message", "message", "detail"),
+        read=read_reason,
+        default=None,
+        converter=reason_of,
+    )
+    source: Source = attrs.field(default="stream", eq=False, metadata=NOT_ON_WIRE)
+    extra: Mapping[str, object] = extra_field()
 
 
 @attrs.frozen(kw_only=True)
@@ -132,6 +149,7 @@ class CancelledEvent:
     Attributes:
         task_id: The task.
         source: `"stream"`, or `"poll"` where a look brought the news.
+        extra: What else the server says, and what of it did not fit, as it came.
 
     """
 
@@ -140,7 +158,8 @@ class CancelledEvent:
     status: ClassVar[TaskStatus] = TaskStatus.CANCELLED
 
     task_id: str
-    source: Source = attrs.field(default="stream", eq=False)
+    source: Source = attrs.field(default="stream", eq=False, metadata=NOT_ON_WIRE)
+    extra: Mapping[str, object] = extra_field()
 
 
 @attrs.frozen(kw_only=True)
@@ -153,6 +172,7 @@ class ErrorEvent:
         task_id: The task.
         message: The server's words, or `None` where it gave none.
         source: `"stream"`; looks tell no such thing.
+        extra: What else the server says, and what of it did not fit, as it came.
 
     """
 
@@ -160,8 +180,9 @@ class ErrorEvent:
     is_terminal: ClassVar[bool] = False
 
     task_id: str
-    message: str | None = None
-    source: Source = attrs.field(default="stream", eq=False)
+    message: str | None = wire(aliases=("error_message", "error", "detail"), read=read_reason, default=None)
+    source: Source = attrs.field(default="stream", eq=False, metadata=NOT_ON_WIRE)
+    extra: Mapping[str, object] = extra_field()
 
 
 @attrs.frozen(kw_only=True)
@@ -181,7 +202,7 @@ class UnknownEvent:
     task_id: str
     name: str
     data: str
-    source: Source = attrs.field(default="stream", eq=False)
+    source: Source = attrs.field(default="stream", eq=False, metadata=NOT_ON_WIRE)
 
 
 TaskEvent = StatusEvent | ProgressEvent | CompletedEvent | FailedEvent | CancelledEvent | ErrorEvent | UnknownEvent
@@ -206,22 +227,32 @@ def decode_event(name: str, data: str, *, task_id: str) -> TaskEvent:
         task_id: The task whose stream it came on; `error` events do not name theirs.
 
     Raises:
-        DecodeError: The data of a known event is not what is documented.
+        DecodeError: The data of a known event is not JSON.
 
     Source: https://docs.cyberun.cloud/api-reference/streaming-events
 
     """
-    kind = _KNOWN.get(name)
+    return read_event(name, data, task_id, LOG_OF_PROCESS)
+
+
+def read_event(name: str, data: str, task_id: str, log: MismatchLog) -> TaskEvent:
+    """Read one event; see `decode_event`."""
+    kind = _KNOWN.get(name) or _KNOWN.get("cancelled" if (plain := name.strip().lower()) == "canceled" else plain)
     if kind is None:
         return UnknownEvent(task_id=task_id, name=name, data=data)
-    fields = parse_json(data)
+    try:
+        fields = parse_json(data)
+    except DecodeError as error:
+        raise DecodeError(error.problem, body=redacted(data), task_id=task_id) from None
     if not isinstance(fields, dict):
-        message = f"the data of a {name} event is not an object"
-        raise DecodeError(message, task_id=task_id)
-    fields.pop("source", None)
-    if fields.get("task_id") is None:
+        log(f"{kind.__name__}", f"expected an object, not {type(fields).__name__}")
+        # The kind of an event is all that is needed, and text can only be its message.
+        fields = {"message" if isinstance(fields, str) else "data": fields}
+    if not fields.get("task_id") or isinstance(fields["task_id"], (bool, list, dict)):
         fields["task_id"] = task_id
-    return structure(fields, kind)
+    if kind.is_terminal and fields.get("status") == kind.status:  # type: ignore[union-attr]
+        del fields["status"]
+    return structure(fields, kind, log)
 
 
 def encode_event(event: TaskEvent) -> tuple[str, str]:
@@ -237,7 +268,7 @@ def encode_event(event: TaskEvent) -> tuple[str, str]:
     fields = {
         field.name: value
         for field in attrs.fields(type(event))
-        if field.name != "source" and (value := getattr(event, field.name)) is not None
+        if field.name not in {"source", "extra"} and (value := getattr(event, field.name)) is not None
     }
     if event.is_terminal:
         fields["status"] = event.status  # type: ignore[union-attr]

@@ -10,6 +10,8 @@ import attrs
 
 from cyberun_async._errors import InvalidParameters
 from cyberun_async._protocol.content_types import content_type_of, is_accepted, name_of_picture
+from cyberun_async._protocol.fields import extra_field, wire
+from cyberun_async._protocol.headers import headers_of
 
 if TYPE_CHECKING:
     from typing import TypeGuard
@@ -28,12 +30,14 @@ class PresignedUpload:
         file_key: The value to give for a `file` parameter; opaque.
         upload_url: A signed link for one PUT of the file's bytes, without a key; never shown.
         upload_headers: To be sent with that PUT exactly as they are, since they are signed; never shown.
+        extra: What else the server says, and what of it did not fit, as it came.
 
     """
 
     file_key: str
     upload_url: str = attrs.field(repr=False)
-    upload_headers: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+    upload_headers: Mapping[str, str] = wire(read=headers_of, factory=dict, repr=False)
+    extra: Mapping[str, object] = extra_field()
 
 
 def is_path(source: object) -> "TypeGuard[str | os.PathLike[str]]":

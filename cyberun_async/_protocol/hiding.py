@@ -7,8 +7,8 @@ from urllib.parse import quote
 
 from cyberun_async._protocol.secret import Key, Secret, keys_in_use
 
-_KEY = re.compile(r"(?<![\w-])(?:[sda]k-|eyJ)[\w.~+/=-]{8,}")
-"""A key of one of the documented families, or a JWT."""
+_KEY = re.compile(r"(?<![\w-])(?:[sda]k-|eyJ|whsec_)[\w.~+/=-]{8,}")
+"""A key of one of the documented families, a JWT, or a webhook's secret."""
 
 _QUERY = re.compile(r"(?<=[^\s\"'<>?])\?(?=[^\s\"'<>?=]{1,200}=)[^\s\"'<>]*")
 """The query of a link: every storage calls its signature by another name, and none of what else is in it is missed."""
@@ -39,3 +39,14 @@ def _forms(secret: Secret[str]) -> set[str]:
     """Give the ways in which servers quote a text: as it is, in a URL, and in JSON."""
     text = secret.reveal()
     return {text, quote(text, safe="", errors="surrogatepass"), json.dumps(text)[1:-1]}
+
+
+MAX_SHOWN = 2000
+"""Characters of a response that an error keeps."""
+
+
+def redacted(body: bytes | str, secrets: Iterable[Secret[str]] = ()) -> str:
+    """Give the beginning of a response's text for an error to keep."""
+    # A secret that the cut would split is taken out whole before.
+    text = body[: 8 * MAX_SHOWN]
+    return hide(text if isinstance(text, str) else text.decode("utf-8", "replace"), secrets)[:MAX_SHOWN]

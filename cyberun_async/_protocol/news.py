@@ -8,7 +8,7 @@ from cyberun_async._protocol.events import (
     StatusEvent,
     TaskEvent,
 )
-from cyberun_async._protocol.status import TaskStatus
+from cyberun_async._protocol.status import UNSTATED, TaskStatus
 
 _RANK = {
     TaskStatus.PENDING: 0,
@@ -45,7 +45,7 @@ class News:
 
     def is_news(self, event: TaskEvent) -> bool:
         """Whether to hand an event out; if so, it counts as handed out."""
-        if event == self._last or (isinstance(event, StatusEvent) and event.status == self.status):
+        if event == self._last or (isinstance(event, StatusEvent) and event.status in {self.status, UNSTATED}):
             return False
         point = _point_of(event)
         if event.source == "stream" and self._may_be_told_again:

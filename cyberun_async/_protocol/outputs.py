@@ -6,6 +6,7 @@ Source: https://docs.cyberun.cloud/api-reference/task/get-task-result
 from collections.abc import Iterator, Mapping
 
 from cyberun_async._protocol.filenames import name_from_key, name_from_output, name_from_url, unique_names
+from cyberun_async._protocol.output_urls import object_of
 from cyberun_async._protocol.tasks import OutputFile, TaskResult
 
 
@@ -28,7 +29,7 @@ def files_of(result: TaskResult) -> tuple[OutputFile, ...]:
 def _outputs_of(result: TaskResult) -> Iterator[tuple[str, str, str]]:
     """Give the key, the name that it asks for, and the link of each output."""
     primary = result.download_url
-    if primary and primary not in result.download_urls.values():
+    if primary and object_of(primary) not in map(object_of, result.download_urls.values()):
         key = _text((result.output or {}).get("storage_key"))
         name = name_from_key(key) if key else name_from_url(primary)
         yield key or name, name, primary

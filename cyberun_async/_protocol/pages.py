@@ -44,12 +44,14 @@ class Page(Generic[T]):
         items: What is on it.
         size: How many items a full page has, or `None` where the server does not say.
         total: How many there are on all pages, or `None` where the server does not say.
+        unreadable: How many more items it has, which could not be read.
 
     """
 
     items: tuple[T, ...] = ()
     size: int | None = None
     total: int | None = None
+    unreadable: int = 0
 
 
 def page_query(number: int, per_page: int, **filters: str | None) -> Mapping[str, str | int]:
@@ -108,7 +110,7 @@ class Walk(Generic[T_id]):
             return max(1, number - ceil(-grown_by / size))
         # Each item that is added in front is a reason to see one item again, and there is no other.
         is_repetition = number == self._furthest and self._repeated > self._grown_by
-        if is_stale and (is_repetition or not page.items):
+        if is_stale and (is_repetition or not (page.items or page.unreadable)):
             return None
         # A server may put less on a page than it says, so what has been seen counts, too.
         is_short = not is_stale and page.total is not None and len(self._seen) < page.total

@@ -11,15 +11,23 @@ from cyberun_async._protocol.files import is_file_like, misfits_of_file
 from cyberun_async._protocol.workflows import ParameterDef
 
 
-def problems_with(parameters: Mapping[str, object], definitions: Sequence[ParameterDef]) -> list[str]:
+def problems_with(
+    parameters: Mapping[str, object], definitions: Sequence[ParameterDef], *, is_complete: bool = True
+) -> list[str]:
     """Give one sentence for each way in which the parameters do not fit; a type that is not known fits anything.
 
     A definition without parameters is no definition: the server may have left them out.
+
+    Args:
+        parameters: Values by key.
+        definitions: What the workflow takes, as far as it could be read.
+        is_complete: Whether there are no others, so that another key must be a mistake.
+
     """
     if not definitions:
         return []
     known = {definition.key: definition for definition in definitions}
-    problems = [_unknown(key, list(known)) for key in parameters if key not in known]
+    problems = [_unknown(key, list(known)) for key in parameters if is_complete and key not in known]
     for key, definition in known.items():
         if key in parameters:
             problems.extend(_misfits(parameters[key], definition))
@@ -66,8 +74,16 @@ def _boolean(value: object, _: ParameterDef) -> Iterator[str]:
         yield f"must be True or False, not {type(value).__name__}"
 
 
+def _whole_number(value: object, definition: ParameterDef) -> Iterator[str]:
+    if isinstance(value, float) and isfinite(value) and not value.is_integer():
+        yield f"must be a whole number, not {value!r}"
+    else:
+        yield from _number(value, definition)
+
+
 def _choice(value: object, definition: ParameterDef) -> Iterator[str]:
-    if definition.options and value not in definition.options:
+    # A server that writes numbers as text in one place may do so in the other.
+    if definition.options and str(value) not in map(str, definition.options):
         yield f"must be one of {', '.join(map(repr, definition.options))}, not {shorten(value)}"
 
 
@@ -81,6 +97,7 @@ def _file(value: object, definition: ParameterDef) -> Iterator[str]:
 _CHECKS: Mapping[str, Callable[[object, ParameterDef], Iterator[str]]] = {
     "string": _text,
     "number": _number,
+    "integer": _whole_number,
     "boolean": _boolean,
     "select": _choice,
     "file": _file,

@@ -1,6 +1,5 @@
 """From the status and body of an answer to the error that it stands for."""
 
-import json
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -17,7 +16,8 @@ from cyberun_async._errors import (
     RateLimitError,
     ServerError,
 )
-from cyberun_async._protocol.hiding import hide
+from cyberun_async._protocol.error_text import body_text
+from cyberun_async._protocol.hiding import MAX_SHOWN, hide, redacted
 from cyberun_async._protocol.secret import Secret
 
 _KINDS: Mapping[int, type[APIError]] = {
@@ -29,9 +29,6 @@ _KINDS: Mapping[int, type[APIError]] = {
     422: BadRequestError,
     429: RateLimitError,
 }
-
-_SHOWN = 2000
-"""Characters of an answer that an error keeps."""
 
 _ORIGIN = re.compile(r"(?P<scheme>https?)://(?:[^/?#\\]*@)?(?P<host>[\w.:\[\]-]+)(?![^/?#])", re.IGNORECASE)
 
@@ -51,24 +48,14 @@ def refusal(
     kind = _KINDS.get(status, ServerError if status >= 500 else APIError)
     return kind(
         status,
-        hide(_message(text), secrets)[:_SHOWN] or _stand_in(status, headers),
+        hide(body_text(text) or "", secrets)[:MAX_SHOWN] or _stand_in(status, headers),
         method=method,
         path=path,
-        retry_after=parse_retry_after(headers.get("retry-after")),
-        request_id=hide(headers.get("x-request-id", ""), secrets)[:_SHOWN] or None,
-        body=hide(text, secrets)[:_SHOWN],
+        retry_after=retry_after_of(headers),
+        request_id=hide(headers.get("x-request-id", ""), secrets)[:MAX_SHOWN] or None,
+        body=redacted(body, secrets),
         task_id=task_id,
     )
-
-
-def _message(text: str) -> str:
-    """Give the server's own words: the one documented field of an error body."""
-    try:
-        body = json.loads(text)
-    except (ValueError, RecursionError):
-        return ""
-    message = body.get("error_message") if isinstance(body, dict) else None
-    return message.strip() if isinstance(message, str) else ""
 
 
 def _stand_in(status: int, headers: Mapping[str, str]) -> str:
@@ -83,20 +70,36 @@ def _origin(url: str) -> str:
     return f"{parts['scheme']}://{parts['host']}" if parts else "another place"
 
 
+_SECONDS = re.compile(r"\d+(\.\d*)?(\s*,\s*\d+(\.\d*)?)*", re.ASCII).fullmatch
+
+
+def retry_after_of(headers: Mapping[str, str]) -> float | None:
+    """Read the `Retry-After` of a response; a date counts from the response's own `Date`, whose clock it is from."""
+    return parse_retry_after(headers.get("retry-after"), now=_moment(headers.get("date", "")))
+
+
 def parse_retry_after(value: str | None, *, now: float | None = None) -> float | None:
     """Read a `Retry-After` header as seconds from now; a date in the past is 0, nonsense is `None`.
+
+    Of several numbers, which is how a repeated header arrives, the longest counts.
 
     Source: https://www.rfc-editor.org/rfc/rfc9110#field.retry-after
     """
     if value is None:
         return None
     value = value.strip()
-    if value.isascii() and value.isdigit():
-        return float(value)
+    if _SECONDS(value):
+        return max(float(each) for each in value.split(","))
+    moment = _moment(value)
+    return None if moment is None else max(0.0, moment - (time.time() if now is None else now))
+
+
+def _moment(value: str) -> float | None:
+    """Read a date of HTTP, in seconds since 1970."""
     try:
         moment = parsedate_to_datetime(value)
         if moment.tzinfo is None:  # It is how `email.utils` gives the zone `-0000`, which is UTC.
             moment = moment.replace(tzinfo=timezone.utc)
-        return max(0.0, moment.timestamp() - (time.time() if now is None else now))
+        return moment.timestamp()
     except (ValueError, OverflowError, TypeError, IndexError):  # The last two are of older releases.
         return None

@@ -1,13 +1,30 @@
-"""The states of a task, and which of them are final."""
+"""The states of a task, which of them are terminal, and how an answer's status is found.
+
+| the value | evidence beside it | status |
+| --- | --- | --- |
+| a known one, in any case, or `canceled` | does not count: a task that was restarted may keep an old `completed_at` | that one |
+| another, or none | the event that ends a stream | what the event says |
+| another, or none | `completed_at`, and an error or a value such as `timeout` | `failed` |
+| another, or none | `completed_at`, and an output, a URL or a value such as `succeeded` | `completed` |
+| another, or none | `completed_at`, and in a poll, which has no output, an error that is empty | `completed` |
+| another, or none | `completed_at`, and nothing else | `failed`, for a reason that the server does not give |
+| none, or such as `timeout` | an error, which the service documents as empty unless the task failed | `failed` |
+| none, or such as `succeeded` | an output, which it documents as `null` until the task completed | `completed` |
+| another, or none | none of these | itself, or `unknown`: not terminal |
+
+Source: https://docs.cyberun.cloud/api-reference/task/get-task-result
+"""
 
 from enum import Enum
+
+import attrs
 
 
 class TaskStatus(str, Enum):
     """Where a task stands; a string, so `task.status == "running"` holds.
 
-    A word that this version does not know survives as itself: `TaskStatus("paused")` is a value
-    with `is_known` false, and it is not final.
+    Known values are recognised in any case. One that this version does not know stays as it is: `TaskStatus("paused")`
+    is a value with `is_known` false, and it is not terminal.
 
     Source: https://docs.cyberun.cloud/api-reference/task/get-task-result; `provisioning` from
     https://docs.cyberun.cloud/cloud/concepts/tasks.
@@ -38,6 +55,10 @@ class TaskStatus(str, Enum):
     def _missing_(cls, value: object) -> "TaskStatus | None":
         if not isinstance(value, str):
             return None
+        plain = value.strip().lower()
+        known = cls._value2member_map_.get("cancelled" if plain == "canceled" else plain)
+        if isinstance(known, cls):
+            return known
         # Not registered as a member, so words from a server cannot pile up in memory.
         word = str.__new__(cls, value)
         word._name_ = value.upper()
@@ -68,3 +89,48 @@ _TERMINAL = frozenset({TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.CANCE
 
 UNSTATED = TaskStatus("unknown")
 """Stands where the server left the status out."""
+
+_FAILURE = frozenset({"error", "errored", "failure", "timeout", "timed_out", "expired", "crashed"})
+_SUCCESS = frozenset({"succeeded", "success", "successful", "done", "finished", "complete"})
+"""Values of comparable services."""
+
+
+@attrs.frozen(kw_only=True)
+class Evidence:
+    """What an answer says of a task beside its status.
+
+    Attributes:
+        event: The terminal status of the event that ended the stream.
+        has_ended: Whether it gives the time at which the task reached a terminal state.
+        has_error: Whether it gives an error.
+        has_output: Whether it gives an output or a URL of one.
+        denies_error: Whether it has no place for an output, and says that there was no error.
+
+    """
+
+    event: TaskStatus | None = None
+    has_ended: bool = False
+    has_error: bool = False
+    has_output: bool = False
+    denies_error: bool = False
+
+
+def status_from(value: str | None, evidence: Evidence) -> TaskStatus:
+    """Find a task's status by the table at the top of this module."""
+    status = UNSTATED if value is None else TaskStatus(value)
+    if status.is_known:
+        return status
+    if evidence.event is not None:
+        return evidence.event
+    word = status.strip().lower().replace("-", "_").replace(" ", "_")
+    is_stated = status != UNSTATED
+    says_failure, says_success = word in _FAILURE, word in _SUCCESS
+    if evidence.has_ended:
+        says_success = says_success or evidence.has_output or (evidence.denies_error and not evidence.has_error)
+        is_completed = says_success and not (evidence.has_error or says_failure)
+        return TaskStatus.COMPLETED if is_completed else TaskStatus.FAILED
+    if evidence.has_error and (says_failure or not is_stated):
+        return TaskStatus.FAILED
+    if evidence.has_output and (says_success or not is_stated):
+        return TaskStatus.COMPLETED
+    return status

@@ -9,16 +9,18 @@ Source: https://docs.cyberun.cloud/api-reference/task/list-tasks
 
 from collections import Counter
 from collections.abc import Container, Mapping
+from datetime import datetime
 
 import attrs
 
 from cyberun_async._errors import CyberunError, TransportError, TransportTimeout
 from cyberun_async._protocol.call import Call
-from cyberun_async._protocol.codec import wire
 from cyberun_async._protocol.endpoints import list_tasks
+from cyberun_async._protocol.fields import on_wire, wire
 from cyberun_async._protocol.pages import MOST_PER_PAGE, Page
 from cyberun_async._protocol.retrying import is_passing
 from cyberun_async._protocol.status import UNSTATED, TaskStatus
+from cyberun_async._protocol.tasks import Extras, Said
 
 ACTIVE = (
     TaskStatus.PENDING,
@@ -46,8 +48,17 @@ AT_ONCE = 8
 class Sighting:
     """As much of a listed task as a sweep needs: decoding all of it would cost several times as much."""
 
-    id: str
-    status: TaskStatus = wire("task_status", default=UNSTATED)
+    id: str = attrs.field(metadata=on_wire(aliases=("task_id",)))
+    status: TaskStatus = wire("task_status", aliases=("status",), default=UNSTATED)
+    completed_at: datetime | None = None
+
+    @staticmethod
+    def _settle(said: Said, extra: Extras, _: Mapping[str, object]) -> Extras:
+        """Take a task that has ended for one, whatever its status is called; its result says how."""
+        status = said.get("status")
+        if "completed_at" in said and not (isinstance(status, TaskStatus) and status.is_known):
+            said["status"] = TaskStatus.COMPLETED
+        return extra
 
 
 @attrs.frozen
@@ -111,9 +122,20 @@ class Sweep:
             return min(self._left, AT_ONCE, -(-candidates // MOST_PER_PAGE))
         return 0
 
-    def took(self, page_of: PageOf, page: Page[Sighting]) -> list[Sighting]:
-        """Take in a page, and give whom it shows, each with a status."""
-        shown = [each if each.status != UNSTATED else Sighting(each.id, page_of.status) for each in page.items]
+    def took(self, page_of: PageOf, page: Page[Sighting], *, is_filtered: bool = True) -> list[Sighting]:
+        """Take in a page, and give whom it shows, each with a status.
+
+        Args:
+            page_of: Which page it is.
+            page: The page.
+            is_filtered: Whether a task that is listed without a status has the one that was asked for.
+
+        """
+        shown = [
+            each if each.status != UNSTATED else Sighting(each.id, page_of.status)
+            for each in page.items
+            if is_filtered or each.status != UNSTATED
+        ]
         for each in shown:
             if each.id in self.missing:
                 self._last_seen[self.missing.pop(each.id)] -= 1
@@ -142,6 +164,17 @@ class Sweep:
             return self._last_seen[word]
         later = ACTIVE[ACTIVE.index(word) + 1 :]
         return len(self.missing) - sum(self._last_seen[each] for each in later)
+
+
+def has_unstated(page: Page[Sighting]) -> bool:
+    """Whether a page lists tasks without a status."""
+    return any(each.status == UNSTATED for each in page.items)
+
+
+def is_filter_ignored(page: Page[Sighting], other: Page[Sighting]) -> bool:
+    """Whether the lists of two statuses show the same tasks; one that moves on meanwhile may be on both."""
+    ids = {each.id for each in page.items}
+    return 2 * len(ids & {each.id for each in other.items}) >= len(ids)
 
 
 def rest_of_list(failure: Exception) -> float:

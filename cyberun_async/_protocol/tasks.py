@@ -5,9 +5,11 @@ from datetime import datetime
 
 import attrs
 
-from cyberun_async._protocol.codec import wire
+from cyberun_async._protocol.conversions import Partial, expected
+from cyberun_async._protocol.fields import extra_field, on_wire, wire
 from cyberun_async._protocol.hiding import hide
-from cyberun_async._protocol.status import UNSTATED, TaskStatus
+from cyberun_async._protocol.output_urls import url_of, urls_of
+from cyberun_async._protocol.status import UNSTATED, Evidence, TaskStatus, status_from
 
 
 def reason_of(error: str | None) -> str | None:
@@ -15,11 +17,93 @@ def reason_of(error: str | None) -> str | None:
     return hide(error) if error else None
 
 
-def _implied_status(result: "TaskResult") -> TaskStatus:
-    """Give the status that follows from what the documentation says of a result's other fields."""
-    if result.error:
-        return TaskStatus.FAILED
-    return UNSTATED if result.output is None else TaskStatus.COMPLETED
+def read_reason(value: object) -> object:
+    """Read the words of an error, which may be an object or a list."""
+    if isinstance(value, str):
+        return value if value.strip() else None
+    if not value:
+        return None
+    # Only where it is needed: most errors are text.
+    from cyberun_async._protocol.error_text import error_text
+
+    words = error_text(value)
+    if words is None:
+        raise expected("a string", value)
+    return Partial(words, f"expected a string, not {type(value).__name__}")
+
+
+ERROR_ALIASES = ("error", "error_message")
+"""Names under which the error of a task may stand instead."""
+
+_EXPLANATIONS = ("message", "detail")
+"""Names under which a task that failed may have its error, and another one anything."""
+
+Said = dict[str, object]
+"""What was read of an answer, by our names."""
+
+Extras = dict[str, object] | None
+"""What will be the record's `extra`."""
+
+
+def _settle(said: Said, extra: Extras, raw: Mapping[str, object], *, denies_error: bool = False) -> Extras:
+    """Find the status where it is not stated by a known value, and why a task failed; the raw value is kept."""
+    stated = said.get("status")
+    if isinstance(stated, TaskStatus) and stated.is_known:
+        return extra if stated != TaskStatus.FAILED or said.get("error") else _explain(said, extra)
+    kept = {} if extra is None else extra
+    outputs = (said.get("output") is not None, kept.get("task_output"), kept.get("output"))
+    evidence = Evidence(
+        has_ended="completed_at" in said,
+        has_error=bool(said.get("error")),
+        has_output=any(outputs) or bool(said.get("download_url") or said.get("download_urls")),
+        denies_error=denies_error,
+    )
+    status = status_from(stated if isinstance(stated, TaskStatus) else None, evidence)
+    if not status.is_known:
+        return extra
+    said["status"] = status
+    if stated is not None:
+        kept |= {name: raw[name] for name in ("task_status", "status") if raw.get(name) == stated}
+    if status == TaskStatus.FAILED and not said.get("error"):
+        _explain(said, kept)
+        said.setdefault("error", f"the server says {stated}" if stated else "the server does not say how it ended")
+    return kept
+
+
+def _explain(said: Said, extra: Extras) -> Extras:
+    """Take as the error of a task that failed what else explains it."""
+    for name in _EXPLANATIONS:
+        if extra and isinstance(extra.get(name), str) and not said.get("error"):
+            said["error"] = extra[name]
+    return extra
+
+
+def read_output(value: object) -> object:
+    """Read an output, which is an object; empty text and an empty list are how a server may say none."""
+    if isinstance(value, dict):
+        return value
+    if not value:
+        return None
+    raise expected("an object", value)
+
+
+_ENVELOPES = ("data", "task", "result")
+_TELLING = ("task_status", "status", "completed_at", "task_output", "download_url", "download_urls", "task_error")
+"""Fields of which one shows that an answer without an id is about a task."""
+
+
+def with_task_id(answer: object, task_id: str) -> object:
+    """Give the answer to a question about a task with an id: its own, or where it has none the one asked about."""
+    if not isinstance(answer, dict) or _is_id(answer.get("id")) or _is_id(answer.get("task_id")):
+        return answer
+    for name in _ENVELOPES:
+        if isinstance(answer.get(name), dict):
+            return with_task_id(answer[name], task_id)
+    return {**answer, "id": task_id} if any(answer.get(name) for name in _TELLING) else answer
+
+
+def _is_id(value: object) -> bool:
+    return isinstance(value, (str, int, float)) and not isinstance(value, bool) and value != ""
 
 
 @attrs.frozen
@@ -27,6 +111,7 @@ class Submitted:
     """The server's answer to a submitted task."""
 
     task_id: str
+    extra: Mapping[str, object] = extra_field()
 
 
 @attrs.frozen(kw_only=True)
@@ -53,13 +138,14 @@ class Task:
         dispatch_target: Where it was sent to.
         target_pool: The pool of agents that it was sent to.
         tool_type: `comfyui` or `nerfstudio`.
+        extra: What else the server says, and what of it did not fit, as it came.
 
     """
 
-    id: str
+    id: str = attrs.field(metadata=on_wire(aliases=("task_id",)))
     workflow_id: str | None = None
-    status: TaskStatus = wire("task_status", default=UNSTATED)
-    error: str | None = wire("task_error", default=None, converter=reason_of)
+    status: TaskStatus = wire("task_status", aliases=("status",), default=UNSTATED)
+    error: str | None = wire("task_error", aliases=ERROR_ALIASES, read=read_reason, default=None, converter=reason_of)
     created_at: datetime | None = None
     started_at: datetime | None = None
     completed_at: datetime | None = None
@@ -71,6 +157,11 @@ class Task:
     dispatch_target: str | None = None
     target_pool: str | None = None
     tool_type: str | None = None
+    extra: Mapping[str, object] = extra_field()
+
+    @staticmethod
+    def _settle(said: Said, extra: Extras, raw: Mapping[str, object]) -> Extras:
+        return _settle(said, extra, raw, denies_error=raw.get("task_error") == "")
 
 
 @attrs.frozen(kw_only=True)
@@ -93,6 +184,11 @@ class OutputFile:
     task_id: str
 
 
+def _implied_status(result: "TaskResult") -> TaskStatus:
+    """Give the status of a result that is made without one; its other fields are not there yet."""
+    return status_from(None, Evidence(has_error=bool(result.error), has_output=result.output is not None))
+
+
 @attrs.frozen(kw_only=True)
 class TaskResult:
     """What became of a task.
@@ -101,25 +197,33 @@ class TaskResult:
 
     Attributes:
         id: The task's UUID.
-        output: The agent's metadata about the outputs; `None` unless it completed.
+        output: The agent's metadata about the outputs; `None` unless it completed, and where it is no object.
         error: Why it failed; `None` unless it did.
-        status: Where it stands; the server answers for a task that has not ended, too. Where it leaves the status out,
-            as in the documented sample, an error means `failed` and an output means `completed`.
+        status: Where it stands; the server answers for a task that has not ended, too. Where the server gives no
+            status, or one that this version does not know, the rest of the answer tells it if it can.
         download_url: The signed link of the primary output; never shown.
         download_urls: Signed links by output key, where a task has several outputs; never shown.
         expires_at: When `download_url` expires.
         completed_at: When it ended.
+        extra: What else the server says, and what of it did not fit, as it came.
 
     """
 
-    id: str
-    output: Mapping[str, object] | None = wire("task_output", default=None)
-    error: str | None = wire("task_error", default=None, converter=reason_of)
-    status: TaskStatus = wire("task_status", default=attrs.Factory(_implied_status, takes_self=True))
-    download_url: str | None = attrs.field(default=None, repr=False)
-    download_urls: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+    id: str = attrs.field(metadata=on_wire(aliases=("task_id",)))
+    output: Mapping[str, object] | None = wire("task_output", aliases=("output",), read=read_output, default=None)
+    error: str | None = wire("task_error", aliases=ERROR_ALIASES, read=read_reason, default=None, converter=reason_of)
+    status: TaskStatus = wire(
+        "task_status", aliases=("status",), default=attrs.Factory(_implied_status, takes_self=True)
+    )
+    download_url: str | None = wire(read=url_of, default=None, repr=False)
+    download_urls: Mapping[str, str] = wire(read=urls_of, factory=dict, repr=False)
     expires_at: datetime | None = None
     completed_at: datetime | None = None
+    extra: Mapping[str, object] = extra_field()
+
+    @staticmethod
+    def _settle(said: Said, extra: Extras, raw: Mapping[str, object]) -> Extras:
+        return _settle(said, extra, raw)
 
     @property
     def files(self) -> tuple[OutputFile, ...]:

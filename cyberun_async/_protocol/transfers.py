@@ -8,7 +8,7 @@ from html import unescape
 import attrs
 
 from cyberun_async._protocol.hiding import hide
-from cyberun_async._protocol.refusals import parse_retry_after
+from cyberun_async._protocol.refusals import retry_after_of
 from cyberun_async._protocol.secret import Secret
 from cyberun_async._settings import Retries
 
@@ -70,7 +70,7 @@ def read_refusal(status: int, headers: Mapping[str, str], body: bytes, secrets: 
     else:
         meaning = _MEANINGS.get(status, "the storage refused")
     said = f": {', '.join(found)}" if found else ""
-    return Refusal(status, f"{meaning} ({status}{said})", parse_retry_after(headers.get("retry-after")))
+    return Refusal(status, f"{meaning} ({status}{said})", retry_after_of(headers))
 
 
 class Patience:

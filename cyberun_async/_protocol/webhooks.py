@@ -1,6 +1,6 @@
 """Where the team's deliveries go; the deliveries themselves are in `cyberun_async.webhooks`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from types import NoneType
 from urllib.parse import urlsplit
@@ -9,7 +9,7 @@ import attrs
 
 from cyberun_async._errors import InvalidParameters
 from cyberun_async._protocol.call import Call
-from cyberun_async._protocol.codec import wire
+from cyberun_async._protocol.fields import extra_field, on_wire, wire
 from cyberun_async._protocol.paths import segment
 from cyberun_async._settings import is_loopback
 
@@ -31,6 +31,7 @@ class Webhook:
         status: `active`, or another word.
         created_at: When it was made.
         last_delivered_at: When it was last told something.
+        extra: What else the server says, and what of it did not fit, as it came.
 
     """
 
@@ -42,13 +43,15 @@ class Webhook:
     status: str | None = wire("webhook_status", default=None)
     created_at: datetime | None = None
     last_delivered_at: datetime | None = None
+    extra: Mapping[str, object] = extra_field()
 
 
 @attrs.frozen
 class RotatedSecret:
     """The server's answer to a rotation; the secret is never shown."""
 
-    secret: str = wire("webhook_secret", repr=False)
+    secret: str = attrs.field(repr=False, metadata=on_wire("webhook_secret"))
+    extra: Mapping[str, object] = extra_field()
 
 
 def _webhook_fields(

@@ -1,13 +1,51 @@
 """Workflows and the parameters that they take, and the calls that ask for them."""
 
+from collections.abc import Mapping
 from datetime import datetime
 
 import attrs
 
 from cyberun_async._protocol.call import Call
-from cyberun_async._protocol.codec import wire
+from cyberun_async._protocol.conversions import expected
+from cyberun_async._protocol.fields import extra_field, wire
 from cyberun_async._protocol.pages import MOST_PER_PAGE, Page, page_query
 from cyberun_async._protocol.paths import workflow_path
+
+
+def _read_type(value: object) -> str:
+    if not isinstance(value, str):
+        raise expected("a string", value)
+    return value.strip().lower()
+
+
+def _read_options(value: object) -> tuple[str | float, ...]:
+    """Read all options or none, since a value that is missing from the list would be refused."""
+    if not isinstance(value, list):
+        raise expected("a list", value)
+    return tuple(_option(item) for item in value)
+
+
+def _option(item: object) -> str | float:
+    chosen = (
+        next((item[name] for name in ("value", "label") if item.get(name) is not None), item)
+        if isinstance(item, dict)
+        else item
+    )
+    if isinstance(chosen, bool) or not isinstance(chosen, (str, int, float)):
+        raise expected("text or a number", chosen)
+    return chosen
+
+
+def _read_accept(value: object) -> tuple[str, ...]:
+    """Read all types or none, likewise; as text they are separated as in HTML."""
+    if isinstance(value, str):
+        return tuple(part for part in value.replace(",", " ").split() if part)
+    if not isinstance(value, list):
+        raise expected("a list", value)
+    for item in value:
+        if not isinstance(item, str):
+            raise expected("a string", item)
+    return tuple(value)
 
 
 @attrs.frozen(kw_only=True)
@@ -18,36 +56,38 @@ class ParameterDef:
 
     Attributes:
         key: The name to give it by.
-        type: `string`, `number`, `boolean`, `select` or `file`; empty where the server leaves it out.
+        type: `string`, `number`, `boolean`, `select` or `file`, in small letters; empty where the server leaves it out.
         label: Its name for people.
         description: What it does.
         required: Whether a value must be given.
         default: What is used where none is given.
         min: The least number.
         max: The greatest number.
-        options: What a `select` may be.
+        options: What a `select` may be: text as documented, or numbers where the server has those.
         accept: The MIME types or file name extensions that a `file` may have.
         node_id: The ComfyUI node that takes it.
         field: The field of that node.
         target_path: The Nerfstudio setting that takes it.
         source_key: As documented, without a stated meaning.
+        extra: What else the server says, and what of it did not fit, as it came.
 
     """
 
     key: str
-    type: str = ""
+    type: str = wire(read=_read_type, default="")
     label: str | None = None
     description: str | None = None
     required: bool = False
     default: object = None
     min: float | None = None
     max: float | None = None
-    options: tuple[str, ...] = ()
-    accept: tuple[str, ...] = ()
+    options: tuple[str | float, ...] = wire(read=_read_options, default=())
+    accept: tuple[str, ...] = wire(read=_read_accept, default=())
     node_id: str | None = None
     field: str | None = None
     target_path: str | None = None
     source_key: str | None = None
+    extra: Mapping[str, object] = extra_field()
 
 
 @attrs.frozen(kw_only=True)
@@ -77,6 +117,7 @@ class Workflow:
         tool_type: `comfyui` or `nerfstudio`.
         created_at: When it was made.
         updated_at: When it last changed.
+        extra: What else the server says, and what of it did not fit, as it came.
 
     """
 
@@ -97,6 +138,7 @@ class Workflow:
     tool_type: str | None = None
     created_at: datetime | None = None
     updated_at: datetime | None = None
+    extra: Mapping[str, object] = extra_field()
 
 
 def list_workflows(number: int = 1, per_page: int = MOST_PER_PAGE) -> Call[Page[Workflow]]:

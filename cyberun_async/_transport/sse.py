@@ -3,6 +3,7 @@
 The standard: https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
 """
 
+import json
 import re
 from codecs import BOM_UTF8
 
@@ -13,6 +14,7 @@ __all__ = ["EventDecoder", "EventTooLarge", "ServerSentEvent"]
 
 
 _USUAL = re.compile(rb"event: (.+)\ndata: (.+)\n\n").match
+_FIELD = re.compile(r"(data|event|id|retry)?(:|$)").match
 
 
 class EventTooLarge(Exception):
@@ -42,6 +44,8 @@ class EventDecoder:
         self._after_cr = False
         self._is_first_line = True
         self._size = 0
+        self._data: list[str] = []
+        self._has_stray_lines = False
 
     def feed(self, chunk: bytes) -> list[ServerSentEvent]:
         """Give the events that the chunk completes; those without data prove only the connection, and are left out.
@@ -82,14 +86,38 @@ class EventDecoder:
         """Take what comes line by line, whatever it is."""
         for line in self._lines(chunk):
             self._count(line)
-            event = self._interpret(self._decode(line))
+            text = self._decode(line)
+            event = self._interpret(text)
             if event is not None:
                 self.retry = self.retry if event.retry is None else event.retry
+                event = self._with_stray_lines(event)
                 if event.data:
                     events.append(event)
+            self._note(text)
             if not line:
                 self.last_event_id = event.id if event is not None and _fits_a_header(event.id) else ""
         self._check(self._size + len(self._line))
+
+    def _note(self, line: str) -> None:
+        """Remember the data of the event so far, and lines that may belong to it although they lack `data:`.
+
+        The documentation shows an event whose JSON goes on so:
+        https://docs.cyberun.cloud/api-reference/streaming-events
+        """
+        if not line:
+            self._data, self._has_stray_lines = [], False
+        elif line.startswith("data:"):
+            self._data.append(line[5:])
+        elif self._data and _FIELD(line) is None:
+            self._data.append(line)
+            self._has_stray_lines = True
+
+    def _with_stray_lines(self, event: ServerSentEvent) -> ServerSentEvent:
+        """Take in lines without `data:` where they make JSON of what is none; the standard ignores them."""
+        joined = "\n".join(self._data)
+        if not self._has_stray_lines or _is_json(event.data) or not _is_json(joined):
+            return event
+        return ServerSentEvent(event.event, joined.strip(), event.id, event.retry)
 
     def _lines(self, chunk: bytes) -> list[bytes]:
         """Give the lines that the chunk completes; a line feed that comes after a carriage return ends no other line."""
@@ -123,6 +151,14 @@ class EventDecoder:
         if size > self._max_event:
             message = f"an event has more than {self._max_event} bytes (Limits.max_event)"
             raise EventTooLarge(message)
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _fits_a_header(event_id: str) -> bool:

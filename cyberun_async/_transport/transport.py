@@ -12,12 +12,15 @@ import httpx
 
 from cyberun_async._errors import APIError, ConfigurationError, DecodeError, RateLimitError, TransportError
 from cyberun_async._protocol.call import Call
-from cyberun_async._protocol.codec import decode_json
+from cyberun_async._protocol.codec import structure
 from cyberun_async._protocol.credentials import check_key
-from cyberun_async._protocol.hiding import hide
+from cyberun_async._protocol.hiding import hide, redacted
+from cyberun_async._protocol.json_text import parse_json
+from cyberun_async._protocol.mismatch_log import MismatchLog
 from cyberun_async._protocol.refusals import refusal
 from cyberun_async._protocol.retrying import delay_before_retry
 from cyberun_async._protocol.secret import Key, sealed
+from cyberun_async._protocol.tasks import with_task_id
 from cyberun_async._settings import Settings
 from cyberun_async._transport.bodies import UnreadableBody, read_body
 from cyberun_async._transport.exchange import InFlight, as_child, finish
@@ -71,6 +74,7 @@ class Transport:
     Attributes:
         on_free_stream: Called whenever a stream has ended, so that another may be opened.
         refused_for_rate: How often the server has said 429 so far.
+        mismatches: Logs which fields of responses differ from their documentation.
 
     """
 
@@ -97,6 +101,7 @@ class Transport:
         self._free_streams = settings.limits.max_streams
         self.on_free_stream: Callable[[], None] = lambda: None
         self.refused_for_rate: int = 0
+        self.mismatches = MismatchLog()
         self._in_flight = InFlight()
         self._home = HomeLoop()
         self._is_closed = False
@@ -231,9 +236,13 @@ class Transport:
         if call.returns is NoneType:
             return None  # type: ignore[return-value]
         try:
-            return decode_json(answer.body, call.returns)
+            value = parse_json(answer.body)
+            if call.task_id is not None:
+                value = with_task_id(value, call.task_id)
+            return structure(value, call.returns, self.mismatches)
         except DecodeError as error:
-            failure = _decode_error(call, hide(error.problem, [answer.token]))
+            body = redacted(answer.body, [answer.token])
+            failure = _decode_error(call, hide(error.problem, [answer.token]), body)
         # In there, the first error would become its context, whose frames hold the whole answer.
         raise failure
 
@@ -388,5 +397,5 @@ class Transport:
             await anyio.sleep_until(self._not_before)
 
 
-def _decode_error(call: Call[T], problem: str) -> DecodeError:
-    return DecodeError(problem, method=call.method, path=call.path, task_id=call.task_id)
+def _decode_error(call: Call[T], problem: str, body: str = "") -> DecodeError:
+    return DecodeError(problem, method=call.method, path=call.path, body=body, task_id=call.task_id)

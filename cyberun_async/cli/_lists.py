@@ -85,7 +85,7 @@ def show_result(result: TaskResult, *, links: bool, as_json: bool) -> None:
 
 
 def _as_json(kind: str, record: Task | Workflow) -> Mapping[str, object]:
-    fields = attrs.asdict(record)
+    fields = attrs.asdict(record, filter=lambda field, _: field.name != "extra")
     fields[f"{kind}_id"] = fields.pop("id")
     return {"type": kind, **fields}
 
@@ -97,7 +97,7 @@ def _in_short(moment: datetime | None) -> str:
 
 def _type_of(parameter: ParameterDef) -> str:
     if parameter.options:
-        return "|".join(parameter.options)
+        return "|".join(map(str, parameter.options))
     least, most = parameter.min, parameter.max
     span = "" if least is None and most is None else f" {_bound(least)}..{_bound(most)}"
     return parameter.type + span

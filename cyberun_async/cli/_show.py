@@ -20,7 +20,7 @@ from cyberun_async import (
     TaskResult,
     UnknownEvent,
 )
-from cyberun_async._protocol.bars import details
+from cyberun_async._protocol.bars import details, progress_of
 from cyberun_async._protocol.events import encode_event
 from cyberun_async._protocol.json_text import parse_json
 from cyberun_async.cli._text import printable, write_json, write_line
@@ -68,7 +68,8 @@ class Lines:
 
     def event(self, event: TaskEvent) -> None:
         """Show one line for each status, stage and tenth of the way: a log is no place for thousands of steps."""
-        tenth = int(event.progress * 10) if isinstance(event, ProgressEvent) and event.progress is not None else None
+        progress = progress_of(event) if isinstance(event, ProgressEvent) else None
+        tenth = None if progress is None else int(progress * 10)
         key = (tenth, event.stage) if isinstance(event, ProgressEvent) else describe(event)
         if key != self._last:
             self._last = key
@@ -135,7 +136,7 @@ def describe(event: TaskEvent) -> str:
         case StatusEvent():
             return event.status
         case ProgressEvent():
-            percent = "progress" if event.progress is None else f"{event.progress:.0%}"
+            percent = "progress" if (progress := progress_of(event)) is None else f"{progress:.0%}"
             return ", ".join([percent, *details(event)])
         case CompletedEvent() | CancelledEvent():
             return event.status

@@ -133,8 +133,8 @@ def _status(word: str) -> Any:
     "oddity",
     [
         pytest.param(raw("progress", "{"), id="not JSON"),
-        pytest.param(raw("progress", "[1]"), id="not an object"),
-        pytest.param(raw("progress", '{"progress": "half"}'), id="a field of another type"),
+        pytest.param(raw("status", "[1]"), id="not an object"),
+        pytest.param(raw("status", '{"status": ["running"]}'), id="a status of another type"),
         pytest.param(raw("progress", ""), id="no data"),
         pytest.param(chunk(b"event: progress\n\n"), id="no data field"),
         pytest.param(chunk(b": ping\n\n"), id="a comment"),

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timezone
 from types import NoneType
 from typing import Any
 
@@ -23,9 +23,13 @@ from cyberun_async import (
     TaskStatus,
     Workflow,
 )
-from cyberun_async._protocol.codec import decode_json, structure, wire
+from cyberun_async._protocol.codec import decode_json, structure
+from cyberun_async._protocol.fields import extra_field, wire
 from cyberun_async._protocol.json_text import encode_json, parse_json
+from cyberun_async._protocol.mismatch_log import MismatchLog
 from cyberun_async._protocol.pages import Page
+
+MOMENT = datetime(2025, 2, 10, 14, 1, 30, tzinfo=timezone.utc)
 
 
 @attrs.frozen(kw_only=True)
@@ -51,6 +55,7 @@ class Record:
     texts: Mapping[str, str] = attrs.field(factory=dict)
     open: Mapping[str, object] = attrs.field(factory=dict)
     ours: str | None = wire("theirs", default=None)
+    extra: Mapping[str, object] = extra_field()
 
 
 @pytest.mark.parametrize(
@@ -58,6 +63,35 @@ class Record:
     [
         pytest.param({}, Record(), id="empty"),
         pytest.param({"count": 3.0}, Record(count=3), id="whole number with a point"),
+        pytest.param({"count": " 7 "}, Record(count=7), id="whole number as text"),
+        pytest.param({"count": "7.0"}, Record(count=7), id="whole number with a point as text"),
+        pytest.param({"count": "12345678901234567890"}, Record(count=12345678901234567890), id="long number as text"),
+        pytest.param({"count": ""}, Record(), id="empty text for a number"),
+        pytest.param({"ratio": "0.35"}, Record(ratio=0.35), id="number as text"),
+        pytest.param({"ratio": "7"}, Record(ratio=7.0), id="whole number as text for a float"),
+        pytest.param({"name": 5}, Record(name="5"), id="number for text"),
+        pytest.param({"name": 5.0}, Record(name="5"), id="number with a point for text"),
+        pytest.param({"is_on": "True"}, Record(is_on=True), id="boolean as text"),
+        pytest.param({"is_on": "false"}, Record(is_on=False), id="false as text"),
+        pytest.param({"is_on": ""}, Record(), id="empty text for a boolean"),
+        pytest.param({"when": ""}, Record(), id="empty text for a timestamp"),
+        pytest.param({"when": " "}, Record(), id="blank text for a timestamp"),
+        pytest.param({"when": "0001-01-01T00:00:00Z"}, Record(), id="the zero time of Go"),
+        pytest.param({"when": 0}, Record(), id="zero for a timestamp"),
+        pytest.param({"when": -62135596800}, Record(), id="the zero time of Go in seconds"),
+        pytest.param({"when": "2025-02-10 14:01:30"}, Record(when=MOMENT), id="a space instead of T"),
+        pytest.param({"when": "2025-02-10T14:01:30+0000"}, Record(when=MOMENT), id="an offset without a colon"),
+        pytest.param({"when": "2025-02-10 14:01:30 +0000 UTC"}, Record(when=MOMENT), id="as Go prints it"),
+        pytest.param({"when": " 2025-02-10T14:01:30Z "}, Record(when=MOMENT), id="blanks around a timestamp"),
+        pytest.param({"when": 1739196090}, Record(when=MOMENT), id="seconds"),
+        pytest.param({"when": 1739196090000}, Record(when=MOMENT), id="milliseconds"),
+        pytest.param({"when": "1739196090"}, Record(when=MOMENT), id="seconds as text"),
+        pytest.param({"when": "1739196090000"}, Record(when=MOMENT), id="milliseconds as text"),
+        pytest.param({"status": " Running"}, Record(status=TaskStatus.RUNNING), id="a status in another case"),
+        pytest.param({"status": "canceled"}, Record(status=TaskStatus.CANCELLED), id="a status of another spelling"),
+        pytest.param({"status": ""}, Record(), id="an empty status"),
+        pytest.param({"parts": {}}, Record(), id="an empty object for a list"),
+        pytest.param({"parts": {"7": {}}}, Record(parts=(Part(size=7),)), id="items by what tells them apart"),
         pytest.param({"ratio": 1}, Record(ratio=1.0), id="number without a point"),
         pytest.param({"ratio": -0.5e-3}, Record(ratio=-0.0005), id="exponent"),
         pytest.param({"theirs": "x", "ours": "y"}, Record(ours="x"), id="name on the wire"),
@@ -76,35 +110,83 @@ def test_structure(answer: object, record: Record) -> None:
     assert [type(value) for value in attrs.astuple(structured)] == [type(value) for value in attrs.astuple(record)]
 
 
+MISFITS: list[Any] = [
+    pytest.param("name", ["x"], "expected a string, not list", id="string"),
+    pytest.param("count", 1.9, "expected a whole number, not float", id="fraction"),
+    pytest.param("count", True, "expected a whole number, not bool", id="boolean for a number"),
+    pytest.param("ratio", "x", "expected a number, not str", id="text for a float"),
+    pytest.param("ratio", False, "expected a number, not bool", id="boolean for a float"),
+    pytest.param("ratio", 10**400, "expected a number that a float can hold", id="too large"),
+    pytest.param("ratio", "1e999", "expected a number that a float can hold", id="too large in text"),
+    pytest.param("is_on", 1, "expected true or false, not int", id="number for a boolean"),
+    pytest.param("when", 5, "expected a timestamp, not a number beyond any date", id="number for a timestamp"),
+    pytest.param("when", "soon", "expected a timestamp as in RFC 3339, not other text", id="no timestamp"),
+    pytest.param("when", [], "expected a timestamp, not list", id="list for a timestamp"),
+    pytest.param("status", 5, "expected a status, not int", id="status"),
+    pytest.param("part", {"size": "x"}, ".size: expected a number, not str", id="nested"),
+    pytest.param("part", {"size": None}, "size is missing", id="null for what is needed"),
+    pytest.param("parts", {"a": 1}, "expected a list, not dict", id="list"),
+    pytest.param("texts", [], "expected an object, not list", id="mapping"),
+    pytest.param("theirs", {}, "expected a string, not dict", id="by its name on the wire"),
+]
+
+
+@pytest.mark.parametrize(("field", "value", "problem"), MISFITS)
+def test_what_does_not_fit_costs_its_field(
+    field: str, value: object, problem: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A value that does not fit is as if it were not there; it is kept, and logged once without the value."""
+    log = MismatchLog()
+    for _ in range(2):
+        record = structure({"anything": 1, field: value, "new": 2}, Record, log)
+
+        assert record == Record(anything=1)
+        assert record.extra == {field: value, "new": 2}
+    assert caplog.messages == [f"Record.{field} differs from its documentation ({problem}); this is logged once"]
+    assert {record.levelname for record in caplog.records} == {"WARNING"}
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "expected", "problem"),
+    [
+        pytest.param("parts", [{"size": 1}, 5], (Part(size=1),), "[1]: expected an object, not int", id="in a list"),
+        pytest.param("parts", [None], (), "[0]: expected an object, not NoneType", id="null in a list"),
+        pytest.param("texts", {"a b": [], "c": 5}, {"c": "5"}, "[…]: expected a string, not list", id="in a mapping"),
+    ],
+)
+def test_a_part_that_does_not_fit_costs_that_part(
+    field: str, value: object, expected: object, problem: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One bad item costs that item, and the value is kept as it came."""
+    record = structure({field: value}, Record, MismatchLog())
+
+    assert record == Record(**{field: expected})  # type: ignore[arg-type]
+    assert record.extra == {field: value}
+    assert caplog.messages == [f"Record.{field} differs from its documentation ({problem}); this is logged once"]
+
+
+def test_each_client_logs_for_itself(caplog: pytest.LogCaptureFixture) -> None:
+    """One client's log says nothing of what another has seen, and each field has its line."""
+    for log in (MismatchLog(), MismatchLog()):
+        structure({"count": [], "name": []}, Record, log)
+
+    assert len(caplog.messages) == 4
+
+
 @pytest.mark.parametrize(
     ("answer", "problem"),
     [
         pytest.param([], "$: expected an object, not list", id="record"),
-        pytest.param({"name": 5}, "$.name: expected a string, not int", id="string"),
-        pytest.param({"count": 1.9}, "$.count: expected a whole number, not float", id="fraction"),
-        pytest.param({"count": "1"}, "$.count: expected a whole number, not str", id="text for a number"),
-        pytest.param({"count": True}, "$.count: expected a whole number, not bool", id="boolean for a number"),
-        pytest.param({"ratio": "1"}, "$.ratio: expected a number, not str", id="text for a float"),
-        pytest.param({"ratio": False}, "$.ratio: expected a number, not bool", id="boolean for a float"),
-        pytest.param({"ratio": 10**400}, "$.ratio: expected a number that a float can hold", id="too large"),
-        pytest.param({"is_on": 1}, "$.is_on: expected true or false, not int", id="number for a boolean"),
-        pytest.param({"when": 5}, "$.when: expected a timestamp, not int", id="number for a timestamp"),
-        pytest.param({"when": "soon"}, "$.when: expected a timestamp as in RFC 3339, not 'soon'", id="no timestamp"),
-        pytest.param({"status": 5}, "$.status: expected a status word, not int", id="status"),
-        pytest.param({"part": {"size": "x"}}, "$.part.size: expected a whole number, not str", id="nested"),
-        pytest.param({"part": {"size": None}}, "$.part: size is missing", id="null for what is required"),
-        pytest.param({"parts": [{"size": 1}, 5]}, "$.parts[1]: expected an object, not int", id="in a list"),
-        pytest.param({"parts": [None]}, "$.parts[0]: expected an object, not NoneType", id="null in a list"),
-        pytest.param({"parts": {}}, "$.parts: expected a list, not dict", id="list"),
-        pytest.param({"texts": {"a b": 5}}, "$.texts['a b']: expected a string, not int", id="in a mapping"),
-        pytest.param({"texts": []}, "$.texts: expected an object, not list", id="mapping"),
-        pytest.param({"theirs": 5}, "$.theirs: expected a string, not int", id="by its name on the wire"),
+        pytest.param({}, "$: size is missing", id="missing"),
+        pytest.param({"size": None}, "$: size is missing", id="null"),
+        pytest.param({"size": ""}, "$: size is missing", id="empty"),
+        pytest.param({"size": [1]}, "$.size: expected a whole number, not list", id="of another type"),
     ],
 )
 def test_structure_refuses(answer: object, problem: str) -> None:
-    """What is not as promised is refused, with the path to the place."""
+    """Only where what is needed is not there, the answer is refused, with the path to the place."""
     with pytest.raises(DecodeError) as caught:
-        structure(answer, Record)
+        structure(answer, Part)
 
     assert problem == caught.value.problem
     assert str(caught.value) == f"the data is not what the API promises: {problem}; pass it on as it was received"
@@ -174,6 +256,28 @@ def test_decode_json(text: bytes | str) -> None:
         pytest.param({"page_meta": {"total_count": 0}}, Page((), None, 0), id="only the length"),
         pytest.param({"task_list": [{"id": "a"}]}, Page((Task(id="a"),)), id="no length"),
         pytest.param({"task_list": [], "page_meta": None}, Page(), id="length is null"),
+        pytest.param([{"id": "a"}], Page((Task(id="a"),)), id="a bare array"),
+        pytest.param([], Page(), id="an empty array"),
+        pytest.param({"task_list": {}}, Page(), id="an empty object"),
+        pytest.param({"data": [{"id": "a"}]}, Page((Task(id="a"),)), id="an envelope"),
+        pytest.param(
+            {"data": {"task_list": [{"id": "a"}], "page_meta": {"total_count": 7}}},
+            Page((Task(id="a"),), None, 7),
+            id="an envelope around all",
+        ),
+        pytest.param(
+            {"data": {"items": [{"id": "a"}]}, "page_meta": {"total_count": 7}},
+            Page((Task(id="a"),), None, 7),
+            id="an envelope beside the length",
+        ),
+        pytest.param({"tags": ["x"], "found": [{"id": "a"}]}, Page((Task(id="a"),)), id="the list of objects"),
+        pytest.param({"task_list": [{"id": "a"}, {}, 5]}, Page((Task(id="a"),), None, None, 2), id="two bad items"),
+        pytest.param({"task_list": [], "page_meta": "1/3"}, Page(), id="length is text"),
+        pytest.param({"task_list": [], "page_meta": 5}, Page(), id="length is a number"),
+        pytest.param(
+            {"task_list": [], "page_meta": {"per_page": "20", "total_count": "42"}}, Page((), 20, 42), id="as text"
+        ),
+        pytest.param({"task_list": [], "page_meta": {"total_count": []}}, Page(), id="length is a list"),
         pytest.param({"items": [{"id": "a"}]}, Page((Task(id="a"),)), id="a name that is not documented"),
         pytest.param(
             {"x": [5], "job_list": [{"id": "a"}]}, Page((Task(id="a"),)), id="a name like the documented ones"
@@ -194,19 +298,11 @@ def test_page(answer: object, page: Page[Task]) -> None:
 @pytest.mark.parametrize(
     ("answer", "problem"),
     [
-        pytest.param([], "$: expected an object, not list", id="a list"),
+        pytest.param("x", "$: expected an object, not str", id="text"),
         pytest.param({}, "$: task_list is missing", id="nothing"),
         pytest.param({"hello": "world"}, "$: task_list is missing", id="something else"),
-        pytest.param({"task_list": {}, "x": []}, "$.task_list: expected a list, not dict", id="an empty object"),
-        pytest.param({"task_list": "x"}, "$.task_list: expected a list, not str", id="text"),
-        pytest.param({"task_list": [{}]}, "$.task_list[0]: id is missing", id="item"),
-        pytest.param({"items": [{}]}, "$.items[0]: id is missing", id="item of an undocumented list"),
-        pytest.param({"task_list": [], "page_meta": 5}, "$.page_meta: expected an object, not int", id="meta"),
-        pytest.param(
-            {"task_list": [], "page_meta": {"total_count": "42"}},
-            "$.page_meta.total_count: expected a whole number, not str",
-            id="total",
-        ),
+        pytest.param({"data": {"hello": "world"}}, "$: task_list is missing", id="something else in an envelope"),
+        pytest.param({"task_list": "x"}, "$: task_list is missing", id="text in its place"),
     ],
 )
 def test_page_refuses(answer: object, problem: str) -> None:

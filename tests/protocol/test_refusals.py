@@ -73,11 +73,11 @@ def refused(status: int = 404, body: bytes = b"", **headers: str) -> APIError:
         pytest.param(b'{"error_message": ""}', None, id="empty message"),
         pytest.param(b'{"error_message": " \\n"}', None, id="blank message"),
         pytest.param(b'{"error_message": null}', None, id="null message"),
-        pytest.param(b'{"error_message": {"a": 1}}', None, id="message that is no text"),
-        pytest.param(b'{"detail": "x"}', None, id="another shape"),
-        pytest.param(b'["error_message"]', None, id="a list"),
+        pytest.param(b'{"error_message": {"a": 1}}', '{"a": 1}', id="message that is no text"),
+        pytest.param(b'{"detail": "x"}', "x", id="another shape"),
+        pytest.param(b'["error_message"]', "error_message", id="a list"),
         pytest.param(b"", None, id="empty"),
-        pytest.param(b"<html>Bad Gateway</html>", None, id="HTML"),
+        pytest.param(b"<html>Bad  Gateway</html>", "Bad Gateway", id="HTML"),
         pytest.param(b"\xff\xfe\x00", None, id="no text"),
         pytest.param(b"[" * 100_000, None, id="nested deeply"),
     ],
@@ -94,6 +94,48 @@ def test_refusal(status: int, kind: type[APIError], body: bytes, message: str | 
         assert str(error).startswith(f"GET /r/tasks/x was refused with {status}: {message}; ")
     elif status >= 400:
         assert error.message == "the server gave no reason"
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        pytest.param('{"error": "no such task"}', "no such task", id="error"),
+        pytest.param('{"error": {"message": "no such task", "code": 5}}', "no such task", id="error.message"),
+        pytest.param('{"error": {"code": 5}}', '{"code": 5}', id="error that is an object without words"),
+        pytest.param('{"message": "no such task"}', "no such task", id="message"),
+        pytest.param('{"error": true, "message": "no such task"}', "no such task", id="error that is a flag"),
+        pytest.param('{"error_message": "", "error": "no such task"}', "no such task", id="the first that says it"),
+        pytest.param(
+            '{"detail": [{"loc": ["body", "steps"], "msg": "too large"}]}', "body.steps: too large", id="FastAPI"
+        ),
+        pytest.param('{"detail": [{"msg": "a"}, {"msg": "b"}, 5]}', "a; b", id="a list of problems"),
+        pytest.param('{"errors": ["a", "b"]}', "a; b", id="a list of texts"),
+        pytest.param('{"code": 5, "message": null}', '{"code": 5}', id="an object without words"),
+        pytest.param('{"error": false}', None, id="nothing but a flag"),
+        pytest.param('{"error": {}}', None, id="nothing but an empty object"),
+        pytest.param('"no such task"', "no such task", id="text in JSON"),
+        pytest.param("5", "5", id="a number"),
+        pytest.param("true", None, id="a boolean"),
+        pytest.param("[]", None, id="an empty list"),
+        pytest.param("no such\ttask\n", "no such task", id="plain text"),
+        pytest.param('{"error_message": "cut o', None, id="JSON that was cut off"),
+        pytest.param(
+            "<html><head><title>502 Bad Gateway</title></head><body><h1>x</h1></body></html>",
+            "502 Bad Gateway",
+            id="title",
+        ),
+        pytest.param(
+            "<html><style>p {}</style><p>Try &amp; wait</p></html>", "Try & wait", id="a page without a title"
+        ),
+        pytest.param("<html><body></body></html>", None, id="an empty page"),
+        pytest.param('{"error": ' * 6 + "5" + "}" * 6, '{"error": ' * 5 + "5" + "}" * 5, id="deeper than any error"),
+    ],
+)
+def test_words_of_an_error(body: str, words: str | None) -> None:
+    """The server's reason is found in whatever shape it stands, and only where there is none an error says so."""
+    message = refused(400, body.encode()).message
+
+    assert message == (words or "the server gave no reason")
 
 
 def test_request_id() -> None:
@@ -162,6 +204,11 @@ NOW = 1_700_000_000.0
         pytest.param(None, None, id="no header"),
         pytest.param("0", 0.0, id="zero"),
         pytest.param("7", 7.0, id="seconds"),
+        pytest.param("2.5", 2.5, id="a fraction"),
+        pytest.param("7.", 7.0, id="a point without a fraction"),
+        pytest.param("2814, 2", 2814.0, id="repeated"),
+        pytest.param("2,2814.5", 2814.5, id="repeated, the longer one last"),
+        pytest.param("2, soon", None, id="repeated, one of them a word"),
         pytest.param(" 7 ", 7.0, id="blanks around"),
         pytest.param("Tue, 14 Nov 2023 22:13:50 GMT", 30.0, id="date"),
         pytest.param("Tue, 14 Nov 2023 22:13:50 -0000", 30.0, id="date in a zone that is not stated"),
@@ -186,6 +233,19 @@ def test_retry_after_of_a_refusal() -> None:
     assert refused(429, retry_after="7").retry_after == 7.0
     assert refused(503, retry_after="Tue, 14 Nov 2023 22:13:50 GMT").retry_after == 0.0
     assert refused(429).retry_after is None
+
+
+@pytest.mark.parametrize(
+    ("date", "seconds"),
+    [
+        pytest.param("Tue, 14 Nov 2023 22:13:20 GMT", 30.0, id="its own clock"),
+        pytest.param("Tue, 14 Nov 2023 22:14:20 GMT", 0.0, id="its own clock, in the past"),
+        pytest.param("yesterday", 0.0, id="no clock: ours"),
+    ],
+)
+def test_a_date_counts_from_the_date_of_its_response(date: str, seconds: float) -> None:
+    """A server whose clock is wrong is wrong twice, and the difference is right."""
+    assert refused(503, retry_after="Tue, 14 Nov 2023 22:13:50 GMT", date=date).retry_after == seconds
 
 
 @given(st.text(max_size=40) | st.from_regex(r"\A\w{3}, \d{1,3} \w{3} \d{1,6} \d\d:\d\d:\d\d ([+-]\d{1,12}|GMT)\Z"))

@@ -4,10 +4,11 @@ import copy
 import json
 import pickle
 
+import attrs
 import pytest
 
 from cyberun_async import TaskStatus
-from cyberun_async._protocol.status import UNSTATED
+from cyberun_async._protocol.status import UNSTATED, Evidence, status_from
 
 KNOWN = ["pending", "waiting", "provisioning", "queued", "running", "completed", "failed", "cancelled"]
 
@@ -27,7 +28,61 @@ def test_known_word(word: str) -> None:
     assert status.is_terminal == (word in {"completed", "failed", "cancelled"})
 
 
-@pytest.mark.parametrize("word", ["paused", "RUNNING", "Completed", "done", "", "größer", "completed "])
+@pytest.mark.parametrize(
+    ("word", "status"),
+    [("RUNNING", "running"), ("Completed", "completed"), (" failed\n", "failed"), ("Canceled", "cancelled")],
+)
+def test_known_word_in_another_form(word: str, status: str) -> None:
+    """A known word is known in any case, and in the American spelling."""
+    assert TaskStatus(word) is TaskStatus(status)
+
+
+ENDED, ERROR, OUTPUT = Evidence(has_ended=True), Evidence(has_error=True), Evidence(has_output=True)
+
+
+@pytest.mark.parametrize(
+    ("word", "evidence", "status"),
+    [
+        pytest.param("running", attrs.evolve(ENDED, has_error=True), "running", id="a known word outweighs all"),
+        pytest.param("Queued", Evidence(event=TaskStatus.FAILED), "queued", id="a known word outweighs an event"),
+        pytest.param("odd", Evidence(event=TaskStatus.CANCELLED), "cancelled", id="the event says it"),
+        pytest.param(None, Evidence(event=TaskStatus.COMPLETED), "completed", id="the event alone says it"),
+        pytest.param("odd", attrs.evolve(ENDED, has_error=True), "failed", id="ended with an error"),
+        pytest.param("odd", attrs.evolve(ENDED, has_error=True, has_output=True), "failed", id="ended with both"),
+        pytest.param("odd", attrs.evolve(ENDED, has_output=True), "completed", id="ended with an output"),
+        pytest.param("odd", attrs.evolve(ENDED, denies_error=True), "completed", id="ended without an error"),
+        pytest.param("odd", attrs.evolve(ENDED, denies_error=True, has_error=True), "failed", id="with another error"),
+        pytest.param("odd", ENDED, "failed", id="ended, nobody knows how"),
+        pytest.param(None, ENDED, "failed", id="ended without a word"),
+        *[
+            pytest.param(word, ENDED, "failed", id=f"ended: {word}")
+            for word in ("error", "timeout", "timed_out", "Timed-Out", "expired")
+        ],
+        *[
+            pytest.param(word, ENDED, "completed", id=f"ended: {word}")
+            for word in ("succeeded", "SUCCESS", "done", "finished")
+        ],
+        pytest.param("error", attrs.evolve(ENDED, has_output=True), "failed", id="ended: error, with an output"),
+        pytest.param("error", ERROR, "failed", id="an error that is called one"),
+        pytest.param("succeeded", OUTPUT, "completed", id="an output that is called a success"),
+        pytest.param(None, ERROR, "failed", id="an error"),
+        pytest.param(None, OUTPUT, "completed", id="an output"),
+        pytest.param("odd", ERROR, "odd", id="an error under another word"),
+        pytest.param("odd", OUTPUT, "odd", id="an output under another word"),
+        pytest.param("error", Evidence(), "error", id="no evidence, a word for failure"),
+        pytest.param("done", Evidence(), "done", id="no evidence, a word for success"),
+        pytest.param("hibernating", Evidence(), "hibernating", id="no evidence"),
+        pytest.param(None, Evidence(), "unknown", id="nothing at all"),
+    ],
+)
+def test_status_from(word: str | None, evidence: Evidence, status: str) -> None:
+    """A known word counts; else what shows that a task has ended and how; else it goes on."""
+    found = status_from(word, evidence)
+
+    assert (found, found.is_terminal) == (status, status in {"completed", "failed", "cancelled"})
+
+
+@pytest.mark.parametrize("word", ["paused", "done", "", "größer", "completed?"])
 def test_unknown_word(word: str) -> None:
     """A word that this version does not know survives as itself, and is not final."""
     status = TaskStatus(word)

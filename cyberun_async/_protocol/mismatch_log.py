@@ -1,0 +1,27 @@
+"""Log what of an answer did not fit, once for each client and field."""
+
+import logging
+
+from cyberun_async._protocol.hiding import hide
+
+log = logging.getLogger("cyberun_async.decoding")
+
+
+class MismatchLog:
+    """Remembers which fields it has logged; there are as many as the records have, whatever a server sends."""
+
+    __slots__ = ("_logged",)
+
+    def __init__(self) -> None:
+        """Log nothing yet."""
+        self._logged: set[str] = set()
+
+    def __call__(self, place: str, problem: str) -> None:
+        """Log the first mismatch at a place: a record and its field on the wire. The problem must hold no value."""
+        if place not in self._logged:
+            self._logged.add(place)
+            log.warning("%s differs from its documentation (%s); this is logged once", place, hide(problem))
+
+
+LOG_OF_PROCESS = MismatchLog()
+"""For what is decoded without a client."""
