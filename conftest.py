@@ -92,6 +92,15 @@ def _run(example: Example, command: str) -> tuple[str, int]:
     return done.stdout, done.returncode
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Note what was skipped where `nox` asks for it, which says so at its end."""
+    # Each worker of pytest-xdist has a reporter, too.
+    if "SKIPPED" in os.environ and "PYTEST_XDIST_WORKER" not in os.environ:
+        skips = [report.longrepr[2].removeprefix("Skipped: ") for report in terminalreporter.stats.get("skipped", [])]
+        with Path(os.environ["SKIPPED"]).open("a", encoding="utf-8") as file:
+            file.writelines(f"{reason}\n" for reason in skips)
+
+
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Begin the traceback of a failed example on its page.
 

@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
+from collections import Counter
 from pathlib import Path
 
 import nox
-from nox.command import CommandFailed
 
-nox.needs_version = ">=2025.2.9"
+nox.needs_version = ">=2026.8.10"
 nox.options.default_venv_backend = "uv|virtualenv"
-# `tests` comes late because what it prints last is what one looks for first.
-nox.options.sessions = ["lint", "typing", "docs", "tests", "coverage"]
+nox.options.reuse_venv = "yes"
+if len(sys.argv) == 1:
+    # One session for each core; `coverage` and `skipped` wait for the others. A session that is asked for by its name is
+    # run as usual, and shows what it prints while it prints it.
+    nox.options.parallel = "auto"
+# What takes longest starts first.
+nox.options.sessions = ["tests", "typing", "docs", "lint", "coverage", "skipped"]
 # Whoever has one Python can run all of this; `coverage` sees to it that at least one did.
 nox.options.error_on_missing_interpreters = False
 nox.options.download_python = "never"
+
+# Images of containers tend to set it, for what runs once. Tests start programs by the hundred, each of which would compile
+# all that it imports.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = nox.project.python_versions(PYPROJECT)
@@ -41,26 +51,49 @@ CORE = [f"tests/{folder}" for folder in ("events", "protocol", "resources", "tra
 
 QUICK = "not benchmark and not slow"
 
-# Tests wait as long as they compute, so two workers for each core. The longest of the slow tests is among the first
-# by name, and must not be left for the end. Workers have to find the same tests, and some of those stand in sets.
-SPREAD = ["-n", str(2 * (os.cpu_count() or 1)), "--dist", "loadfile", "--no-loadscope-reorder"]
+# A module stays with one worker, which then makes what its tests share once.
+SPREAD = ["-n", str(os.cpu_count() or 1), "--dist", "loadfile"]
+
+SKIPPED = Path(".nox", "skipped")
+"""One file for each session, with a line for each skip: what was skipped, and why."""
 
 
 def group(name: str) -> list[str]:
     return nox.project.dependency_groups(PYPROJECT, name)
 
 
-@nox.session
-def lint(session: nox.Session) -> None:
-    """Style, spelling and layers."""
-    session.install(*group("lint"))
+def note_skips(session: nox.Session) -> dict[str, str]:
+    """Forget what an earlier run of the session has skipped, and give the variable that says where to note it now."""
+    SKIPPED.mkdir(parents=True, exist_ok=True)
+    path = SKIPPED.resolve() / session.name
+    path.unlink(missing_ok=True)
+    return {"SKIPPED": str(path)}
+
+
+def check_style(session: nox.Session) -> None:
+    """Check style, spelling and layers, in about a second."""
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
     session.run("codespell")
     session.run("lint-imports")
 
 
+@nox.session(allow_parallel=True)
+def lint(session: nox.Session) -> None:
+    """Style, spelling and layers."""
+    session.install(*group("lint"))
+    check_style(session)
+
+
 @nox.session
+def quick(session: nox.Session) -> None:
+    """What one runs before each commit: lint, and the tests of one Python that need no second."""
+    session.install("-e", EVERYTHING, *group("lint"), *group("tests"))
+    check_style(session)
+    session.run("pytest", "-q", "-m", QUICK, *SPREAD, *session.posargs)
+
+
+@nox.session(allow_parallel=True)
 def typing(session: nox.Session) -> None:
     """The package inside, and the types that it shows to its users."""
     session.install(EVERYTHING, *group("typing"))
@@ -70,7 +103,7 @@ def typing(session: nox.Session) -> None:
     session.run("pyright", "--verifytypes", "cyberun_async", "--ignoreexternal")
 
 
-@nox.session
+@nox.session(allow_parallel=True)
 def docs(session: nox.Session) -> None:
     """The site, without a warning and without a dead link inside, and as a browser shows it (`-- serve` shows it)."""
     session.install(EVERYTHING, *group("docs"))
@@ -78,12 +111,12 @@ def docs(session: nox.Session) -> None:
     session.run("python", "docs/draw_terminal.py")
     session.run("sphinx-build", "-n", "-W", "--keep-going", "-q", "-b", "html", "docs", "docs/_build/html")
     session.run("python", "docs/check_links.py", "docs/_build/html")
-    session.run("python", "docs/check_site.py", "docs/_build/html")
+    session.run("python", "docs/check_site.py", "docs/_build/html", env=note_skips(session))
     if session.posargs == ["serve"]:
         session.run("python", "-m", "http.server", "--directory", "docs/_build/html")
 
 
-@nox.session(python=PYTHONS)
+@nox.session(python=PYTHONS, allow_parallel=True)
 def tests(session: nox.Session) -> None:
     """The tests and every example of the documentation, against the installed package."""
     session.install(EVERYTHING, *group("tests"))
@@ -98,13 +131,9 @@ def tests(session: nox.Session) -> None:
         commands = [["coverage", "run", pytest, "-m", f"{QUICK} or covering"], [pytest, "-m", "slow and not covering"]]
     else:
         commands = [[pytest, "-m", QUICK, *(CORE if session.python != FOUND[-1] else [])]]
+    env = note_skips(session)
     for command in commands:
-        try:
-            session.run(*command, *SPREAD, env={"PYTHONHASHSEED": "0"})
-        except CommandFailed:
-            # Real servers, browsers and kills share the machine with whatever else runs on it: what fails has a second
-            # try, alone, and what fails twice is broken.
-            session.run(*command, "--last-failed", "--last-failed-no-failures", "none")
+        session.run(*command, *SPREAD, env=env)
 
 
 @nox.session(venv_backend="uv")
@@ -123,6 +152,19 @@ def coverage(session: nox.Session) -> None:
     session.run("coverage", "report", f"--include={CORE_IS_NOT}", f"--fail-under={FLOOR_OF_THE_REST}")
 
 
+@nox.session(venv_backend="none")
+def skipped(session: nox.Session) -> None:
+    """What was skipped, how often, and what to install for it."""
+    for python in PYTHONS:
+        if python not in FOUND:
+            session.log(f"not tested on Python {python}: there is none; `uv python install {python}`")
+    reasons = Counter(line for path in sorted(SKIPPED.glob("*")) for line in path.read_text().splitlines())
+    for reason, count in reasons.most_common():
+        session.log(f"skipped {count} times: {reason}")
+    if not reasons:
+        session.log("no test was skipped")
+
+
 @nox.session
 def soak(session: nox.Session) -> None:
     """The sweeps in full (`-- --seed N` runs those of an earlier soak again); they take as long as they take."""
@@ -134,7 +176,7 @@ def soak(session: nox.Session) -> None:
         seed = arguments[at + 1]
         del arguments[at : at + 2]
     session.log(f"seed {seed}")
-    session.run(Path(session.bin, "pytest"), "-m", "soak", *arguments, env={"SOAK_SEED": seed, "PYTHONHASHSEED": "0"})
+    session.run(Path(session.bin, "pytest"), "-m", "soak", *arguments, env={"SOAK_SEED": seed})
     session.log(f"seed {seed}")
 
 

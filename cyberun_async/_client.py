@@ -3,7 +3,7 @@
 import os
 import sys
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property, partial
 from importlib.util import find_spec
@@ -72,7 +72,8 @@ class AsyncClient:
 
     Args:
         api_key: An `sk-` or `dk-` key, or a user's token (JWT), or an async callable that gives a fresh token each time
-            it is asked: per request, and once more after a 401. Else `CYBERUN_API_KEY`, else `CYBERUN_KEY`.
+            it is asked: per request, and once more after a 401; requests that wait for one at the same time share one
+            call. It cannot use the client itself. Else `CYBERUN_API_KEY`, else `CYBERUN_KEY`.
         team_id: The team's UUID; needed with a JWT, and sent only then. Else `CYBERUN_TEAM_ID`.
         base_url: Else `CYBERUN_BASE_URL`, else `https://core.cyberun.cloud/api/v1`.
         timeouts: How long single steps may take.
@@ -263,7 +264,8 @@ class AsyncClient:
 
         The parameters are checked first against the workflow's definition, which is read once and remembered; a check
         that fails reads it afresh before it refuses. The submission itself is repeated only where it cannot have
-        arrived, or where the server said 429, since each one that arrives is billed.
+        arrived, or where the server said 429, since each one that arrives is billed. Each error that is raised says by
+        `may_have_been_sent` whether a task may exist.
 
         Args:
             workflow: A slug (`text-to-image`), a pinned slug (`text-to-image@2`), or a UUID.
@@ -278,7 +280,8 @@ class AsyncClient:
             InvalidParameters: The parameters do not fit, with every reason; nothing was submitted.
             StorageError: A file could not be uploaded; nothing was submitted.
             APIError: The server refused.
-            TransportError: The server did not answer; `may_have_been_sent` says whether a task may exist.
+            TransportError: The server did not answer.
+            DecodeError: The response does not say which task was made; `body` has its beginning.
 
         Source: https://docs.cyberun.cloud/api-reference/task/execute-a-workflow-by-id
 
@@ -357,6 +360,7 @@ class AsyncClient:
         on_event: EventCallback | None = None,
         on_timeout: Abandon = "leave",
         on_cancel: Abandon = "leave",
+        on_submitted: "Callable[[str], object] | None" = None,
         validate: bool = True,
         dispatch_target: str | None = None,
         target_pool: str | None = None,
@@ -365,8 +369,8 @@ class AsyncClient:
     ) -> TaskResult:
         """Submit a task, wait until it has completed, and give its result: `submit()` and `wait_for_result()` in one.
 
-        The deadline counts from the start. With `"cancel"`, a submission that is in the air when the caller leaves is
-        seen through for a few seconds, so that its task can be cancelled.
+        The deadline counts from the start. With `"cancel"` or `on_submitted`, a submission that is in flight when the
+        caller leaves is seen through for a few seconds, so that its task can be cancelled, or reported.
 
         Args:
             workflow: A slug (`text-to-image`), a pinned slug (`text-to-image@2`), or a UUID.
@@ -375,6 +379,8 @@ class AsyncClient:
             on_event: Called with each event; may be async. What it raises ends the wait.
             on_timeout: Whether to `"leave"` the task running when the deadline passes, or to `"cancel"` it.
             on_cancel: Likewise when the waiting task is cancelled.
+            on_submitted: Called with the task's id as soon as it is known, before the wait; may be async. What it raises
+                ends the wait, with the id as its `task_id`, and leaves the task running.
             validate: Whether to check the parameters first.
             dispatch_target: Where the task is to run; left to the server by default, like the next three.
             target_pool: The pool of agents.
@@ -390,8 +396,6 @@ class AsyncClient:
 
         Source: https://docs.cyberun.cloud/api-reference/task/execute-a-workflow-by-id
 
-        Source: https://docs.cyberun.cloud/api-reference/task/execute-a-workflow-by-id
-
         """
         dispatch = Dispatch(dispatch_target, target_pool, submitter_region, tool_type)
         submission = partial(
@@ -404,7 +408,9 @@ class AsyncClient:
             dispatch=dispatch,
         )
         with _shown(workflow, on_event) as told:
-            wait = Wait(timeout=timeout, on_event=told, on_timeout=on_timeout, on_cancel=on_cancel)
+            wait = Wait(
+                timeout=timeout, on_event=told, on_timeout=on_timeout, on_cancel=on_cancel, on_submitted=on_submitted
+            )
             return await run(self._transport, self._lookups, self._settings, submission, wait)
 
     def map(
@@ -418,6 +424,7 @@ class AsyncClient:
         on_error: "OnError" = "collect",
         on_timeout: Abandon = "leave",
         on_exit: Abandon = "leave",
+        on_submitted: "Callable[[str, str], object] | None" = None,
         journal: "Journal | None" = None,
         resubmit: "Collection[Resubmit]" = (),
         validate: bool = True,
@@ -448,6 +455,8 @@ class AsyncClient:
                 the tasks in flight cancelled (`"cancel_rest"`); what was begun has an outcome either way.
             on_timeout: Whether to `"leave"` a task running when its time is over, or to `"cancel"` it.
             on_exit: Likewise with the tasks in flight when `async with` is left.
+            on_submitted: Called with an item's key and its task's id as soon as that is known; may be async. What it
+                raises is its item's error. Not called for tasks that a journal knows from an earlier run.
             journal: Remembers the items on disk, so that a batch that was killed goes on where it was.
             resubmit: Which items of the journal are submitted again: `"uncertain"` ones, of which a task may exist that
                 nobody knows of, and `"failed"` ones. Each costs another task.
@@ -476,6 +485,7 @@ class AsyncClient:
             on_exit=on_exit,
             journal=journal,
             resubmit=resubmit,
+            on_submitted=on_submitted,
         )
         submission = partial(
             prepare, self._definitions, lambda: self._uploads, workflow, validate=validate, dispatch=dispatch
@@ -530,7 +540,7 @@ class AsyncClient:
 
         Args:
             task: A result, or the id of a task that has completed.
-            directory: Where the files go; it must exist.
+            directory: Where the files go; it is made if it is missing.
             concurrency: Files at once, within `Limits.max_transfers`.
             on_progress: Called with the file, its bytes on the disk, and its bytes in all where the storage says
                 so; may be async.
@@ -593,7 +603,7 @@ class AsyncClient:
         """
         from cyberun_async._flows.reading import read_file
 
-        return await read_file(self.open_file(file), self._storage, max_bytes)
+        return await read_file(lambda: self.open_file(file), self._storage, max_bytes)
 
     def __del__(self) -> None:
         """Warn of connections left open; closing them takes an event loop, which is not there any more."""

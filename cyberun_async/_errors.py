@@ -36,6 +36,9 @@ _HARMLESS = ("GET", "HEAD", "OPTIONS")
 
 _IS_IT_THE_API = "is base_url right, with its scheme and /api/v1?"
 
+_MAY_HAVE_ACTED = (303, 408)
+"""Of the error statuses below 500, those of a server that may have done what it was asked."""
+
 _LOOK_FIRST = "look whether it was done before you send it again"
 
 
@@ -44,10 +47,13 @@ class CyberunError(Exception):
 
     Attributes:
         task_id: The task that the error is about, or `None` where there is none.
+        may_have_been_sent: Whether the request may have reached the server and taken effect there. Where it is `False`,
+            sending it again cannot do anything twice. On what `submit()` raises, it says whether a task may exist.
 
     """
 
     task_id: str | None
+    may_have_been_sent: bool = False
 
     def __init__(self, message: str, *, task_id: str | None = None) -> None:
         """Keep the message and the task that it is about."""
@@ -129,6 +135,8 @@ class APIError(CyberunError):
         self.retry_after = retry_after
         self.request_id = request_id
         self.body = body
+        # Whoever answers with a 5xx may be a proxy that lost patience with a server that did its work.
+        self.may_have_been_sent = status >= 500 or status in _MAY_HAVE_ACTED
         said = message.rstrip(" .;")
         super().__init__(f"{method} {path} was refused with {status}: {said}; {self._advice()}", task_id=task_id)
 
@@ -190,15 +198,12 @@ class TransportError(CyberunError):
     Attributes:
         method: The HTTP method of the request.
         path: The path of the request below the base URL.
-        may_have_been_sent: Whether the request may have reached the server. Where it is
-            `False`, repeating the request cannot do anything twice.
         retryable: Whether trying again may help; a certificate that does not verify stays so.
 
     """
 
     method: str
     path: str
-    may_have_been_sent: bool
     retryable: bool
 
     def __init__(
@@ -261,6 +266,7 @@ class DecodeError(CyberunError):
         self.method = method
         self.path = path
         self.body = body
+        self.may_have_been_sent = method is not None
         of_task = f" of task {task_id}" if task_id else ""
         place = f"the answer to {method} {path}" if method else f"the data{of_task}"
         super().__init__(f"{place} is not what the API promises: {problem}; {self._advice()}", task_id=task_id)
@@ -284,6 +290,7 @@ class TaskError(CyberunError):
     status: "TaskStatus"
     error: str | None
     result: "TaskResult"
+    may_have_been_sent: bool = True
 
     def __init__(self, result: "TaskResult") -> None:
         """Build the message from the task's own result."""
@@ -333,11 +340,13 @@ class WaitTimeout(CyberunError, TimeoutError):
         task_id: str | None,
         status: "TaskStatus | None" = None,
         remote: Literal["left", "cancelled", "cancel_failed"] = "left",
+        may_have_been_sent: bool = True,
     ) -> None:
         """Build the message from the facts."""
         self.timeout = timeout
         self.status = status
         self.remote = remote
+        self.may_have_been_sent = may_have_been_sent
         who = f"task {task_id}" if task_id else "the task"
         fate = {
             "left": "it was left running: wait again with its id, or cancel it",

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from cyberun_async._protocol.secret import Key
 
 TokenProvider = Callable[[], Awaitable[str]]
-"""An async callable that gives a valid JWT each time it is asked."""
+"""An async callable that gives a valid JWT each time it is asked; requests that wait at the same time share one call."""
 
 DEFAULT_BASE_URL = "https://core.cyberun.cloud/api/v1"
 

@@ -462,8 +462,6 @@ TABLE: Mapping[type[CyberunError], Sequence[tuple[str, Meeting, str]]] = {
             "a.png: it has 4 bytes, not the 5 that were given; give its exact size"),
         ("too large", upload_too_large,
             "a.png stopped after 4 bytes: the storage refused (413); it has 4 bytes, and Cyberun takes files of up to 500 MB unless a deployment is set up for more. Larger ones need multipart uploads, whose endpoints are not documented for API keys"),
-        ("a directory that is not there", lambda at: download(at, into="missing"),
-            "output_00001_.bin of task TASK: there is no such directory; make it first"),
     ],
     WebhookError: [
         ("no signature", lambda _: verify(BODY, {}, SECRET),

@@ -37,7 +37,7 @@ def test_needs_no_loop(cyberun):
 def test_serves_each_async_plugin(tmp_path: Path, plugin: str, runs: int) -> None:
     """A user's tests get a server and an open client under anyio's plugin, pytest-asyncio and pytest-trio."""
     if find_spec(plugin) is None:
-        pytest.skip(f"{plugin} is not installed")
+        pytest.skip(f"needs {plugin}: pip install --group tests")
     mark = {"anyio": "anyio", "pytest_asyncio": "asyncio", "pytest_trio": "trio"}[plugin]
     (tmp_path / "test_users.py").write_text(USERS_TESTS.replace("MARK", f"@pytest.mark.{mark}"))
     (tmp_path / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\n")

@@ -31,7 +31,7 @@ def page_as_module() -> str:
 def test_the_tests_to_copy_pass(tmp_path: Path, plugin: str) -> None:
     """Each test of the page passes as it stands, without marks, with the settings that the page gives."""
     if find_spec(plugin) is None:
-        pytest.skip(f"{plugin} is not installed")
+        pytest.skip(f"needs {plugin}: pip install --group tests")
     module, setting = SETTINGS[plugin]
     assert f"`{setting}`" in PAGE.read_text()
     (tmp_path / "test_page.py").write_text(page_as_module())

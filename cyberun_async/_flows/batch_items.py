@@ -11,7 +11,7 @@ from cyberun_async._flows.batch_plan import Plan
 from cyberun_async._flows.journal import Journal
 from cyberun_async._flows.lookups import Lookups
 from cyberun_async._flows.paging import EveryItem
-from cyberun_async._flows.waiting import verdict, wait_for_result
+from cyberun_async._flows.waiting import report_submitted, verdict, wait_for_result
 from cyberun_async._protocol import endpoints
 from cyberun_async._protocol.batches import (
     Entry,
@@ -154,7 +154,7 @@ class Runner:
 
     async def _cancel(self, task_id: str) -> None:
         try:
-            await self._transport.send(endpoints.cancel_task(task_id))
+            await self._transport.send(endpoints.cancel_task(task_id), urgent=True)
         except Exception as failure:  # noqa: BLE001 - a token provider's, too: the others are still to be cancelled
             log.warning("task %s: cancelling it failed: %s", task_id, failure)
 
@@ -230,6 +230,8 @@ class Runner:
             raise
         self.tasks[progress.task_id] = None
         await self._note(progress, state="submitted", task_id=progress.task_id)
+        if self._plan.on_submitted is not None:
+            await report_submitted(self._plan.on_submitted, progress.item.key, progress.task_id)
 
     async def _send_within_rate(self, call: Call[Submitted]) -> Submitted:
         """Submit an item; where the server wants fewer requests, it gets fewer, and the item goes on waiting."""

@@ -7,7 +7,7 @@ import attrs
 
 from cyberun_async._errors import ConfigurationError
 from cyberun_async._flows.journal import Journal
-from cyberun_async._flows.waiting import Abandon, Wait
+from cyberun_async._flows.waiting import Abandon, Wait, check_on_submitted
 from cyberun_async._protocol.batches import Resubmit, read_resubmit
 
 OnError = Literal["collect", "cancel_rest"]
@@ -52,3 +52,4 @@ class Plan:
     on_exit: Abandon = attrs.field(validator=_one_of("leave", "cancel"))
     journal: Journal | None = attrs.field(validator=_is_journal)
     resubmit: Collection[Resubmit] = attrs.field(converter=read_resubmit)
+    on_submitted: Callable[[str, str], object] | None = attrs.field(default=None, validator=check_on_submitted)

@@ -1,36 +1,51 @@
-"""Files on their way to a directory. All of this blocks: it runs in threads."""
+"""Files on their way to a directory. All of this blocks: it runs in threads.
+
+Locks, times, hard links and `fsync` are optional: network and user-space file systems lack one or the other, and a
+download goes on without it.
+"""
 
 import errno
 import hashlib
 import os
+import secrets
+import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
 from cyberun_async._errors import StorageError
-from cyberun_async._protocol.ranges import NOTHING, Have
+from cyberun_async._protocol.checksums import Digest
+from cyberun_async._protocol.ranges import NOTHING, Have, read_version, write_version
 
 if sys.platform == "win32":  # pragma: no cover - the gate runs on Linux
 
-    def _is_ours(_: int) -> bool:
+    def _lock(_: int) -> bool | None:
         return True
 else:
     import fcntl
 
-    def _is_ours(descriptor: int) -> bool:
-        """Lock a file for as long as it is open, unless somebody else has."""
+    def _lock(descriptor: int) -> bool | None:
+        """Lock a file for as long as it is open, and say whether that worked; `None` where there are no locks."""
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
+        except OSError as error:
+            return False if error.errno in {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES} else None
         return True
 
 
 HASHED_AT_ONCE = 32 * 1024 * 1024
 """Bytes hashed in one go, after which whoever waits for it may be cancelled."""
 
+WORTH_RESUMING = 8 * 1024 * 1024
+"""Bytes from which the version beside a temporary file is flushed to the disk, which costs as much as a small file."""
+
 _OPEN = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+
+_CANNOT_SYNC = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EPERM}
+
+_LONG_AGO, _DAY = 1_000_000_000.0, 86_400.0
 
 _REASONS = {
     errno.EACCES: "there is no permission to write there; choose another directory",
@@ -39,8 +54,10 @@ _REASONS = {
     errno.ENOSPC: "the disk is full; make room, and download again",
     errno.EDQUOT: "the disk quota is used up; make room, and download again",
     errno.EFBIG: "the file system takes no file of this size; choose another directory",
-    errno.ENOENT: "there is no such directory; make it first",
+    errno.ENAMETOOLONG: "the file system finds every name too long; choose another directory",
+    errno.ENOENT: "the directory was removed meanwhile; download again",
     errno.ENOTDIR: "that is not a directory; choose another one",
+    errno.EEXIST: "that is not a directory; choose another one",
     errno.EISDIR: "a directory of this name is in the way; move it, or choose another directory",
     errno.EBUSY: "another download of it into this directory is under way",
 }
@@ -50,60 +67,84 @@ class PartFile:
     """The data of a file under a temporary name, and beside it of which version they are.
 
     Both names depend on what is downloaded, so that a new process finds what an earlier one left. They begin with a dot,
-    as no safe name does.
+    as no safe name does. Where the file system has no locks, nobody can tell whether the earlier process is still at
+    it: the names are random then, and nothing is left behind.
 
     Args:
         directory: Where the file is to be.
         name: What it is to be called there.
         identity: What tells it from all other files that may be called so.
 
+    Attributes:
+        have: What is there.
+        time: When the file was made, as the file system shows it after it was told; `None` where it keeps no times.
+
     """
 
     def __init__(self, directory: Path, name: str, identity: str) -> None:
         """Touch nothing yet."""
-        mark = hashlib.sha256(identity.encode()).hexdigest()[:10]
-        self._data = directory / f".{name}.{mark}.part"
-        self._version = directory / f".{name}.{mark}.etag"
+        self._stem = f".{name}.{hashlib.sha256(identity.encode('utf-8', 'surrogatepass')).hexdigest()[:10]}"
+        self._directory = directory
+        self._name_files("")
         self._descriptor = -1
+        self._is_shared, self._is_version_flushed = True, False
         self.have = NOTHING
+        self.time: float | None = None
+
+    def _name_files(self, token: str) -> None:
+        self._data = self._directory / f"{self._stem}{token}.part"
+        self._version = self._directory / f"{self._stem}{token}.etag"
 
     def open(self) -> None:
         """Take hold of what is there, or begin with nothing.
 
         Raises:
-            OSError: It cannot be opened, or somebody else is at it.
+            OSError: It cannot be opened, or another download is at it.
 
         """
-        self._descriptor = self._open_ours()
-        size = os.fstat(self._descriptor).st_size
-        with suppress(OSError):
-            self.have = Have(size, self._version.read_text("utf-8"))
-        if not self.have.etag:
-            self.restart(None)
+        try:
+            self._is_shared = self._open_shared()
+            if not self._is_shared:
+                self._name_files(f".{secrets.token_hex(4)}")
+                self._descriptor = os.open(self._data, _OPEN | os.O_EXCL, 0o666)
+            with suppress(OSError):
+                size = os.fstat(self._descriptor).st_size
+                self.have = read_version(self._version.read_bytes(), size, _place())
+            if self.have.etag is None:
+                self.restart(NOTHING)
+        except BaseException:
+            self._close()
+            raise
 
-    def _open_ours(self) -> int:
-        while True:
-            descriptor = os.open(self._data, _OPEN, 0o666)
-            if not _is_ours(descriptor):
-                os.close(descriptor)
+    def _open_shared(self) -> bool:
+        """Open the file that every process knows; `False` where the file system has no locks to share it by."""
+        # Before the lock was ours, another process may have finished the file and taken its temporary name away; or have
+        # been killed while it had both names. It must not be touched any more. File systems that count names wrongly
+        # may say so for ever.
+        for _ in range(8):
+            self._descriptor = os.open(self._data, _OPEN, 0o666)
+            is_locked = _lock(self._descriptor)
+            if is_locked is False:
                 raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
-            # Before the lock was ours, somebody may have finished the file and taken its temporary name away; or have
-            # been killed while it had both names. It must not be touched any more.
-            status = os.fstat(descriptor)
-            if status.st_nlink == 1:
-                return descriptor
-            if status.st_nlink > 1:
+            status = os.fstat(self._descriptor)
+            if is_locked and status.st_nlink == 1:
+                return True
+            if status.st_nlink > 1 or (not is_locked and not status.st_size):
                 self._data.unlink(missing_ok=True)
-            os.close(descriptor)
+            self._close()
+            if not is_locked:
+                break
+        return False
 
-    def restart(self, etag: str | None) -> None:
-        """Begin with nothing, for this version of the file."""
+    def restart(self, have: Have) -> None:
+        """Begin with nothing, for the version of the file that is described."""
         # In this order, so that the data are never taken for those of another version, whenever the process dies.
         self._version.unlink(missing_ok=True)
         os.ftruncate(self._descriptor, 0)
-        if etag is not None:
-            self._version.write_text(etag, "utf-8")
-        self.have = Have(0, etag)
+        self._is_version_flushed = have.etag is None
+        if have.etag is not None:
+            self._version.write_bytes(write_version(have, _place()))
+        self.have = Have(0, have.etag, have.total, have.checksum)
 
     def write(self, data: bytes) -> None:
         """Add to the end."""
@@ -112,13 +153,19 @@ class PartFile:
         while rest:
             written = os.write(self._descriptor, rest)
             rest = rest[written:]
-            self.have = Have(self.have.size + written, self.have.etag)
+            self.have = Have(self.have.size + written, self.have.etag, self.have.total, self.have.checksum)
+        if not self._is_version_flushed and self.have.size >= WORTH_RESUMING:
+            self._flush_version()
+
+    def _flush_version(self) -> None:
+        self._is_version_flushed = True
+        with suppress(FileNotFoundError), self._version.open("rb") as file:
+            _flush(file.fileno())
 
     def flush(self, modified: float | None) -> None:
         """See to it that the data are on the disk."""
-        os.fsync(self._descriptor)
-        if modified is not None:
-            os.utime(self._data, (modified, modified))
+        _flush(self._descriptor)
+        self.time = None if modified is None else _set_time(self._data, modified)
 
     def place(self, target: Path) -> bool:
         """Give the file its final name in one step, unless something has that name.
@@ -145,9 +192,11 @@ class PartFile:
         self._close()
 
     def close(self) -> None:
-        """Let go of the file, and leave behind what somebody can go on with."""
-        if self._descriptor >= 0 and not self.have.size:
+        """Close the file, and leave behind what can be resumed."""
+        if self._descriptor >= 0 and not (self.have.size and self._is_shared):
             self.discard()
+        elif self._descriptor >= 0 and not self._is_version_flushed:
+            self._flush_version()
         self._close()
 
     def _close(self) -> None:
@@ -155,10 +204,24 @@ class PartFile:
             os.close(self._descriptor)
             self._descriptor = -1
 
-    def read_into(self, digest: "hashlib._Hash", start: int) -> int:
+    def read_into(self, digest: Digest, start: int) -> int:
         """Hash a stretch of what is there, and say where it ends."""
         os.lseek(self._descriptor, start, os.SEEK_SET)
         return start + _hash_some(self._descriptor, digest)
+
+    def equals(self, path: Path, start: int) -> int | None:
+        """Compare a stretch with that of another file, and say where it ends; `None` where they differ."""
+        with path.open("rb", buffering=0) as file:
+            file.seek(start)
+            os.lseek(self._descriptor, start, os.SEEK_SET)
+            for _ in range(0, HASHED_AT_ONCE, 1024 * 1024):
+                ours = os.read(self._descriptor, 1024 * 1024)
+                if file.read(len(ours) or 1) != ours:
+                    return None
+                start += len(ours)
+                if not ours:
+                    break
+        return start
 
 
 def is_taken(path: Path) -> bool:
@@ -186,15 +249,67 @@ def _rename_to_new(source: Path, target: Path) -> None:
         raise
     except OSError:
         # A file system without hard links. Windows refuses to replace by itself; elsewhere a moment remains between
-        # the look and the step.
-        if target.exists():
+        # the look and the step. A symbolic link that leads nowhere has the name, too.
+        if os.path.lexists(target):
             raise FileExistsError from None
         source.rename(target)
     else:
-        source.unlink()
+        # The file has its name: what is left of the other one is put right by the next download of it.
+        with suppress(OSError):
+            source.unlink()
 
 
-def _hash_some(descriptor: int, digest: "hashlib._Hash") -> int:
+def _flush(descriptor: int) -> None:
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _CANNOT_SYNC:
+            raise
+
+
+def _set_time(path: Path, moment: float) -> float | None:
+    """Set the time of a file, and give it as the file system shows it; `None` where it does not keep it.
+
+    Some keep only even seconds or days, and some take a time without keeping it, which might be right by chance.
+    """
+    shown = 0.0
+    try:
+        for wanted in (_LONG_AGO, moment):
+            os.utime(path, (wanted, wanted))
+            shown = path.stat().st_mtime
+            if abs(shown - wanted) > _DAY:
+                return None
+    except (OSError, OverflowError, ValueError):
+        return None
+    return shown
+
+
+def probe_time(directory: Path, moment: float) -> float | None:
+    """Give a time as the file system of a directory shows it; `None` where it keeps no times.
+
+    Where no file can be made to try it out, it is taken to be shown as it is.
+    """
+    path = directory / f".time.{secrets.token_hex(8)}"
+    try:
+        path.touch(exist_ok=False)
+    except OSError:
+        return moment
+    try:
+        return _set_time(path, moment)
+    finally:
+        path.unlink(missing_ok=True)
+
+
+@cache
+def _place() -> str:
+    """Name this machine since its last start, where the system says so."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    except (OSError, ValueError):
+        return ""
+
+
+def _hash_some(descriptor: int, digest: Digest) -> int:
     done = 0
     while done < HASHED_AT_ONCE and (block := os.read(descriptor, 1024 * 1024)):
         digest.update(block)
@@ -202,7 +317,16 @@ def _hash_some(descriptor: int, digest: "hashlib._Hash") -> int:
     return done
 
 
-def hash_stretch(path: Path, digest: "hashlib._Hash", start: int) -> int:
+def status_of(path: Path) -> os.stat_result | None:
+    """Give the status of a regular file; anything else would block whoever reads it."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status if stat.S_ISREG(status.st_mode) else None
+
+
+def hash_stretch(path: Path, digest: Digest, start: int) -> int:
     """Hash a stretch of a file, and say where it ends; it ends where it starts at the end of the file."""
     with path.open("rb", buffering=0) as file:
         file.seek(start)

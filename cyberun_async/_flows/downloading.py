@@ -1,9 +1,10 @@
 """Files of a result into a directory: whole under their names, or not at all."""
 
-import hashlib
+import errno
 import inspect
 import os
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,12 +14,14 @@ import attrs
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from cyberun_async._errors import CyberunError, InvalidParameters, StorageError
-from cyberun_async._flows.disk import PartFile, failures_of_disk, hash_stretch, is_taken
-from cyberun_async._flows.outputs import Links, Output, files_of
+from cyberun_async._flows.disk import PartFile, failures_of_disk, status_of
+from cyberun_async._flows.existing import ExistingFiles, note_digest
+from cyberun_async._flows.outputs import CHECKED, NO_MD5, Links, Output, files_of, log
 from cyberun_async._flows.together import side_by_side
-from cyberun_async._protocol.checksums import Checksum
-from cyberun_async._protocol.filenames import numbered
-from cyberun_async._protocol.ranges import Delivery
+from cyberun_async._protocol.checksums import Checksum, Digest, new_digest
+from cyberun_async._protocol.content_codings import name_as_stored
+from cyberun_async._protocol.filenames import numbered, shortened
+from cyberun_async._protocol.ranges import NOTHING, Delivery, Have
 from cyberun_async._protocol.tasks import OutputFile, TaskResult
 from cyberun_async._settings import Settings
 from cyberun_async._transport.storage import Body, Storage, StorageFailure
@@ -34,9 +37,6 @@ BLOCK = 2 * 1024 * 1024
 
 LONGEST_HELD_BACK = 1.0
 """Seconds after which less than a block is written, so that a slow link shows progress, and a kill costs little."""
-
-CHECKED = 2
-"""Times that a file is fetched whole before its checksum is believed to be broken for good."""
 
 
 @attrs.frozen
@@ -75,6 +75,8 @@ async def download(
     task_id, files = await files_of(transport, task)
     links = Links(transport, task_id, files)
     downloads = Downloads(storage, settings, links, Path(os.fsdecode(directory)), on_progress)
+    with failures_of_disk(files[0].name if files else "files", 0, task_id):
+        await anyio.to_thread.run_sync(partial(downloads.directory.mkdir, parents=True, exist_ok=True))
     paths: dict[str, Path] = {}
     failures: dict[str, CyberunError] = {}
     waiting = iter(files)
@@ -116,42 +118,39 @@ class Download:
         self._downloads = downloads
         self._file = file
         self._output = Output(downloads.storage, downloads.links, file, downloads.settings.retries)
-        self._part = PartFile(downloads.directory, file.name, f"{file.task_id}\n{file.key}")
-        self._digest: hashlib._Hash | None = None
+        self._use_name(file.name)
+        self._digest: Digest | None = None
         self._hashed = 0
+        self._is_confirmed = True
+
+    def _use_name(self, name: str) -> None:
+        self._name = name
+        self._existing = ExistingFiles(self._downloads.directory, name, self._in_thread)
+        self._part = PartFile(self._downloads.directory, name, f"{self._file.task_id}\n{self._file.key}")
 
     async def run(self) -> Path:
         """Fetch the file unless it is there, and give its path."""
         async with self._downloads.storage.gate:
-            return await self._find() or await self._fetch()
-
-    # What is there already
-
-    async def _find(self) -> Path | None:
-        if not await self._in_thread(is_taken, self._downloads.directory / self._file.name):
-            return None
-        delivery = await self._output.look()
-        for name in numbered(self._file.name):
-            path = self._downloads.directory / name
-            if not await self._in_thread(is_taken, path):
-                return None
-            if await self._is_same(path, delivery):
-                await self._in_thread(self._part.discard)
-                await self._tell(delivery.total or 0, delivery.total)
-                return path
+            names = list(shortened(self._file.name))
+            for name in names:
+                self._use_name(name)
+                try:
+                    return await self._find() or await self._fetch()
+                except StorageError as failure:
+                    if name == names[-1] or not _is_name_too_long(failure):
+                        raise
         raise AssertionError("unreachable")
 
-    async def _is_same(self, path: Path, delivery: Delivery) -> bool:
-        """Whether what is there is this file: by its checksum, or else by its size and its time."""
-        status = await self._in_thread(_status, path)
-        if status is None or status.st_size != delivery.total:
-            return False
-        if delivery.checksum is None:
-            return status.st_mtime == delivery.modified
-        digest, done = new_digest(delivery.checksum), 0
-        while done < status.st_size and (end := await self._in_thread(hash_stretch, path, digest, done)) > done:
-            done = end
-        return digest.hexdigest() == delivery.checksum.value
+    async def _find(self) -> Path | None:
+        """Give the file, if it is there already."""
+        if not await self._existing.any():
+            return None
+        delivery = await self._output.look()
+        path = await self._existing.find(name_as_stored(self._name, delivery.encoding), delivery)
+        if path is not None:
+            await self._in_thread(self._part.discard)
+            await self._tell(delivery.total or 0, delivery.total)
+        return path
 
     # Fetching
 
@@ -166,11 +165,20 @@ class Download:
                 await self._in_thread(self._part.close)
 
     async def _fetch_whole(self) -> Delivery:
+        came: str | None = None
         for _ in range(CHECKED):
-            delivery = await self._fetch_to_the_end()
-            if await self._is_right(delivery.checksum):
+            delivery = attrs.evolve(await self._fetch_to_the_end(), total=self._part.have.size)
+            checksum, before = delivery.checksum, came
+            if checksum is None or self._digest is None:
                 return delivery
-            await self._in_thread(self._restart, None)
+            came = self._digest.hexdigest()
+            if came == checksum.value:
+                return delivery
+            if came == before and self._is_confirmed and not checksum.is_sure:
+                log.warning(NO_MD5, self._file.name)
+                return attrs.evolve(delivery, checksum=Checksum(checksum.algorithm, came))
+            await self._in_thread(self._restart, NOTHING)
+            self._output.start_over()
         raise self._output.error("what arrives does not have the checksum that the storage gives", retryable=True)
 
     async def _fetch_to_the_end(self) -> Delivery:
@@ -178,7 +186,9 @@ class Download:
             delivery, body = await self._output.ask(self._part.have)
             try:
                 if delivery.start == 0:
-                    await self._in_thread(self._restart, delivery.etag)
+                    have = Have(0, delivery.etag, delivery.total, delivery.checksum)
+                    await self._in_thread(self._restart, have)
+                self._is_confirmed &= delivery.is_confirmed
                 await self._take(delivery, body)
                 return delivery
             except StorageFailure as failure:
@@ -247,34 +257,40 @@ class Download:
                 self._digest.update(chunk)
                 self._hashed += len(chunk)
 
-    def _restart(self, etag: str | None) -> None:
-        self._part.restart(etag)
+    def _restart(self, have: Have) -> None:
+        self._part.restart(have)
         self._digest, self._hashed = None, 0
+        self._is_confirmed = True
         self._output.done = 0
 
-    # Checking
-
     async def _catch_up(self, checksum: Checksum) -> None:
-        """Hash what an earlier try, or an earlier process, has left."""
+        """Hash what an earlier attempt, or an earlier process, has left."""
         if self._digest is None or self._digest.name != checksum.algorithm:
-            self._digest, self._hashed = new_digest(checksum), 0
+            self._digest, self._hashed = new_digest(checksum.algorithm), 0
         while self._hashed < self._part.have.size:
             self._hashed = await self._in_thread(self._part.read_into, self._digest, self._hashed)
-
-    async def _is_right(self, checksum: Checksum | None) -> bool:
-        return checksum is None or (self._digest is not None and self._digest.hexdigest() == checksum.value)
 
     # Placing
 
     async def _place(self, delivery: Delivery) -> Path:
-        for name in numbered(self._file.name):
+        # Where its time says nothing, only its bytes can tell a file from another one.
+        by_bytes = delivery.checksum is None and (self._part.time is None or self._part.time != delivery.modified)
+        for name in numbered(name_as_stored(self._name, delivery.encoding)):
             path = self._downloads.directory / name
             if await self._in_thread(self._part.place, path):
+                await self._in_thread(self._note_digest, path)
                 return path
-            if await self._is_same(path, delivery):
+            if await self._existing.is_same(path, delivery) or (
+                by_bytes and await self._existing.is_equal(path, self._part)
+            ):
                 await self._in_thread(self._part.discard)
                 return path
         raise AssertionError("unreachable")
+
+    def _note_digest(self, path: Path) -> None:
+        status = status_of(path)
+        if self._digest is not None and status is not None:
+            note_digest(path, status, self._digest.name, self._digest.hexdigest())
 
     async def _tell(self, done: int, total: int | None) -> None:
         if self._downloads.on_progress is not None:
@@ -287,13 +303,5 @@ class Download:
             return await anyio.to_thread.run_sync(work, *args)
 
 
-def new_digest(checksum: Checksum) -> "hashlib._Hash":
-    """Begin to compute a checksum; it guards against accidents, not against enemies."""
-    return hashlib.new(checksum.algorithm, usedforsecurity=False)
-
-
-def _status(path: Path) -> os.stat_result | None:
-    try:
-        return path.stat()
-    except FileNotFoundError:
-        return None
+def _is_name_too_long(failure: StorageError) -> bool:
+    return isinstance(failure.__cause__, OSError) and failure.__cause__.errno == errno.ENAMETOOLONG

@@ -17,6 +17,12 @@ from cyberun_async._transport.transport import Transport
 
 log = logging.getLogger("cyberun_async.files")
 
+CHECKED = 2
+"""Times that a file is fetched before its checksum is believed to be broken for good, or to be none."""
+
+NO_MD5 = "%s: its ETag looks like an MD5, but is not that of its bytes, which came twice alike"
+"""The warning about an entity tag that was taken for a checksum."""
+
 
 class Links:
     """The links of one task's files, renewed at most once for all who find theirs refused."""
@@ -58,14 +64,18 @@ class Output:
         self.done = 0
         self._storage = storage
         self._links = links
-        self._patience = Patience(retries, anyio.current_time())
+        self._patience = Patience(retries)
         self._is_renewed = False
 
     def progressed(self, done: int) -> None:
-        """Note that bytes have come, so that failures are forgiven anew."""
+        """Note how many bytes are safe; failures are forgiven anew if it is further than ever before."""
         self.done = done
-        self._is_renewed = False
-        self._patience.progressed(anyio.current_time())
+        if self._patience.progressed(done):
+            self._is_renewed = False
+
+    def start_over(self) -> None:
+        """Begin to fetch the whole file a second time."""
+        self._patience.start_over()
 
     async def ask(self, have: Have) -> tuple[Delivery, Body]:
         """Ask for what is missing; the body must be closed.

@@ -1,17 +1,16 @@
 """An output file without a disk: as a stream, or as bytes."""
 
-import hashlib
 import warnings
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING
 
 import anyio
 import anyio.to_thread
 
 from cyberun_async._errors import StorageError
-from cyberun_async._flows.outputs import Links, Output
-from cyberun_async._protocol.checksums import Checksum
-from cyberun_async._protocol.ranges import Delivery, Have
+from cyberun_async._flows.outputs import CHECKED, NO_MD5, Links, Output, log
+from cyberun_async._protocol.checksums import Checksum, contradict, new_digest
+from cyberun_async._protocol.ranges import NOTHING, Delivery, Have
 from cyberun_async._protocol.tasks import OutputFile
 from cyberun_async._settings import Settings
 from cyberun_async._transport.storage import Body, Storage, StorageFailure
@@ -38,6 +37,8 @@ class FileStream(AsyncIterator[bytes]):
     Attributes:
         file: Which file it is.
         size: Its number of bytes; `None` until the first of them is there, and where the storage does not say.
+        content_encoding: The `Content-Encoding` that it is stored with, and its bytes come with, if that is a
+            compression (`gzip`), to be passed on with them; known with the first bytes.
 
     Raises:
         StorageError: The storage refuses the file, or has not answered for longer than `Retries.budget`.
@@ -109,13 +110,16 @@ class FileStream(AsyncIterator[bytes]):
 
     async def _open(self) -> None:
         before = self._delivery
-        delivery, self._body = await self._asked().ask(Have(self._at, before.etag if before else None))
-        if self._at and delivery.start == 0:
-            if before is None or before.etag is None or before.etag != delivery.etag:
-                raise self._asked().error("it broke off and cannot be gone on with; open it again")
-            self._to_skip = self._at
-        self.size = delivery.total
-        self._delivery = delivery
+        # Nobody compares the checksum here, so each answer has to say of which version it is.
+        have = (
+            NOTHING if before is None else Have(self._at, before.etag, before.total, before.checksum, is_checked=False)
+        )
+        delivery, self._body = await self._asked().ask(have)
+        if not self._at or before is None:
+            self._delivery, self.size = delivery, delivery.total
+        elif delivery.start == 0 and not _is_same_version(before, delivery):
+            raise self._asked().error("it broke off and cannot be gone on with; open it again")
+        self._to_skip = 0 if delivery.start else self._at
         if delivery.is_complete:
             await self._let_go()
 
@@ -134,6 +138,11 @@ class FileStream(AsyncIterator[bytes]):
     def checksum(self) -> Checksum | None:
         """What the file has to come to, where the storage says so; known with the first bytes. It is not checked here."""
         return self._delivery.checksum if self._delivery else None
+
+    @property
+    def content_encoding(self) -> str:
+        """The compression that the bytes are stored with, and are given with."""
+        return self._delivery.encoding if self._delivery else ""
 
     async def _let_go(self) -> None:
         body, self._body = self._body, None
@@ -160,25 +169,47 @@ class FileStream(AsyncIterator[bytes]):
             warnings.warn(message, ResourceWarning, source=self, stacklevel=2)
 
 
-async def read_file(stream: FileStream, storage: Storage, max_bytes: int) -> bytes:
+def _is_same_version(one: Delivery, other: Delivery) -> bool:
+    is_tagged_alike = one.etag is not None and one.etag == other.etag
+    return is_tagged_alike and other.total in {None, one.total} and not contradict(one.checksum, other.checksum)
+
+
+async def read_file(open_stream: Callable[[], FileStream], storage: Storage, max_bytes: int) -> bytes:
     """Give the bytes of a file, checked; see `AsyncClient.read_file`."""
+    came: str | None = None
+    async with storage.gate:
+        for _ in range(CHECKED):
+            stream, before = open_stream(), came
+            data = await _read(stream, max_bytes)
+            if stream.checksum is None:
+                return data
+            came = await anyio.to_thread.run_sync(_hash, data, stream.checksum)
+            if came == stream.checksum.value:
+                return data
+            if came == before and not stream.checksum.is_sure:
+                log.warning(NO_MD5, stream.file.name)
+                return data
+    raise StorageError(
+        "what arrived does not have the checksum that the storage gives",
+        file=stream.file.name,
+        bytes_done=len(data),
+        retryable=True,
+        task_id=stream.file.task_id,
+    )
+
+
+async def _read(stream: FileStream, max_bytes: int) -> bytes:
     data = bytearray()
-    async with storage.gate, stream:
+    async with stream:
         async for chunk in stream:
             data += chunk
             if max(len(data), stream.size or 0) > max_bytes:
                 reason = f"it has {stream.size or f'more than {max_bytes}'} bytes, and max_bytes is {max_bytes}; raise it, or use open_file()"
                 raise StorageError(reason, file=stream.file.name, bytes_done=len(data), task_id=stream.file.task_id)
-    if stream.checksum is not None and not await anyio.to_thread.run_sync(_has, data, stream.checksum):
-        raise StorageError(
-            "what arrived does not have the checksum that the storage gives",
-            file=stream.file.name,
-            bytes_done=len(data),
-            retryable=True,
-            task_id=stream.file.task_id,
-        )
     return bytes(data)
 
 
-def _has(data: bytearray, checksum: Checksum) -> bool:
-    return hashlib.new(checksum.algorithm, data, usedforsecurity=False).hexdigest() == checksum.value
+def _hash(data: bytes, checksum: Checksum) -> str:
+    digest = new_digest(checksum.algorithm)
+    digest.update(data)
+    return digest.hexdigest()

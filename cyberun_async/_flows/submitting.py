@@ -1,11 +1,12 @@
 """Submitting a task once its parameters are known to fit."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import anyio
 
-from cyberun_async._errors import InvalidParameters
+from cyberun_async._errors import CyberunError, InvalidParameters
 from cyberun_async._protocol import endpoints
 from cyberun_async._protocol.call import Call
 from cyberun_async._protocol.endpoints import Dispatch
@@ -83,8 +84,19 @@ async def prepare(
     """Give the call that submits a task, once its parameters are known to fit; see `AsyncClient.submit`."""
     values = {} if parameters is None else parameters
     call = endpoints.run_workflow(workflow, values, dispatch)
-    if validate:
-        await definitions.check(workflow, values)
-    if any(is_file_like(value) for value in values.values()):
-        call = endpoints.run_workflow(workflow, await uploads().of_parameters(values), dispatch)
+    with _nothing_is_submitted():
+        if validate:
+            await definitions.check(workflow, values)
+        if any(is_file_like(value) for value in values.values()):
+            call = endpoints.run_workflow(workflow, await uploads().of_parameters(values), dispatch)
     return call
+
+
+@contextmanager
+def _nothing_is_submitted() -> Iterator[None]:
+    """Have each error say that there is no task: its own request was another one, of which it may say otherwise."""
+    try:
+        yield
+    except CyberunError as error:
+        error.may_have_been_sent = False
+        raise

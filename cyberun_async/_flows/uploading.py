@@ -102,8 +102,7 @@ class Upload:
         self._file = file
         self._source = source
         self._on_progress = on_progress
-        self._patience = Patience(settings.retries, anyio.current_time())
-        self._furthest = 0
+        self._patience = Patience(settings.retries)
         self._is_whole = self._may_be_there = False
 
     async def run(self) -> str:
@@ -229,9 +228,7 @@ class Upload:
         yield last
 
     async def _tell(self, done: int) -> None:
-        if done > self._furthest:
-            self._furthest = done
-            self._patience.progressed(anyio.current_time())
+        self._patience.progressed(done)
         if self._on_progress is not None:
             outcome = self._on_progress(self._file, done, self._source.size)
             if inspect.isawaitable(outcome):
@@ -256,4 +253,6 @@ class Upload:
         return self._error(f"{reason}; {advice}", status=status)
 
     def _error(self, reason: str, *, retryable: bool = False, status: int | None = None) -> StorageError:
-        return StorageError(reason, file=self._file.name, bytes_done=self._furthest, retryable=retryable, status=status)
+        return StorageError(
+            reason, file=self._file.name, bytes_done=self._patience.furthest, retryable=retryable, status=status
+        )

@@ -3,7 +3,7 @@
 import inspect
 import logging
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Literal, Protocol
 
 import anyio
@@ -55,6 +55,18 @@ def _is_callback(_: object, __: object, value: EventCallback | None) -> None:
         raise ConfigurationError(message)
 
 
+def check_on_submitted(_: object, __: object, value: Callable[..., object] | None) -> None:
+    """Refuse what cannot be called.
+
+    Raises:
+        ConfigurationError: It cannot.
+
+    """
+    if value is not None and not callable(value):
+        message = f"on_submitted must be a function that takes the id of a task, not {value!r}"
+        raise ConfigurationError(message)
+
+
 @attrs.frozen(kw_only=True, eq=False)
 class Wait:
     """How somebody wants to wait.
@@ -70,11 +82,12 @@ class Wait:
     on_timeout: Abandon = attrs.field(validator=_is_policy)
     on_cancel: Abandon = attrs.field(validator=_is_policy)
     signal: Signal | None = None
+    on_submitted: Callable[[str], object] | None = attrs.field(default=None, validator=check_on_submitted)
 
     @property
-    def may_cancel(self) -> bool:
-        """Whether the task may have to be cancelled, for which its id must be known."""
-        return "cancel" in {self.on_timeout, self.on_cancel}
+    def needs_id(self) -> bool:
+        """Whether the task's id must be known even when the caller leaves: to cancel it, or to report it."""
+        return self.on_submitted is not None or "cancel" in {self.on_timeout, self.on_cancel}
 
 
 class Follower(Protocol):
@@ -94,6 +107,23 @@ class Follower(Protocol):
         """Stop following."""
 
 
+class Submission:
+    """The task of a wait, as far as it is known.
+
+    Attributes:
+        task_id: Its id, once the server has said it.
+        has_begun: Whether it may exist.
+
+    """
+
+    __slots__ = ("has_begun", "task_id")
+
+    def __init__(self) -> None:
+        """Know no id."""
+        self.task_id: str | None = None
+        self.has_begun = True
+
+
 async def wait_for_result(
     transport: Transport,
     lookups: Lookups,
@@ -106,8 +136,8 @@ async def wait_for_result(
 ) -> TaskResult:
     """Wait until a task has ended and give its result; see `AsyncClient.wait_for_result`."""
 
-    async def known(note: Callable[[str], None]) -> None:
-        note(task_id)
+    async def known(submission: Submission) -> None:
+        submission.task_id = task_id
 
     return await _wait(transport, lookups, settings, known, wait, is_new=is_new, watch=watch)
 
@@ -121,13 +151,17 @@ async def run(
 ) -> TaskResult:
     """Submit a task, wait until it has ended and give its result; see `AsyncClient.run`."""
 
-    async def submitted(note: Callable[[str], None]) -> None:
+    async def submitted(submission: Submission) -> None:
+        submission.has_begun = False
         call = await prepare()
+        submission.has_begun = True
 
         async def submit() -> None:
-            note((await transport.send(call)).task_id)
+            submission.task_id = (await transport.send(call)).task_id
+            if wait.on_submitted is not None:
+                await report_submitted(wait.on_submitted, submission.task_id)
 
-        if wait.may_cancel:
+        if wait.needs_id:
             await see_through(submit, within=settings.timeouts.cleanup)
         else:
             await submit()
@@ -135,45 +169,62 @@ async def run(
     return await _wait(transport, lookups, settings, submitted, wait, is_new=True)
 
 
+async def report_submitted(callback: Callable[..., object], *args: str) -> None:
+    """Call back with the id of a new task, the last argument; what that raises has the id on it."""
+    try:
+        await call_back(callback, *args)
+    except Exception as error:
+        # It is the user's, and may be frozen.
+        with suppress(AttributeError):
+            error.task_id = args[-1]  # type: ignore[attr-defined]
+        raise
+
+
+async def call_back(callback: Callable[..., object], *args: object) -> None:
+    """Call a function of the user's, which may be async."""
+    outcome = callback(*args)
+    if inspect.isawaitable(outcome):
+        await outcome
+
+
 async def _wait(
     transport: Transport,
     lookups: Lookups,
     settings: Settings,
-    start: Callable[[Callable[[str], None]], Awaitable[None]],
+    start: Callable[[Submission], Awaitable[None]],
     wait: Wait,
     *,
     is_new: bool,
     watch: Follower | None = None,
 ) -> TaskResult:
-    """Wait for the task whose id `start` notes, and see to it when the caller leaves."""
-    task_id: str | None = None
-
-    def note(given: str) -> None:
-        nonlocal task_id
-        task_id = given
-
+    """Wait for the task whose id `start` finds out, and see to it when the caller leaves."""
+    submission = Submission()
     try:
         # A scope without a deadline would be a tenth of what a wait takes up.
         with nullcontext() if wait.timeout is None else anyio.move_on_after(wait.timeout):
-            await start(note)
+            await start(submission)
+            task_id = submission.task_id or ""
             if watch is None:
-                watch = Watch(transport, lookups, task_id or "", settings.polling, is_new=is_new)
+                watch = Watch(transport, lookups, task_id, settings.polling, is_new=is_new)
             seen = watch
-            with _told(settings, task_id or "", lambda: seen.status, wait.on_event) as on_event:
+            with _told(settings, task_id, lambda: seen.status, wait.on_event) as on_event:
                 if wait.signal is None:
                     return verdict(await _follow(watch, on_event))
-                return verdict(
-                    await _follow_beside(watch, on_event, wait.signal, lambda: lookups.notify(task_id or ""))
-                )
+                return verdict(await _follow_beside(watch, on_event, wait.signal, lambda: lookups.notify(task_id)))
     except anyio.get_cancelled_exc_class():
         if wait.on_cancel == "cancel":
-            await cancel_remote(transport, settings, task_id)
+            await cancel_remote(transport, settings, submission.task_id)
         raise
     remote: Remote = "left"
     if wait.on_timeout == "cancel":
-        remote = await cancel_remote(transport, settings, task_id)
-    status = watch.status if watch is not None else None
-    raise WaitTimeout(wait.timeout or 0.0, task_id=task_id, status=status, remote=remote)
+        remote = await cancel_remote(transport, settings, submission.task_id)
+    raise WaitTimeout(
+        wait.timeout or 0.0,
+        task_id=submission.task_id,
+        status=watch.status if watch is not None else None,
+        remote=remote,
+        may_have_been_sent=submission.has_begun,
+    )
 
 
 def _told(
@@ -190,9 +241,7 @@ async def _follow(watch: Follower, on_event: EventCallback | None) -> TaskResult
             event = await watch.next()
             is_over = event.is_terminal
             if on_event is not None:
-                outcome = on_event(event)
-                if inspect.isawaitable(outcome):
-                    await outcome
+                await call_back(on_event, event)
         return await watch.settle()
     finally:
         await watch.aclose()
@@ -244,7 +293,7 @@ async def cancel_remote(transport: Transport, settings: Settings, task_id: str |
     async def cancel() -> None:
         nonlocal confirmed
         try:
-            await transport.send(endpoints.cancel_task(task_id))
+            await transport.send(endpoints.cancel_task(task_id), urgent=True)
         except Exception as failure:  # noqa: BLE001 - a token provider's, too: none may take the place of a cancellation
             log.warning("task %s: cancelling it failed: %s", task_id, failure)
         else:

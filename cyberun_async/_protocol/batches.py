@@ -9,14 +9,7 @@ from typing import Literal, get_args
 
 import attrs
 
-from cyberun_async._errors import (
-    APIError,
-    ConfigurationError,
-    CyberunError,
-    DecodeError,
-    InvalidParameters,
-    TransportError,
-)
+from cyberun_async._errors import ConfigurationError, CyberunError, InvalidParameters, TransportError
 from cyberun_async._protocol.codec import decode_json
 from cyberun_async._protocol.files import InputFile
 from cyberun_async._protocol.status import TaskStatus
@@ -192,11 +185,7 @@ class Window:
 
 def may_exist(failure: Exception) -> bool:
     """Whether a task may have come to be although submitting it failed so."""
-    if isinstance(failure, APIError):
-        return failure.status >= 500 or failure.status == 408
-    if isinstance(failure, TransportError):
-        return failure.may_have_been_sent
-    return isinstance(failure, DecodeError)
+    return isinstance(failure, CyberunError) and failure.may_have_been_sent
 
 
 def unheard(path: str) -> CyberunError:

@@ -1,6 +1,6 @@
 """The one value that crosses the layers: what is asked, and what the answer becomes."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Generic, TypeVar
 
 import attrs
@@ -20,6 +20,7 @@ class Call(Generic[T_co]):
         body: Sent as JSON, or `None` for no body.
         repeatable: Whether sending it twice does no more than sending it once.
         task_id: The task that it is about, for the errors.
+        read: Reads the response from its body and headers, where that takes more than structuring the body.
 
     """
 
@@ -30,3 +31,4 @@ class Call(Generic[T_co]):
     body: Mapping[str, object] | None = attrs.field(default=None, repr=False)
     repeatable: bool = True
     task_id: str | None = None
+    read: Callable[[bytes, Mapping[str, str]], T_co] | None = None

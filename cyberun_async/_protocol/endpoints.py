@@ -14,6 +14,7 @@ from cyberun_async._protocol.files import PresignedUpload
 from cyberun_async._protocol.pages import MOST_PER_PAGE, Page, page_query
 from cyberun_async._protocol.paths import segment, workflow_path
 from cyberun_async._protocol.status import TaskStatus
+from cyberun_async._protocol.submitted import read_submitted
 from cyberun_async._protocol.tasks import Submitted, Task, TaskResult
 
 
@@ -46,7 +47,7 @@ def run_workflow(ref: str, parameters: Mapping[str, object], dispatch: Dispatch 
     if not isinstance(parameters, Mapping):
         raise InvalidParameters([f"parameters must be a mapping of values by key, not {type(parameters).__name__}"])
     body = {"parameters": dict(parameters), **attrs.asdict(dispatch, filter=lambda _, value: value is not None)}
-    return Call("POST", f"{workflow_path(ref)}/run", Submitted, body=body, repeatable=False)
+    return Call("POST", f"{workflow_path(ref)}/run", Submitted, body=body, repeatable=False, read=read_submitted)
 
 
 def list_tasks(

@@ -58,6 +58,18 @@ def numbered(name: str) -> Iterator[str]:
     yield from _numbered(name, count(2))
 
 
+def shortened(name: str) -> Iterator[str]:
+    """Give a name, and then shorter ones for file systems that find it too long; each keeps its extension.
+
+    A file system that encrypts names may take no more than 143 bytes, of which a temporary name needs some.
+    """
+    yield name
+    stem, extension = _split(name)
+    for most in (120, 80, 40, 20):
+        if len(name.encode()) > most:
+            yield _join(stem, extension, most)
+
+
 def name_from_key(key: str) -> str:
     """Give the last segment of a storage key as a wanted name.
 
@@ -125,6 +137,6 @@ def _split(name: str) -> tuple[str, str]:
     return (name[: extension.start()], extension[0]) if extension else (name, "")
 
 
-def _join(stem: str, ending: str) -> str:
-    room = MAX_BYTES - len(ending.encode())
+def _join(stem: str, ending: str, most: int = MAX_BYTES) -> str:
+    room = most - len(ending.encode())
     return stem.encode()[:room].decode(errors="ignore").rstrip(" .") + ending

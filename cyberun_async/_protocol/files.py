@@ -1,6 +1,7 @@
 """Input files on their way to storage."""
 
 import os
+import re
 from collections.abc import AsyncIterable, Iterator, Mapping, Sequence
 from inspect import iscoroutinefunction
 from pathlib import Path
@@ -122,6 +123,28 @@ def input_file(
         return source
     said = {"name": name, "content_type": content_type, "size": size}
     return InputFile(source, **{key: value for key, value in said.items() if value is not None})  # type: ignore[arg-type]
+
+
+_URL = re.compile(r"[a-z][a-z0-9+.-]*://|(?:blob|file):", re.IGNORECASE)
+_DATA = re.compile(r"data:", re.IGNORECASE)
+_PATH = re.compile(r"[/\\]|\.{1,2}(?:[/\\]|$)|~(?:\w*[/\\]|$)|[a-z]:", re.IGNORECASE)
+
+
+def misfit_of_text(text: str) -> str | None:
+    """Say what text is that cannot be the key of an uploaded file, and what to give in its place.
+
+    It is told by its form alone: a look at the disk would block, and let a web user find out which files there are.
+    """
+    text = text.lstrip()
+    if not text:
+        return "must not be empty: give a file, or the key of an uploaded one"
+    if _DATA.match(text):
+        return "must be the key of an uploaded file, not a data URI: give the bytes that it holds"
+    if _URL.match(text):
+        return "must be the key of an uploaded file, not a URL: fetch it, and give its bytes"
+    if _PATH.match(text):
+        return "must be the key of an uploaded file, not a path as text: give a pathlib.Path, which is uploaded"
+    return None
 
 
 def misfits_of_file(value: object, accept: Sequence[str]) -> Iterator[str]:

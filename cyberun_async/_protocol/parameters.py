@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import isfinite
 from reprlib import repr as shorten
 
-from cyberun_async._protocol.files import is_file_like, misfits_of_file
+from cyberun_async._protocol.files import is_file_like, misfit_of_text, misfits_of_file
 from cyberun_async._protocol.workflows import ParameterDef
 
 
@@ -90,7 +90,10 @@ def _choice(value: object, definition: ParameterDef) -> Iterator[str]:
 def _file(value: object, definition: ParameterDef) -> Iterator[str]:
     if is_file_like(value):
         yield from misfits_of_file(value, definition.accept)
-    elif not isinstance(value, str) or not value:
+    elif isinstance(value, str):
+        if misfit := misfit_of_text(value):
+            yield misfit
+    else:
         yield f"must be a file (a path, bytes, an open file) or the key of an uploaded one, not {type(value).__name__}"
 
 

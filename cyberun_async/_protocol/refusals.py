@@ -30,6 +30,9 @@ _KINDS: Mapping[int, type[APIError]] = {
     429: RateLimitError,
 }
 
+ERROR_TEXT = 64 * 1024
+"""Bytes of an error response's body that are read."""
+
 _ORIGIN = re.compile(r"(?P<scheme>https?)://(?:[^/?#\\]*@)?(?P<host>[\w.:\[\]-]+)(?![^/?#])", re.IGNORECASE)
 
 

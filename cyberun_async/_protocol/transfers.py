@@ -74,30 +74,51 @@ def read_refusal(status: int, headers: Mapping[str, str], body: bytes, secrets: 
 
 
 class Patience:
-    """How long a transfer is tried again that comes no further."""
+    """The retry budget of one transfer: how long it is retried without coming further than ever before.
 
-    def __init__(self, retries: Retries, now: float, jitter: Callable[[], float] = random.random) -> None:
-        """Start now."""
+    A restart from the beginning gets nowhere until it passes the furthest point that was reached, so a body that always
+    breaks and cannot be resumed uses the budget up. The first failure since then is always retried (unless the budget
+    is 0), however long the attempt took: one stalled read may last longer than the whole budget.
+    """
+
+    def __init__(self, retries: Retries, jitter: Callable[[], float] = random.random) -> None:
+        """Start before the first attempt."""
         self._retries = retries
         self._jitter = jitter
-        self.progressed(now)
+        self.furthest = 0
+        self._forget()
 
-    def progressed(self, now: float) -> None:
-        """Note that something moved, so that the delays and the budget start over."""
-        self._fruitless = 0
-        self._since = now
+    def _forget(self) -> None:
+        self._failures = 0
+        self._first_failed: float | None = None
+
+    def progressed(self, done: int) -> bool:
+        """Note how many bytes are there now, and say whether that is further than ever; the budget starts over then."""
+        is_further = done > self.furthest
+        if is_further:
+            self.furthest = done
+            self._forget()
+        return is_further
+
+    def start_over(self) -> None:
+        """Begin a second transfer of the same bytes, which is to have the whole budget again."""
+        self.furthest = 0
+        self._forget()
 
     def delay(self, now: float, asked: float | None = None) -> float | None:
-        """Give the seconds until the next try, or `None` where there is none.
+        """Give the seconds until the next attempt, or `None` where there is none.
 
         Args:
-            now: In seconds, on the clock that it was made with.
-            asked: What the storage asked to wait, in seconds.
+            now: In seconds, on any clock.
+            asked: What the storage asked to wait, in seconds; it has a limit of its own, and counts once it has passed.
 
         """
-        if asked is not None and asked > self._retries.retry_after:
+        retries = self._retries
+        if not retries.budget or (asked is not None and asked > retries.retry_after):
             return None
-        ceiling = min(self._retries.maximum, self._retries.initial * 2.0 ** min(self._fruitless, 30))
-        self._fruitless += 1
-        delay = (asked or 0.0) + self._jitter() * ceiling
-        return delay if now - self._since + delay <= self._retries.budget else None
+        own = self._jitter() * min(retries.maximum, retries.initial * 2.0 ** min(self._failures, 30))
+        self._failures += 1
+        if self._first_failed is None:
+            self._first_failed = now
+            own = min(own, retries.budget)
+        return (asked or 0.0) + own if now - self._first_failed + own <= retries.budget else None

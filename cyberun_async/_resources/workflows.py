@@ -50,11 +50,12 @@ class Workflows(Group):
         """Submit a task as it is, without checking the parameters first, and give its id.
 
         The request is repeated only where it cannot have arrived, or where the server said 429, since each one that
-        arrives is billed.
+        arrives is billed. Each error says by `may_have_been_sent` whether a task may exist.
 
         Raises:
             APIError: The server refused.
-            TransportError: The server did not answer; `may_have_been_sent` says whether a task may exist.
+            TransportError: The server did not answer.
+            DecodeError: The response does not say which task was made; `body` has its beginning.
 
         Source: https://docs.cyberun.cloud/api-reference/task/execute-a-workflow-by-id
 

@@ -13,7 +13,14 @@ _GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
 
 
 class UnreadableBody(Exception):
-    """A body is larger than the limit, as sent or once expanded, or compressed in a way that was not asked for."""
+    """A body is larger than the limit, as sent or once expanded, or compressed in a way that was not asked for.
+
+    Attributes:
+        body: What was read of it.
+
+    """
+
+    body: bytes = b""
 
 
 class RequestBody(httpx.AsyncByteStream):
@@ -81,8 +88,9 @@ async def read_body(response: httpx.Response, limit: int, *, cut: bool = False, 
         if len(expanded) > limit and not cut:
             message = f"its body has more than {limit} bytes (Limits.max_answer)"
             raise UnreadableBody(message)
-    except UnreadableBody:
+    except UnreadableBody as failure:
         if not cut:
+            failure.body = bytes(body)
             raise
         return b""
     return expanded[:limit]

@@ -18,6 +18,7 @@ from cyberun_async._protocol.call import Call
 from cyberun_async._protocol.hiding import hide
 from cyberun_async._protocol.secret import Secret
 from cyberun_async._transport.exchange import CutOff
+from cyberun_async._transport.send_trace import SendTrace
 
 log = logging.getLogger("cyberun_async.transport")
 
@@ -157,26 +158,30 @@ async def map_exceptions(work: Callable[[], Awaitable[T]], mapped: Callable[[Exc
         del failure
 
 
-def as_ours(call: Call[object], error: Exception, secrets: Sequence[Secret[str]] = ()) -> Exception:
+def as_ours(
+    call: Call[object], error: Exception, secrets: Sequence[Secret[str]] = (), trace: SendTrace | None = None
+) -> Exception:
     """Give a failure of the layers below as a `TransportError` about the call, and any other as it is.
 
     It is to be raised where no exception is handled, which it would keep as its context.
     """
     if not isinstance(error, foreign_failures()):
         return error
-    failure = transport_error(call, error, secrets)
+    failure = transport_error(call, error, secrets, trace)
     failure.__cause__ = shown_cause(error, secrets)
     return failure
 
 
-def transport_error(call: Call[object], error: Exception, secrets: Sequence[Secret[str]] = ()) -> TransportError:
+def transport_error(
+    call: Call[object], error: Exception, secrets: Sequence[Secret[str]] = (), trace: SendTrace | None = None
+) -> TransportError:
     """Give the error that a failure of the layers below stands for."""
     error = _by_its_own_name(error)
     return (TransportTimeout if _is_late(error) else TransportError)(
         hide(reason_of(error), secrets),
         method=call.method,
         path=call.path,
-        may_have_been_sent=may_have_been_sent(error),
+        may_have_been_sent=may_have_been_sent(error) if trace is None else trace.has_begun,
         retryable=is_retryable(error),
         task_id=call.task_id,
     )
@@ -229,7 +234,7 @@ def is_retryable(error: Exception) -> bool:
 
 
 def may_have_been_sent(error: Exception) -> bool:
-    """Whether the request may have reached the server; `False` only where no connection was made."""
+    """Whether the request may have reached the server, by the kind of failure; `False` only where no connection was made."""
     return not isinstance(error, (*_NEVER_SENT, *_never_sent_by_aiohttp()))
 
 

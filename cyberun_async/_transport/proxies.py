@@ -7,7 +7,9 @@ import anyio.to_thread
 import httpx
 
 from cyberun_async._errors import ConfigurationError
+from cyberun_async._protocol.secret import Secret
 from cyberun_async._settings import is_loopback
+from cyberun_async._transport.requests import usable_url
 
 _SCHEMES = ("http", "https", "socks5", "socks5h")
 
@@ -32,11 +34,8 @@ async def find_proxy(url: httpx.URL | str) -> str | None:
 
 def _checked(address: str, variable: str) -> str:
     """Refuse what httpx would only fail on later; the message leaves out the address, which may hold a password."""
-    try:
-        url = httpx.URL(address)
-    except httpx.InvalidURL:
-        url = httpx.URL()
-    if url.scheme not in _SCHEMES or not url.host or any(c.isspace() for c in address):
+    url = usable_url(Secret(address), _SCHEMES)
+    if url is None or any(c.isspace() for c in address):
         message = f"the environment variable {variable} is not the address of a proxy, such as http://host:port"
         raise ConfigurationError(message)
     if url.scheme.startswith("socks") and not _has_socks():

@@ -2,7 +2,7 @@
 
 import re
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
 from urllib.parse import urlencode
 
@@ -16,6 +16,7 @@ from cyberun_async._protocol.secret import Key, Secret
 from cyberun_async._settings import Settings
 from cyberun_async._transport.failures import Unsendable, below
 
+_SCHEMES = ("http", "https")
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"[\t -~]*")
 
@@ -24,7 +25,7 @@ Send = Callable[[httpx.Request], Awaitable[httpx.Response]]
 
 
 def make_request(
-    call: Call[object], settings: Settings, token: Key, timeout: dict[str, object], headers: Mapping[str, str]
+    call: Call[object], settings: Settings, token: Key, extensions: dict[str, object], headers: Mapping[str, str]
 ) -> httpx.Request:
     """Give the request that a call stands for.
 
@@ -45,10 +46,24 @@ def make_request(
     url = settings.base_url + call.path
     if call.query:
         url = f"{url}?{urlencode(call.query)}"
-    request = httpx.Request(call.method, checked_url(Secret(url)), headers=every, content=content, extensions=timeout)
+    target = checked_url(Secret(url))
+    request = httpx.Request(call.method, target, headers=every, content=content, extensions=extensions)
     # The one place where a key becomes text.
     request.headers["Authorization"] = f"Bearer {token.reveal()}"
     return request
+
+
+def check_base_address(url: str) -> None:
+    """Refuse a base URL to which no connection can be tried.
+
+    Raises:
+        ConfigurationError: It is one.
+
+    """
+    if usable_url(Secret(url)) is None:
+        raise ConfigurationError(
+            "base_url has a host that cannot be looked up, or a port that is none: write https://host/api/v1"
+        )
 
 
 def checked_url(url: Secret[str]) -> httpx.URL:
@@ -61,7 +76,15 @@ def checked_url(url: Secret[str]) -> httpx.URL:
     parsed = _parsed(url)
     if parsed is None:
         raise Unsendable("its URL is not one that can be used")
+    if parsed.scheme not in _SCHEMES:
+        raise Unsendable("its URL has an unsupported protocol, and is not one that can be used")
     return parsed
+
+
+def usable_url(url: Secret[str], schemes: Collection[str] = _SCHEMES) -> httpx.URL | None:
+    """Give a URL, or `None` where no connection to its host can be tried."""
+    parsed = _parsed(url)
+    return parsed if parsed is not None and parsed.scheme in schemes else None
 
 
 def _parsed(url: Secret[str]) -> httpx.URL | None:
@@ -69,10 +92,9 @@ def _parsed(url: Secret[str]) -> httpx.URL | None:
         parsed = httpx.URL(url.reveal())
         # What is shown of a host is decoded only then, and the codec that looks names up has rules of its own.
         is_name = bool(parsed.host and parsed.raw_host.decode().encode("idna"))
-        is_usable = parsed.scheme in {"http", "https"} and is_name and (parsed.port is None or 0 < parsed.port < 65536)
     except Exception:  # noqa: BLE001 - httpx, ipaddress, idna and codecs have their own
         return None
-    return parsed if is_usable else None
+    return parsed if is_name and (parsed.port is None or 0 < parsed.port < 65536) else None
 
 
 def checked_headers(headers: Secret[Mapping[str, str]]) -> httpx.Headers:

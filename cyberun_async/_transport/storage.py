@@ -8,6 +8,7 @@ import attrs
 import httpx
 
 from cyberun_async._protocol.hiding import hide
+from cyberun_async._protocol.refusals import ERROR_TEXT
 from cyberun_async._protocol.secret import Secret, secrets_of_url
 from cyberun_async._settings import Settings
 from cyberun_async._transport.bodies import RequestBody, let_go, raw_chunks, read_body
@@ -22,7 +23,6 @@ from cyberun_async._transport.failures import (
 )
 from cyberun_async._transport.pools import SmallPools
 from cyberun_async._transport.requests import Send, checked_headers, checked_url, sender_of, timeout_extension
-from cyberun_async._transport.transport import ERROR_TEXT
 
 LARGE = 8 * 1024 * 1024
 """Bytes from which a body is worth a connection of its own."""
@@ -160,9 +160,10 @@ class Storage:
         self, method: str, url: Secret[str], headers: Secret[Mapping[str, str]], content: RequestBody | None = None
     ) -> httpx.Request:
         # Made by hand, so that no default header, cookie or parameter of a user's own client gets in.
-        return httpx.Request(
-            method, checked_url(url), headers=checked_headers(headers), stream=content, extensions=self._timeout
-        )
+        place, given = checked_url(url), checked_headers(headers)
+        # httpx adds it only to a body of its own making.
+        given.setdefault("Host", place.netloc.decode())
+        return httpx.Request(method, place, headers=given, stream=content, extensions=self._timeout)
 
 
 class Body:
@@ -198,14 +199,14 @@ class Body:
         return await map_exceptions(self._receive, partial(storage_failure, self.url))
 
     async def _receive(self) -> bytes | None:
-        with below():
-            if self._past_parser is not None and self._past_parser.taken:
-                return await self._past_parser.receive()
-            try:
+        if self._past_parser is not None and self._past_parser.taken:
+            return await self._past_parser.receive()
+        try:
+            with below():
                 chunk = await self._chunks.__anext__()
-            except StopAsyncIteration:
-                self._is_at_end = True
-                return None
+        except StopAsyncIteration:
+            self._is_at_end = True
+            return None
         if self._past_parser is not None:
             self._past_parser.taken = len(chunk)
         return chunk
@@ -250,7 +251,8 @@ class PastParser:
         """Wait for the next bytes; `None` at the end."""
         if self.taken == self._length:
             return None
-        chunk: bytes = await self._stream.read(min(AT_ONCE, self._length - self.taken), self._timeout)
+        with below():
+            chunk: bytes = await self._stream.read(min(AT_ONCE, self._length - self.taken), self._timeout)
         if not chunk:
             reason = f"the connection was closed after {self.taken} of {self._length} bytes"
             raise StorageFailure(reason, retryable=True)

@@ -1,6 +1,5 @@
 """From a call to its answer: signing in, waiting one's turn, sending, reading, repeating."""
 
-import inspect
 import logging
 from collections.abc import Awaitable, Callable
 from types import NoneType
@@ -10,16 +9,15 @@ import anyio
 import attrs
 import httpx
 
-from cyberun_async._errors import APIError, ConfigurationError, DecodeError, RateLimitError, TransportError
+from cyberun_async._errors import APIError, ConfigurationError, DecodeError, TransportError
 from cyberun_async._protocol.call import Call
 from cyberun_async._protocol.codec import structure
-from cyberun_async._protocol.credentials import check_key
 from cyberun_async._protocol.hiding import hide, redacted
 from cyberun_async._protocol.json_text import parse_json
 from cyberun_async._protocol.mismatch_log import MismatchLog
-from cyberun_async._protocol.refusals import refusal
+from cyberun_async._protocol.refusals import ERROR_TEXT, refusal, retry_after_of
 from cyberun_async._protocol.retrying import delay_before_retry
-from cyberun_async._protocol.secret import Key, sealed
+from cyberun_async._protocol.secret import Key
 from cyberun_async._protocol.tasks import with_task_id
 from cyberun_async._settings import Settings
 from cyberun_async._transport.bodies import UnreadableBody, read_body
@@ -30,6 +28,7 @@ from cyberun_async._transport.home import HomeLoop
 from cyberun_async._transport.pools import SmallPools
 from cyberun_async._transport.requests import (
     Send,
+    check_base_address,
     is_event_stream,
     keep_alive,
     make_request,
@@ -37,6 +36,8 @@ from cyberun_async._transport.requests import (
     stream_headers,
     timeout_extension,
 )
+from cyberun_async._transport.send_trace import SendTrace
+from cyberun_async._transport.sign_in import SignIn
 from cyberun_async._transport.stream import Connection
 
 log = logging.getLogger("cyberun_async.transport")
@@ -45,9 +46,6 @@ T = TypeVar("T")
 
 OPENING = 16
 """Streams in the act of being opened: it takes the loop milliseconds, for which events of open ones would wait."""
-
-ERROR_TEXT = 64 * 1024
-"""Bytes of a refusal's body that are read."""
 
 
 @attrs.frozen(eq=False)
@@ -85,14 +83,20 @@ class Transport:
         self._pools: tuple[SmallPools, ...] = ()
         self._send_call: Send
         self._send_stream: Send
+        self._send_submission: Send
+        check_base_address(settings.base_url)
         if http_client is None:
             calls = SmallPools(http2=settings.http2)
+            # httpcore looks at an idle connection's socket before it uses it again, but not by HTTP/2: what is sent on
+            # one that the server has closed counts as sent, and a submission could not be retried.
+            submissions = SmallPools() if settings.http2 else calls
             # One silent stream holds up every other answer on a connection of HTTP/2.
             streams = SmallPools(per_pool=1, keep_alive=0, is_patient=True)
-            self._pools = (calls, streams)
+            self._pools = (calls, submissions, streams) if settings.http2 else (calls, streams)
             self._send_call, self._send_stream = calls.handle_async_request, streams.handle_async_request
+            self._send_submission = submissions.handle_async_request
         else:
-            self._send_call = self._send_stream = sender_of(http_client)
+            self._send_call = self._send_stream = self._send_submission = sender_of(http_client)
         timeouts = settings.timeouts
         self._call_timeout = timeout_extension(timeouts.connect, timeouts.read, timeouts.write)
         self._stream_timeout = timeout_extension(timeouts.connect, timeouts.stream, timeouts.write)
@@ -104,6 +108,7 @@ class Transport:
         self.mismatches = MismatchLog()
         self._in_flight = InFlight()
         self._home = HomeLoop()
+        self._sign_in = SignIn(settings.token)
         self._is_closed = False
         self._not_before = float("-inf")
 
@@ -161,8 +166,12 @@ class Transport:
 
     # Calls
 
-    async def send(self, call: Call[T]) -> T:
+    async def send(self, call: Call[T], *, urgent: bool = False) -> T:
         """Send a call and give what its answer says, repeating it where that costs nothing.
+
+        Args:
+            call: What is sent.
+            urgent: Whether it is a clean-up, which waits neither for a slot nor for the end of a rate limit's pause.
 
         Raises:
             APIError: The server refused.
@@ -175,7 +184,7 @@ class Transport:
         while True:
             attempt += 1
             try:
-                return await self.send_once(call, attempt=attempt)
+                return self.read(call, await self.fetch(call, attempt=attempt, urgent=urgent))
             except (APIError, TransportError) as error:
                 failure = error
             now = anyio.current_time()
@@ -190,11 +199,11 @@ class Transport:
                 self._settings.telling.retry(call, attempt, delay, failure)
             await anyio.sleep(delay)
 
-    async def send_once(self, call: Call[T], *, attempt: int = 1) -> T:
+    async def send_once(self, call: Call[T]) -> T:
         """Send a call as `send` does, but never again after a failure."""
-        return self.read(call, await self.fetch(call, attempt=attempt))
+        return self.read(call, await self.fetch(call))
 
-    async def fetch(self, call: Call[object], *, attempt: int = 1) -> Answer:
+    async def fetch(self, call: Call[object], *, attempt: int = 1, urgent: bool = False) -> Answer:
         """Send a call once, and give the answer as it came, a refusal too.
 
         Raises:
@@ -203,18 +212,33 @@ class Transport:
 
         """
         self.check_usable()
-        await self._pause()
 
         async def exchange(token: Key) -> Answer:
+            if urgent:
+                return await self._attempt(call, token, attempt)
             async with self._gate:
-                self.check_usable()
-                return await self._exchange(call, token, attempt, lambda: self._call(call, token))
+                # Behind the slot: what waited for one must not go out into a pause that began meanwhile.
+                await self._pause()
+                return await self._attempt(call, token, attempt)
 
         return await self._signed_in(exchange)
+
+    async def _attempt(self, call: Call[object], token: Key, attempt: int) -> Answer:
+        self.check_usable()
+        if call.repeatable:
+            return await self._exchange(call, token, attempt, lambda: self._call(call, token))
+        trace = SendTrace() if self.is_own else None
+        return await self._exchange(call, token, attempt, lambda: self._submit(call, token, trace), trace)
 
     async def _call(self, call: Call[object], token: Key) -> Answer:
         """Send a request and read its answer."""
         response = await self._send_call(make_request(call, self._settings, token, self._call_timeout, {}))
+        return await self._whole(response, token)
+
+    async def _submit(self, call: Call[object], token: Key, trace: SendTrace | None) -> Answer:
+        """Send a request that must not be repeated once it has left, and read its answer."""
+        extensions = self._call_timeout if trace is None else {**self._call_timeout, "trace": trace}
+        response = await self._send_submission(make_request(call, self._settings, token, extensions, {}))
         return await self._whole(response, token)
 
     async def _whole(self, response: httpx.Response, token: Key, *, cut: bool = False) -> Answer:
@@ -232,17 +256,18 @@ class Transport:
 
         """
         if not answer.is_success:
-            raise self._refusal(call, answer)
+            raise _refusal(call, answer)
         if call.returns is NoneType:
             return None  # type: ignore[return-value]
         try:
+            if call.read is not None:
+                return call.read(answer.body, answer.headers)
             value = parse_json(answer.body)
             if call.task_id is not None:
                 value = with_task_id(value, call.task_id)
             return structure(value, call.returns, self.mismatches)
         except DecodeError as error:
-            body = redacted(answer.body, [answer.token])
-            failure = _decode_error(call, hide(error.problem, [answer.token]), body)
+            failure = _decode_error(call, error.problem, answer.token, answer.body)
         # In there, the first error would become its context, whose frames hold the whole answer.
         raise failure
 
@@ -281,20 +306,19 @@ class Transport:
         return opened[0]
 
     async def _open_stream(self, call: Call[None], last_event_id: str, opened: list[Connection]) -> None:
-        await self._pause()
-
         async def exchange(token: Key) -> Answer:
+            await self._pause()
             self.check_usable()
             return await self._exchange(call, token, 1, lambda: self._connect(call, token, last_event_id, opened))
 
         answer = await self._signed_in(exchange)
         if not answer.is_success:
-            raise self._refusal(call, answer)
+            raise _refusal(call, answer)
         if not opened:
             kind, encoding = (answer.headers.get(name, "")[:100] for name in ("content-type", "content-encoding"))
             compressed = f" compressed by {encoding!r}" if encoding else ""
             problem = f"{answer.status} with the content type {kind!r}{compressed}, where a text/event-stream should be"
-            raise _decode_error(call, hide(problem, [answer.token]))
+            raise _decode_error(call, problem, answer.token)
 
     async def _connect(self, call: Call[None], token: Key, last_event_id: str, opened: list[Connection]) -> Answer:
         """Open a stream into `opened`, or read the answer that there was instead."""
@@ -322,23 +346,18 @@ class Transport:
 
     async def _signed_in(self, exchange: Callable[[Key], Awaitable[Answer]]) -> Answer:
         """Carry out an exchange once, or twice where a fresh token may be what it takes."""
-        answer = await exchange(await self._token())
-        if answer.status == httpx.codes.UNAUTHORIZED and callable(self._settings.token):
-            answer = await exchange(await self._token())
+        answer = await exchange(await self._sign_in.token())
+        if answer.status == httpx.codes.UNAUTHORIZED and self._sign_in.has_provider:
+            answer = await exchange(await self._sign_in.token())
         return answer
 
-    async def _token(self) -> Key:
-        token = self._settings.token
-        if isinstance(token, Key):
-            return token
-        given = token()
-        if not inspect.isawaitable(given):
-            message = "api_key is a function that is not async: pass an async one, or the key itself"
-            raise ConfigurationError(message)
-        return check_key(sealed(await given))
-
     async def _exchange(
-        self, call: Call[object], token: Key, attempt: int, work: Callable[[], Awaitable[Answer]]
+        self,
+        call: Call[object],
+        token: Key,
+        attempt: int,
+        work: Callable[[], Awaitable[Answer]],
+        trace: SendTrace | None = None,
     ) -> Answer:
         """Carry out one attempt, tell of it, and turn what goes wrong below into our errors."""
         telling, started = self._settings.telling, anyio.current_time()
@@ -349,9 +368,9 @@ class Transport:
         def ours(failure: Exception) -> Exception:
             nonlocal error
             if isinstance(failure, UnreadableBody):
-                mapped: Exception = _decode_error(call, hide(str(failure), [token]))
+                mapped: Exception = _decode_error(call, str(failure), token, failure.body)
             else:
-                mapped = as_ours(call, failure, [token])
+                mapped = as_ours(call, failure, [token], trace)
             error = type(mapped).__name__
             return mapped
 
@@ -360,6 +379,9 @@ class Transport:
                 lambda: as_child(work, timeout=self._settings.timeouts.call, among=self._in_flight), ours
             )
             status, error = answer.status, None
+            if status == httpx.codes.TOO_MANY_REQUESTS:
+                # Before the slot is free: whoever has it next is to know.
+                self._slow_down(retry_after_of(answer.headers))
         finally:
             seconds = anyio.current_time() - started
             log.debug("%s %s: %s in %.3f s", call.method, call.path, status or error, seconds)
@@ -367,26 +389,11 @@ class Transport:
                 telling.response(request, seconds, status, error)
         return answer
 
-    def _refusal(self, call: Call[T], answer: Answer) -> APIError:
-        failure = refusal(
-            answer.status,
-            answer.headers,
-            answer.body,
-            method=call.method,
-            path=call.path,
-            secrets=(answer.token,),
-            task_id=call.task_id,
-        )
-        if isinstance(failure, RateLimitError):
-            self._slow_down(failure)
-        return failure
-
     # Rate limits
 
-    def _slow_down(self, failure: RateLimitError) -> None:
-        """Let one 429 hold back every call of the client."""
+    def _slow_down(self, asked: float | None) -> None:
+        """Let one 429 hold back every call of the client for as long as it asks for."""
         self.refused_for_rate += 1
-        asked = failure.retry_after
         if asked is not None and asked <= self._settings.retries.retry_after:
             self._not_before = max(self._not_before, anyio.current_time() + asked)
 
@@ -397,5 +404,23 @@ class Transport:
             await anyio.sleep_until(self._not_before)
 
 
-def _decode_error(call: Call[T], problem: str, body: str = "") -> DecodeError:
-    return DecodeError(problem, method=call.method, path=call.path, body=body, task_id=call.task_id)
+def _refusal(call: Call[T], answer: Answer) -> APIError:
+    return refusal(
+        answer.status,
+        answer.headers,
+        answer.body,
+        method=call.method,
+        path=call.path,
+        secrets=(answer.token,),
+        task_id=call.task_id,
+    )
+
+
+def _decode_error(call: Call[T], problem: str, token: Key, body: bytes = b"") -> DecodeError:
+    return DecodeError(
+        hide(problem, [token]),
+        method=call.method,
+        path=call.path,
+        body=redacted(body, (token,)),
+        task_id=call.task_id,
+    )

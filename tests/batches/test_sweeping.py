@@ -78,27 +78,38 @@ def shuffled(tasks: dict[str, TaskStatus]) -> dict[str, TaskStatus]:
 
 
 @pytest.mark.parametrize(
-    ("tasks", "known", "requests", "singly"),
+    ("make", "known", "requests", "singly"),
     [
-        pytest.param(ours(FEW), RUNNING, 0, FEW, id="few are read one by one"),
+        pytest.param(lambda: ours(FEW), RUNNING, 0, FEW, id="few are read one by one"),
         pytest.param(
-            ours(10_000), RUNNING, 101, 0, id="ten thousand of one status: its pages, and the empty queue before it"
+            lambda: ours(10_000),
+            RUNNING,
+            101,
+            0,
+            id="ten thousand of one status: its pages, and the empty queue before it",
         ),
-        pytest.param(ours(300, PENDING), PENDING, 3, 0, id="the lists behind are not read once all are found"),
-        pytest.param(ours(300), PENDING, 7, 0, id="all have moved on since"),
-        pytest.param({}, RUNNING, 1, 300, id="all have ended"),
-        pytest.param(ours(300, PENDING), RUNNING, 1, 300, id="a task that went back is read on its own"),
-        pytest.param(theirs(90_000) | ours(300), RUNNING, 1, 300, id="behind a crowd of others"),
-        pytest.param(ours(300) | theirs(90_000), RUNNING, 3, 0, id="in front of a crowd of others"),
+        pytest.param(lambda: ours(300, PENDING), PENDING, 3, 0, id="the lists behind are not read once all are found"),
+        pytest.param(lambda: ours(300), PENDING, 7, 0, id="all have moved on since"),
+        pytest.param(dict, RUNNING, 1, 300, id="all have ended"),
+        pytest.param(lambda: ours(300, PENDING), RUNNING, 1, 300, id="a task that went back is read on its own"),
+        pytest.param(lambda: theirs(90_000) | ours(300), RUNNING, 1, 300, id="behind a crowd of others"),
+        pytest.param(lambda: ours(300) | theirs(90_000), RUNNING, 3, 0, id="in front of a crowd of others"),
         pytest.param(
-            shuffled(theirs(9_700) | ours(300)), RUNNING, 97 + 3, 0, id="among others: still fewer pages than tasks"
+            lambda: shuffled(theirs(9_700) | ours(300)),
+            RUNNING,
+            97 + 3,
+            0,
+            id="among others: still fewer pages than tasks",
         ),
-        pytest.param(shuffled(theirs(99_000) | ours(300)), RUNNING, 1, 300, id="lost among others"),
-        pytest.param(ours(300, PAUSED), PAUSED, 8, 0, id="a word that this version does not know has a list as well"),
+        pytest.param(lambda: shuffled(theirs(99_000) | ours(300)), RUNNING, 1, 300, id="lost among others"),
+        pytest.param(
+            lambda: ours(300, PAUSED), PAUSED, 8, 0, id="a word that this version does not know has a list as well"
+        ),
     ],
 )
-def test_requests(tasks: dict[str, TaskStatus], known: TaskStatus, requests: int, singly: int) -> None:
+def test_requests(make: Callable[[], dict[str, TaskStatus]], known: TaskStatus, requests: int, singly: int) -> None:
     """A sweep asks for the pages that are worth it, and leaves the rest to single reads."""
+    tasks = make()
     wanted = ours(len([each for each in tasks if each.startswith("ours")]) or 300, known)
     server, sweep = Server(tasks), Sweep(wanted)
     server.sweep(sweep)

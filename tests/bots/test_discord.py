@@ -6,21 +6,24 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anyio
-import discord_bot
 import pytest
 from bots.conftest import LIFE, Place, Turns
-from discord_local import CHANNEL, TOKEN, YOU, StandIn
-from room import Room
-from unfinished import Order
+from support.lazily import Lazily
 
 from cyberun_async import text_bar
 from cyberun_async.local import LocalCyberun
 from cyberun_async.local.scripts import after, complete, fail, status
 
+if TYPE_CHECKING:
+    from discord_local import StandIn
+
 # discord.py is made for asyncio.
 pytestmark = [pytest.mark.slow, pytest.mark.parametrize("anyio_backend", ["asyncio"])]
+
+discord_bot, discord_local, room, unfinished = map(Lazily, ("discord_bot", "discord_local", "room", "unfinished"))
 
 
 class Channel(Place):
@@ -38,7 +41,7 @@ class Channel(Place):
         bot = discord_bot.PaintingBot(client, self.database)
         self.discord.ready.clear()
         before = asyncio.all_tasks()
-        running = asyncio.create_task(discord_bot.run(bot, client, TOKEN))
+        running = asyncio.create_task(discord_bot.run(bot, client, discord_local.TOKEN))
         try:
             with anyio.fail_after(20):
                 await self.discord.ready.wait()
@@ -57,8 +60,8 @@ async def channel(
     server: LocalCyberun, turns: Turns, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Channel]:
     """Have everything but a bot."""
-    monkeypatch.setattr(discord_bot, "limiter_of", lambda _: turns)
-    async with StandIn(Room(interval=1, clock=lambda: turns.now)).serving() as discord:
+    monkeypatch.setattr("discord_bot.limiter_of", lambda _: turns)
+    async with discord_local.StandIn(room.Room(interval=1, clock=lambda: turns.now)).serving() as discord:
         yield Channel(server, discord, tmp_path)
 
 
@@ -111,8 +114,8 @@ async def test_a_restart_finds_what_is_unfinished(channel: Channel) -> None:
 
 async def test_a_kill_forgets_nothing(channel: Channel) -> None:
     """After a kill, of a submission whose answer was never seen the user is told."""
-    post = channel.discord.room.post(CHANNEL, "✏️ Asking …")
-    await channel.unfinished.put(Order(CHANNEL, post.id, YOU))
+    post = channel.discord.room.post(discord_local.CHANNEL, "✏️ Asking …")
+    await channel.unfinished.put(unfinished.Order(discord_local.CHANNEL, post.id, discord_local.YOU))
     async with channel.bot():
         await channel.says(1, "🌧 I was stopped while I asked for this. Ask again if one too many is no harm.")
 

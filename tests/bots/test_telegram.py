@@ -7,24 +7,28 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import anyio
-import painter
 import pytest
-import telegram_bot
 from bots.conftest import LIFE, Place, Turns
-from room import Room
-from telegram_local import CHAT, Refusal, StandIn
-from unfinished import Order
+from support.lazily import Lazily
 
 from cyberun_async import text_bar
 from cyberun_async.local import LocalCyberun, Parameter
 from cyberun_async.local.scripts import after, complete, fail, status
 
+if TYPE_CHECKING:
+    from painter import Painter
+    from telegram_local import StandIn
+
 # aiogram is made for asyncio.
 pytestmark = [pytest.mark.slow, pytest.mark.parametrize("anyio_backend", ["asyncio"])]
 
 GROUP = -2002
+
+# aiogram alone takes longer than all other modules of the tests together.
+room, telegram_bot, telegram_local, unfinished = map(Lazily, ("room", "telegram_bot", "telegram_local", "unfinished"))
 
 
 class Chat(Place):
@@ -44,7 +48,7 @@ class Chat(Place):
         make_dispatcher = telegram_bot.make_dispatcher
         dispatchers = []
 
-        def make(painter: painter.Painter) -> object:
+        def make(painter: Painter) -> object:
             dispatcher = make_dispatcher(painter)
             # The signals are the test run's.
             dispatcher.start_polling = partial(dispatcher.start_polling, handle_signals=False)
@@ -53,7 +57,7 @@ class Chat(Place):
 
         self.telegram.calls.clear()
         with self._monkeypatch.context() as patch:
-            patch.setattr(telegram_bot, "make_dispatcher", make)
+            patch.setattr("telegram_bot.make_dispatcher", make)
             async with anyio.create_task_group() as group:
                 group.start_soon(telegram_bot.run, self.telegram.bot(), self.client(), self.database)
                 await self.until(lambda: "getUpdates" in self.telegram.calls)
@@ -69,8 +73,8 @@ async def chat(
     server: LocalCyberun, turns: Turns, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Chat]:
     """Have everything but a bot."""
-    monkeypatch.setattr(telegram_bot, "limiter_of", lambda _: turns)
-    async with StandIn(Room(interval=1, clock=lambda: turns.now)).serving() as telegram:
+    monkeypatch.setattr("telegram_bot.limiter_of", lambda _: turns)
+    async with telegram_local.StandIn(room.Room(interval=1, clock=lambda: turns.now)).serving() as telegram:
         yield Chat(server, telegram, tmp_path, monkeypatch)
 
 
@@ -98,13 +102,21 @@ async def test_a_command_becomes_a_picture(chat: Chat) -> None:
 @pytest.mark.parametrize(
     ("refusal", "holds"),
     [
-        pytest.param(Refusal(429, "Too Many Requests: retry after 7", retry_after=7), [7], id="too many requests"),
-        pytest.param(Refusal(502, "Bad Gateway"), [5], id="a bad gateway"),
-        pytest.param(Refusal(400, "Bad Request: message is not modified: it is the same"), [], id="not modified"),
+        pytest.param(
+            {"code": 429, "description": "Too Many Requests: retry after 7", "retry_after": 7},
+            [7],
+            id="too many requests",
+        ),
+        pytest.param({"code": 502, "description": "Bad Gateway"}, [5], id="a bad gateway"),
+        pytest.param(
+            {"code": 400, "description": "Bad Request: message is not modified: it is the same"}, [], id="not modified"
+        ),
     ],
 )
 @pytest.mark.parametrize("step", [1, 3], ids=["on the way", "at the end"])
-async def test_telegram_says_not_now(chat: Chat, refusal: Refusal, holds: list[float], step: int, turns: Turns) -> None:
+async def test_telegram_says_not_now(
+    chat: Chat, refusal: dict[str, Any], holds: list[float], step: int, turns: Turns
+) -> None:
     """What Telegram does not take is left out on the way, and said again at the end, after the seconds that it asks for."""
     chat.server.script("text-to-image", LIFE)
     async with chat.bot():
@@ -112,7 +124,7 @@ async def test_telegram_says_not_now(chat: Chat, refusal: Refusal, holds: list[f
         await chat.says(1, "⏳ pending")
         for number, text in enumerate(["⏳ running", text_bar(0.25), text_bar(0.5), "✅ Done"]):
             if number == step:
-                chat.telegram.refuse["editMessageText"] = deque([refusal])
+                chat.telegram.refuse["editMessageText"] = deque([telegram_local.Refusal(**refusal)])
             await chat.server.clock.advance(1)
             if number == step and number < 3:
                 await chat.until(lambda: not chat.telegram.refuse["editMessageText"])
@@ -178,8 +190,8 @@ async def test_a_kill_forgets_nothing(chat: Chat) -> None:
         task_id = await client.submit("text-to-image", {"prompt": "a lighthouse"})
     await chat.server.clock.advance(6)
     for chosen in (task_id, None):
-        post = chat.telegram.room.post(CHAT, "✏️ Asking …")
-        await chat.unfinished.put(Order(CHAT, post.id, CHAT, chosen))
+        post = chat.telegram.room.post(telegram_local.CHAT, "✏️ Asking …")
+        await chat.unfinished.put(unfinished.Order(telegram_local.CHAT, post.id, telegram_local.CHAT, chosen))
     async with chat.bot():
         await chat.says(1, "✅ Done")
         await chat.says(2, "🌧 I was stopped while I asked for this. Ask again if one too many is no harm.")
@@ -271,7 +283,7 @@ async def test_a_message_that_is_gone(chat: Chat) -> None:
 
 async def test_cyberun_cannot_be_asked(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
     """While Cyberun refuses to say how a task ended, the bot says so and asks again; nothing is given up."""
-    monkeypatch.setattr(painter, "AGAIN", 0.0)
+    monkeypatch.setattr("painter.AGAIN", 0.0)
     chat.server.faults.status(403, on="tasks.result")
     async with chat.bot():
         chat.telegram.say("/imagine a lighthouse")
@@ -283,7 +295,7 @@ async def test_cyberun_cannot_be_asked(chat: Chat, monkeypatch: pytest.MonkeyPat
 
 async def test_a_picture_that_is_too_large(chat: Chat) -> None:
     """What Telegram does not take is told."""
-    chat.telegram.refuse["sendDocument"] = deque([Refusal(413, "Request Entity Too Large")])
+    chat.telegram.refuse["sendDocument"] = deque([telegram_local.Refusal(413, "Request Entity Too Large")])
     async with chat.bot():
         chat.telegram.say("/imagine a lighthouse")
         await chat.says(1, "⏳ pending")

@@ -93,7 +93,7 @@ def test_events_that_come_with_the_end(first: float, raises: type[Exception]) ->
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
+@pytest.mark.skipif(NGINX is None, reason="needs nginx: apt-get install nginx")
 async def test_a_real_proxy(server: LocalCyberun, tmp_path: Path) -> None:
     """Behind an nginx that passes streams on, they are found to get through."""
     origin = server.base_url.removesuffix("/api/v1")

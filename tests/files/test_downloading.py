@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import logging
 import os
 import random
+import shutil
 import sys
+import zlib
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -279,19 +282,23 @@ async def test_no_version_no_resuming(etag: str, tmp_path: Path) -> None:
     assert [get.headers.get("range") for get in shelf.gets] == [None, None]
 
 
-@pytest.mark.parametrize("body", ["", "<ActualObjectSize>50000</ActualObjectSize>"], ids=["by a header", "by S3"])
-async def test_whole_but_not_renamed(body: str, tmp_path: Path) -> None:
-    """A process that died between the last byte and the new name costs not one byte more: 416 says that all is there."""
+async def test_whole_but_not_renamed(tmp_path: Path) -> None:
+    """A process that died between the last byte and the new name costs one byte: the last, asked for again."""
+
+    class Killed(Exception):
+        """Ends a download at its end."""
+
+    def kill(_: OutputFile, done: int, total: int | None) -> None:
+        if done == total:
+            raise Killed
+
     async with a_shelf() as shelf, shelf.client() as client:
         shelf.put("a.bin", data_of(50_000), etag='"opaque"')
-        shelf.plan("a.bin", Plan(cut=50_000, promised=50_001), Plan(status=503), Plan(status=404))
-        with pytest.raises(StorageError):
-            await client.download(TASK_ID, tmp_path)
-        if body:
-            shelf.plan("a.bin", Plan(status=416, body=body))
+        with pytest.raises(Killed):
+            await client.download(TASK_ID, tmp_path, on_progress=kill)
         [path] = await client.download(TASK_ID, tmp_path)
     assert path.read_bytes() == data_of(50_000)
-    assert shelf.gets[-1].status == 416
+    assert (shelf.gets[-1].start, shelf.gets[-1].sent) == (49_999, 1)
     assert names_in(tmp_path) == ["a.bin"]
 
 
@@ -311,19 +318,18 @@ async def test_passing_refusals(status: int, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("etag", "headers"),
     [
-        pytest.param(None, "", id="MD5 for an entity tag"),
+        pytest.param(None, "x-amz-checksum-crc32: {crc32}\r\n", id="crc32"),
         pytest.param('"x"', "x-amz-checksum-sha256: {sha256}\r\n", id="sha256"),
         pytest.param('"x"', "Repr-Digest: sha-256=:{sha256}:\r\n", id="Repr-Digest"),
     ],
 )
 async def test_wrong_bytes(etag: str | None, headers: str, tmp_path: Path) -> None:
     """Bytes that do not come to the checksum are fetched once more, and never get the file's name."""
-    import base64
-
     right, wrong = data_of(1000), data_of(1000, 2)
     sha256 = base64.b64encode(hashlib.sha256(right).digest()).decode()
+    crc32 = base64.b64encode(zlib.crc32(right).to_bytes(4, "big")).decode()
     async with a_shelf() as shelf, shelf.client() as client:
-        shelf.put("a.bin", right, etag=etag, headers=headers.format(sha256=sha256))
+        shelf.put("a.bin", right, etag=etag, headers=headers.format(sha256=sha256, crc32=crc32))
         shelf.files["a.bin"] = wrong
         with pytest.raises(StorageError, match="checksum") as caught:
             await client.download(TASK_ID, tmp_path)
@@ -540,15 +546,16 @@ async def test_gives_up_on_a_dead_storage(tmp_path: Path) -> None:
 # The disk
 
 
-@pytest.mark.parametrize("kind", ["missing", "file", "target"])
+@pytest.mark.parametrize("kind", ["file", "below a file", "target"])
 async def test_directory_in_the_way(kind: str, tmp_path: Path) -> None:
-    """A directory that is missing or none, and a name that a directory has, are named errors."""
+    """A directory that is none, and a name that a directory has, are named errors."""
     directory = tmp_path / "out"
-    if kind == "file":
-        directory.write_bytes(b"")
-    elif kind == "target":
+    if kind == "target":
         (directory / "a.bin").mkdir(parents=True)
-    expected = {"missing": "make it first", "file": "not a directory", "target": "a directory of this name"}[kind]
+    else:
+        directory.write_bytes(b"")
+        directory = directory / "deeper" if kind == "below a file" else directory
+    expected = "a directory of this name" if kind == "target" else "not a directory"
     async with a_shelf() as shelf, shelf.client() as client:
         shelf.put("a.bin", b"data")
         with pytest.raises(StorageError, match=expected) as caught:
@@ -556,6 +563,27 @@ async def test_directory_in_the_way(kind: str, tmp_path: Path) -> None:
     assert (caught.value.file, caught.value.retryable) == ("a.bin", False)
     if kind == "target":
         assert names_in(directory) == ["a.bin"]
+
+
+async def test_directory_is_made(tmp_path: Path) -> None:
+    """A directory that is missing is made, with those above it, also for a task without files."""
+    async with a_shelf() as shelf, shelf.client() as client:
+        assert await client.download(TASK_ID, tmp_path / "none") == []
+        shelf.put("a.bin", b"data")
+        assert await client.download(TASK_ID, tmp_path / "a/b") == [tmp_path / "a/b/a.bin"]
+    assert names_in(tmp_path) == ["a", "none"]
+
+
+async def test_directory_removed_meanwhile(tmp_path: Path) -> None:
+    """A directory that somebody removes during the download is a named error."""
+
+    async def remove(*_: object) -> None:
+        await anyio.to_thread.run_sync(shutil.rmtree, tmp_path / "out", True)
+
+    async with a_shelf() as shelf, shelf.client() as client:
+        shelf.put("a.bin", data_of(1000), etag='"x"')
+        with pytest.raises(StorageError, match="removed meanwhile"):
+            await client.download(TASK_ID, tmp_path / "out", on_progress=remove)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no disk to fill")
@@ -818,16 +846,16 @@ async def test_finished_before_the_lock(tmp_path: Path, monkeypatch: pytest.Monk
     """A temporary file that somebody takes away before it is ours is made anew, so that nothing of theirs is touched."""
     from cyberun_async._flows import disk
 
-    real, taken = disk._is_ours, []
+    real, taken = disk._lock, []
 
-    def take_away_first(descriptor: int) -> bool:
+    def take_away_first(descriptor: int) -> bool | None:
         if not taken:
             [part] = tmp_path.glob(".*.part")
             taken.append(part.rename(tmp_path / "theirs"))
             taken[0].unlink()
         return real(descriptor)
 
-    monkeypatch.setattr(disk, "_is_ours", take_away_first)
+    monkeypatch.setattr(disk, "_lock", take_away_first)
     async with a_shelf() as shelf, shelf.client() as client:
         shelf.put("a.bin", b"data")
         assert await client.download(TASK_ID, tmp_path) == [tmp_path / "a.bin"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import gc
+import hashlib
 import random
 
 import anyio
@@ -155,12 +157,14 @@ async def test_read_too_much(plan: Plan) -> None:
 
 
 async def test_read_wrong_bytes() -> None:
-    """Bytes that do not come to the checksum are an error."""
+    """Bytes that do not come to the checksum are fetched once more, and then an error."""
+    sha256 = base64.b64encode(hashlib.sha256(DATA).digest()).decode()
     async with a_shelf() as shelf, shelf.client() as client:
-        shelf.put("a.bin", DATA)
+        shelf.put("a.bin", DATA, headers=f"x-amz-checksum-sha256: {sha256}\r\n")
         shelf.files["a.bin"] = DATA[::-1]
         with pytest.raises(StorageError, match="checksum"):
             await client.read_file(await only_file(client))
+    assert len(shelf.gets) == 2
 
 
 async def test_read_refused() -> None:

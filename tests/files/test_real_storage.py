@@ -19,8 +19,8 @@ from cyberun_async import AsyncClient, OutputFile, StorageError, Timeouts
 MIB = 1024 * 1024
 DATA = random.Random(1).randbytes(12 * MIB + 5)
 
-needs_s3 = pytest.mark.skipif(S3RVER is None, reason="s3rver is not installed: npm install --global s3rver")
-needs_nginx = pytest.mark.skipif(NGINX is None, reason="nginx is not installed: apt-get install nginx")
+needs_s3 = pytest.mark.skipif(S3RVER is None, reason="needs s3rver: npm install --global s3rver")
+needs_nginx = pytest.mark.skipif(NGINX is None, reason="needs nginx: apt-get install nginx")
 
 NAMES = ["a b+c.png", "ü(1)'~.bin", "100%25.bin", "x=1&y?#.txt"]
 
@@ -28,7 +28,7 @@ NAMES = ["a b+c.png", "ü(1)'~.bin", "100%25.bin", "x=1&y?#.txt"]
 @pytest.fixture(scope="module")
 def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Run one S3 server for all tests."""
-    pytest.importorskip("botocore", reason="botocore is not installed")
+    pytest.importorskip("botocore", reason="needs botocore: pip install --group tests")
     with running_s3rver(tmp_path_factory.mktemp("s3")) as address:
         yield address
 

@@ -21,6 +21,7 @@ from cyberun_async._protocol import agents, containers, endpoints, webhooks, wor
 from cyberun_async._protocol.call import Call
 from cyberun_async._protocol.endpoints import Dispatch
 from cyberun_async._protocol.pages import Page
+from cyberun_async._protocol.submitted import read_submitted
 from cyberun_async._protocol.tasks import Submitted
 from cyberun_async._protocol.webhooks import RotatedSecret
 
@@ -58,12 +59,20 @@ FIRST = {"current_page": 1, "per_page": 100}
                 Submitted,
                 body={"parameters": {"prompt": "x", "steps": 30}},
                 repeatable=False,
+                read=read_submitted,
             ),
             id="run_workflow, slug",
         ),
         pytest.param(
             endpoints.run_workflow(ID, {}),
-            Call("POST", f"/r/workflows/{ID}/run", Submitted, body={"parameters": {}}, repeatable=False),
+            Call(
+                "POST",
+                f"/r/workflows/{ID}/run",
+                Submitted,
+                body={"parameters": {}},
+                repeatable=False,
+                read=read_submitted,
+            ),
             id="run_workflow, UUID",
         ),
         pytest.param(
@@ -80,6 +89,7 @@ FIRST = {"current_page": 1, "per_page": 100}
                     "tool_type": "comfyui",
                 },
                 repeatable=False,
+                read=read_submitted,
             ),
             id="run_workflow, dispatched",
         ),

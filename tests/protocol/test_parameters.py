@@ -77,7 +77,7 @@ def test_fit(parameters: Mapping[str, object]) -> None:
         ),
         pytest.param(
             {"prompt": "x", "image": ""},
-            "'image' must be a file (a path, bytes, an open file) or the key of an uploaded one, not str",
+            "'image' must not be empty: give a file, or the key of an uploaded one",
             id="empty key of a file",
         ),
         pytest.param(
@@ -105,6 +105,37 @@ def test_fit(parameters: Mapping[str, object]) -> None:
 def test_misfit(parameters: Mapping[str, object], problem: str) -> None:
     """What does not fit is one sentence that says what would."""
     assert problems_with(parameters, DEFINITIONS) == [problem]
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        *(
+            (text, "a path as text")
+            for text in ("/tmp/a.png", "./a.png", "../a.png", "~/a.png", "~me/a.png", "..", "~")
+        ),
+        *(
+            (text, "a path as text")
+            for text in ("C:\\a.png", "d:/a.png", "c:a.png", ".\\a.png", "\\\\host\\a.png", "//h/a")
+        ),
+        *((text, "a URL") for text in ("https://x.test/a.png", "S3://bucket/a.png", "file:///a.png", "file:a.png")),
+        *((text, "a URL") for text in ("blob:https://x.test/1", " https://x.test/a.png")),
+        *((text, "a data URI") for text in ("data:image/png;base64,AAAA", "DATA:,x", "\ndata:,x")),
+    ],
+)
+def test_text_for_a_file(text: str, kind: str) -> None:
+    """Text that has the form of a path or a URL is no key, and is not repeated: a URL may be signed, a data URI long."""
+    [problem] = problems_with({"prompt": "x", "image": text}, DEFINITIONS)
+    assert problem.startswith(f"'image' must be the key of an uploaded file, not {kind}: ")
+    assert text.strip() not in problem
+
+
+@pytest.mark.parametrize(
+    "key", ["a.png", "inputs/1/a.png", "team:1/a.png", ".hidden", "a/../b", "~a", "1e:2", "x/C:/a"]
+)
+def test_key_of_a_file(key: str) -> None:
+    """Keys are opaque: what may be one is left to the server."""
+    assert problems_with({"prompt": "x", "image": key}, DEFINITIONS) == []
 
 
 def test_every_problem_at_once() -> None:

@@ -101,7 +101,7 @@ def real_redis(directory: Path) -> Iterator[str]:
 def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
     """Give a queue in Redis, and in the stand-in that the example is tried with."""
     if request.param == "redis" and shutil.which("redis-server") is None:
-        pytest.skip("redis-server is not installed")
+        pytest.skip("needs redis-server: apt-get install redis-server")
     with ExitStack() as stack:
         if request.param == "redis":
             url = stack.enter_context(real_redis(tmp_path))

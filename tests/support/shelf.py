@@ -231,6 +231,9 @@ class Shelf:
         if plan.status is not None:
             await peer.answer(plan.body, status=plan.status, headers=plan.headers)
             return
+        if plan.stall:
+            await peer.until_closed()
+            raise anyio.EndOfStream
         if plan.cut is not None:
             await peer.reset()
             raise anyio.EndOfStream

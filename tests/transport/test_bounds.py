@@ -77,7 +77,7 @@ async def test_readable(body: bytes, encoding: str) -> None:
     [
         pytest.param(b" " * 10_001, "", "more than 10000 bytes", id="one byte too long"),
         pytest.param(b"[" * 9_999, "", "nested too deeply", id="nested without end"),
-        pytest.param(gzip.compress(b" " * 100_000_000), "gzip", "more than 10000 bytes", id="a gzip bomb"),
+        pytest.param(gzip.compress(b" " * 10_000_000), "gzip", "more than 10000 bytes", id="a gzip bomb"),
         pytest.param(deflated(b" " * 1_000_000), "deflate", "more than 10000 bytes", id="a deflate bomb"),
         pytest.param(TASK.encode(), "gzip", "does not expand", id="not what it says"),
         pytest.param(gzip.compress(TASK.encode())[:-20], "gzip", "not JSON", id="cut short inside"),

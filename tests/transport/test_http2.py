@@ -136,3 +136,24 @@ def test_own_client() -> None:
     """A client of one's own decides by itself."""
     with pytest.raises(ConfigurationError, match="set it on your http_client"):
         AsyncClient("sk-test", http2=True, http_client=httpx.AsyncClient())
+
+
+async def test_submissions(server_tls: ssl.SSLContext, trusted: None) -> None:
+    """Submissions go by HTTP/1.1, where an idle connection that was closed is seen before it is used again."""
+    protocols = []
+
+    async def serve(peer: Peer) -> None:
+        protocols.append(protocol_of(peer))
+        if protocols[-1] == "h2":
+            await serve_http2(peer)
+        await peer.request()
+        await peer.answer('{"task_id": "t-1"}', status=202)
+
+    async with raw_server(serve, tls=server_tls) as server:
+        async with AsyncClient("sk-test", base_url=server.url, http2=True) as client:
+            await client.tasks.get("t-1")
+            for _ in range(2):
+                assert await client.submit("text-to-image", validate=False) == "t-1"
+                await server.until(lambda server: server.open == 1)
+            await client.tasks.get("t-1")
+    assert protocols == ["h2", "http/1.1", "http/1.1"]

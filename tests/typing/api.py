@@ -20,6 +20,7 @@ from cyberun_async import (
     CompletedEvent,
     Container,
     CyberunError,
+    DecodeError,
     ErrorEvent,
     EventStream,
     FailedEvent,
@@ -113,7 +114,11 @@ async def callbacks(client: AsyncClient) -> None:
     async def tell(event: TaskEvent) -> int:
         return len(event.task_id)
 
-    await client.run("text-to-image", on_event=show)
+    async def note(key: str, task_id: str) -> None:
+        print(key, task_id)
+
+    await client.run("text-to-image", on_event=show, on_submitted=print)
+    await client.map("text-to-image", [{}], on_submitted=note).gather()
     await client.wait_for_result("...", on_event=tell)
 
 
@@ -221,6 +226,8 @@ def errors(error: CyberunError) -> str | None:
         assert_type(error.retry_after, float | None)
     elif isinstance(error, TransportError):
         assert_type(error.may_have_been_sent, bool)
+    elif isinstance(error, DecodeError):
+        assert_type(error.body, str)
     elif isinstance(error, WaitTimeout):
         timeout: TimeoutError = error
         assert_type(error.status, TaskStatus | None)

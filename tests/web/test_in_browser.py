@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from web.conftest import Site, until
 
-playwright = pytest.importorskip("playwright.sync_api", reason="needs Playwright, from the group `tests`")
+playwright = pytest.importorskip("playwright.sync_api", reason="needs Playwright: pip install --group tests")
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
@@ -22,7 +22,7 @@ CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium")
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(90),
-    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: Debian's package `chromium`, or CHROMIUM=/path/to/it"),
+    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium, or CHROMIUM=/path/to/it"),
 ]
 
 QUIET = [

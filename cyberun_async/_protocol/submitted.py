@@ -1,0 +1,75 @@
+"""The response to a submission: which task it made.
+
+Each submission is billed, so its response is never thrown away: wherever a server says the id, it is found there.
+"""
+
+import re
+from codecs import BOM_UTF8
+from collections.abc import Iterator, Mapping
+from urllib.parse import unquote, urlsplit
+
+from cyberun_async._errors import DecodeError, InvalidParameters
+from cyberun_async._protocol.json_text import parse_json
+from cyberun_async._protocol.paths import segment
+from cyberun_async._protocol.tasks import Submitted
+
+_TASK_PATH = re.compile(r".*/tasks/([^/]+)/?", re.DOTALL)
+
+
+def read_submitted(body: bytes, headers: Mapping[str, str]) -> Submitted:
+    """Find the id of a task in the response to its submission: in `task_id`, `task.id`, `id`, or the path of `Location`.
+
+    Raises:
+        DecodeError: There is none, or there are two that differ.
+
+    """
+    value, problem = _parse(body)
+    ids = {where: task_id for where, task_id in _ids(value, headers) if task_id is not None}
+    if not ids:
+        raise DecodeError(problem)
+    if len({task_id.lower() for task_id in ids.values()}) > 1:
+        named = ", ".join(f"{where} {task_id!r}" for where, task_id in ids.items())
+        raise DecodeError(f"it names different tasks: {named}")
+    return Submitted(next(iter(ids.values())))
+
+
+def _parse(body: bytes) -> tuple[object, str]:
+    """Give the body's value, and what is wrong with it as long as nothing else names the task."""
+    try:
+        value = parse_json(body.removeprefix(BOM_UTF8))
+    except DecodeError as error:
+        return None, error.problem
+    if not isinstance(value, dict):
+        return None, f"$: expected an object, not {type(value).__name__}"
+    return value, "$: task_id is missing"
+
+
+def _ids(value: object, headers: Mapping[str, str]) -> Iterator[tuple[str, str | None]]:
+    if isinstance(value, dict):
+        task = value.get("task")
+        yield "task_id", _id(value.get("task_id"))
+        yield "task.id", _id(task.get("id") if isinstance(task, dict) else None)
+        yield "id", _id(value.get("id"))
+    yield "Location", _id_in_path(headers.get("location", ""))
+
+
+def _id(value: object) -> str | None:
+    """Give an id as text, or `None` where the value cannot stand for a task in a path."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str):
+        return None
+    try:
+        segment(value.strip(), "task_id")
+    except InvalidParameters:
+        return None
+    return value.strip()
+
+
+def _id_in_path(location: str) -> str | None:
+    try:
+        path = urlsplit(location).path
+    except ValueError:
+        return None
+    found = _TASK_PATH.fullmatch(path)
+    return _id(unquote(found[1])) if found else None

@@ -1,0 +1,29 @@
+"""Whether httpcore has begun to send a request: of a submission that failed, the question that decides over a retry."""
+
+from collections.abc import Mapping
+from typing import Any
+
+
+class SendTrace:
+    """A trace of httpcore's, for the extensions of one request.
+
+    An exception says less: a proxy that does not answer to CONNECT and an API that does not answer to a submission
+    are both a `ReadTimeout`.
+
+    Source: https://www.encode.io/httpcore/extensions/#trace
+
+    Attributes:
+        has_begun: Whether bytes of the request may have left.
+
+    """
+
+    __slots__ = ("has_begun",)
+
+    def __init__(self) -> None:
+        """Note that nothing has left."""
+        self.has_begun = False
+
+    async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
+        """Take note of an event; the request for a tunnel is the proxy's."""
+        if event.endswith(".send_request_headers.started") and info["request"].method != b"CONNECT":
+            self.has_begun = True

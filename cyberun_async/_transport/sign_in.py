@@ -1,0 +1,74 @@
+"""The token that requests are signed in with: a key as it is, or what a provider gives."""
+
+import inspect
+from contextvars import ContextVar
+
+from cyberun_async._errors import ConfigurationError
+from cyberun_async._protocol.credentials import check_key
+from cyberun_async._protocol.secret import Key, sealed
+from cyberun_async._settings import TokenProvider
+from cyberun_async._transport.single_flight import SingleFlight
+
+
+class SignIn:
+    """Gives the token of a request; requests that need one at the same time share one call of the provider.
+
+    Args:
+        token: The key, or the provider of tokens.
+
+    """
+
+    def __init__(self, token: Key | TokenProvider) -> None:
+        """Ask for nothing yet."""
+        self._token = token
+        self._flights = SingleFlight[None, Key]()
+
+    @property
+    def has_provider(self) -> bool:
+        """Whether asking again may give another token."""
+        return not isinstance(self._token, Key)
+
+    async def token(self) -> Key:
+        """Give the key, or ask the provider for a token.
+
+        Raises:
+            ConfigurationError: The provider is not async, gives what cannot be a token, or needs a token itself.
+
+        """
+        if isinstance(self._token, Key):
+            return self._token
+        if any(call.of is self and call.is_running for call in _calls_around.get()):
+            # It would wait for itself.
+            message = (
+                "the token provider sends a request with the client that asks it for a token: give it another client"
+            )
+            raise ConfigurationError(message)
+        provider = self._token
+        return await self._flights.run(None, lambda: self._ask(provider))
+
+    async def _ask(self, provider: TokenProvider) -> Key:
+        call = _ProviderCall(self)
+        before = _calls_around.set((*_calls_around.get(), call))
+        try:
+            given = provider()
+            if not inspect.isawaitable(given):
+                message = "api_key is a function that is not async: pass an async one, or the key itself"
+                raise ConfigurationError(message)
+            return check_key(sealed(await given))
+        finally:
+            call.is_running = False
+            _calls_around.reset(before)
+
+
+class _ProviderCall:
+    """One call of a provider; a task that the provider leaves behind inherits it, and finds that it has ended."""
+
+    __slots__ = ("is_running", "of")
+
+    def __init__(self, of: SignIn) -> None:
+        self.of = of
+        self.is_running = True
+
+
+_calls_around: ContextVar[tuple[_ProviderCall, ...]] = ContextVar("calls_of_token_providers", default=())
+"""The calls of providers that this code runs in, from the outermost to the innermost."""
