@@ -4,10 +4,9 @@ It is found by itself once `cyberun-async[testing]` is installed, and works unde
 pytest-trio. Nothing is billed, and nothing leaves the machine.
 """
 
-import functools
-import inspect
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from contextlib import suppress
+from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
@@ -20,6 +19,8 @@ __all__ = ["cyberun", "cyberun_client"]
 
 _CLIENT = "cyberun_client"
 
+_Func = TypeVar("_Func", bound=Callable[..., object])
+
 
 @pytest.fixture
 def cyberun() -> "Iterator[LocalCyberun]":
@@ -30,30 +31,66 @@ def cyberun() -> "Iterator[LocalCyberun]":
         yield server
 
 
-@pytest.fixture
-def cyberun_client(cyberun: "LocalCyberun") -> "AsyncClient":
-    """Give an async test an open client of the local Cyberun, which is closed when the test ends.
+async def _open_client(cyberun: "LocalCyberun") -> "AsyncIterator[AsyncClient]":
+    async with _make_client(cyberun) as client:
+        yield client
 
-    It looks at tasks every 0.1 s instead of every 3 s, since nobody pays for the requests.
-    """
+
+def _make_client(cyberun: "LocalCyberun") -> "AsyncClient":
     from cyberun_async import AsyncClient, Polling
 
     return AsyncClient(cyberun.api_key, base_url=cyberun.base_url, polling=Polling(interval=0.1, relaxed=0.5))
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Close the client in the test's own event loop, whichever plugin runs that.
+def _for_pytest_asyncio(func: _Func, scope: str | None = None) -> _Func:
+    """Mark a fixture as one that pytest-asyncio runs, in its strict mode too, as its own decorator would."""
+    func._force_asyncio_fixture = True  # type: ignore[attr-defined]
+    func._loop_scope = scope  # type: ignore[attr-defined]
+    return func
 
-    A fixture could do so only as an async one, and each of the three plugins has its own kind of those.
+
+@pytest.fixture
+@_for_pytest_asyncio
+async def cyberun_client(cyberun: "LocalCyberun") -> "AsyncIterator[AsyncClient]":
+    """Give an async test an open client of the local Cyberun, which is closed after the test and its other fixtures.
+
+    It polls every 0.1 s instead of every 3 s, since nobody pays for the requests. A test that is not async gets it, too,
+    and closes it itself.
     """
-    if isinstance(item, pytest.Function) and _CLIENT in item.fixturenames and inspect.iscoroutinefunction(item.obj):
-        test = item.obj
+    async for client in _open_client(cyberun):
+        yield client
 
-        @functools.wraps(test)
-        async def with_open_client(*args: object, **kwargs: object) -> None:
-            client: AsyncClient = item.funcargs[_CLIENT]  # type: ignore[assignment]
-            async with client:
-                await test(*args, **kwargs)
 
-        item.obj = with_open_client
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_fixture_setup(
+    fixturedef: "pytest.FixtureDef[object]", request: pytest.FixtureRequest
+) -> Generator[None, object, object]:
+    """Have the client opened and closed in the test's own event loop, by whichever plugin runs that."""
+    func = fixturedef.func
+    if fixturedef.argname != _CLIENT or getattr(func, "__module__", None) != __name__:
+        return (yield)
+    # pytest declares it final, and anyio's plugin and pytest-asyncio set it likewise.
+    setattr(fixturedef, "func", _suited_to(request))  # noqa: B010
+    try:
+        return (yield)
+    finally:
+        setattr(fixturedef, "func", func)  # noqa: B010
+
+
+def _suited_to(request: pytest.FixtureRequest) -> Callable[..., object]:
+    """Give the client's fixture in the form that the plugin takes which runs this test."""
+    if "anyio_backend" in request.fixturenames or request.node.get_closest_marker("trio") is not None:
+        return _open_client
+    marker = request.node.get_closest_marker("asyncio")
+    if marker is None:
+        return _make_client
+
+    async def open_client(cyberun: "LocalCyberun") -> "AsyncIterator[AsyncClient]":
+        async for client in _open_client(cyberun):
+            yield client
+
+    scope = marker.kwargs.get("loop_scope") or marker.kwargs.get("scope")
+    # Older releases have no such setting.
+    with suppress(ValueError):
+        scope = scope or request.config.getini("asyncio_default_test_loop_scope")
+    return _for_pytest_asyncio(open_client, scope)

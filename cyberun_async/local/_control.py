@@ -22,7 +22,7 @@ from ._operations import Exchange
 KINDS = {
     name
     for name, method in inspect.getmembers(Faults, inspect.isfunction)
-    if inspect.signature(method).return_annotation == "Fault"
+    if not name.startswith("_") and inspect.signature(method).return_annotation == "Fault"
 }
 """What can go wrong: the names of the methods of `server.faults`."""
 

@@ -142,7 +142,7 @@ class Faults:
 
     def content_type(self, content_type: str, **aim: object) -> Fault:
         """Claim another content type."""
-        return self._add("content_type", misbehaviour.rewrite(lambda body: body, content_type=content_type), _aim(aim))
+        return self._add("content_type", misbehaviour.claim(content_type), _aim(aim))
 
     def malformed(self, body: str = '{"id": ', **aim: object) -> Fault:
         """Send this instead of JSON."""

@@ -22,12 +22,15 @@ class _Whole:
     def __init__(self) -> None:
         self.start: Message = {}
         self.body = b""
+        self.stream_has_begun = asyncio.Event()
 
     async def collect(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.start = message
         else:
             self.body += message.get("body", b"")
+            if self.body and _is(self.start, b"text/event-stream"):
+                self.stream_has_begun.set()
 
     def set_header(self, name: bytes, value: bytes) -> None:
         kept = [(key, old) for key, old in self.start["headers"] if key.lower() != name]
@@ -37,6 +40,27 @@ class _Whole:
         self.set_header(b"content-length", str(len(self.body)).encode())
         await send(self.start)
         await send({"type": "http.response.body", "body": self.body})
+
+
+async def _collect(app: ASGIApp, scope: Scope, receive: Receive) -> _Whole:
+    """Collect a reply; of an event stream, which may never end, what is said first."""
+    reply = _Whole()
+    whole = asyncio.ensure_future(app(scope, receive, reply.collect))
+    begun = asyncio.ensure_future(reply.stream_has_begun.wait())
+    try:
+        await asyncio.wait([whole, begun], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        begun.cancel()
+        whole.cancel()
+        await asyncio.wait([whole, begun])
+    if not whole.cancelled():
+        whole.result()
+    return reply
+
+
+def _is(start: Message, kind: bytes) -> bool:
+    """Whether a reply is of a content type."""
+    return any(name.lower() == b"content-type" and value.startswith(kind) for name, value in start["headers"])
 
 
 def status(code: int, message: str, headers: Mapping[str, str]) -> Misbehaviour:
@@ -60,7 +84,7 @@ def latency(seconds: float) -> Misbehaviour:
 
 async def lose_reply(app: ASGIApp, scope: Scope, receive: Receive, _: Send) -> None:
     """Act, then cut the connection instead of answering."""
-    await app(scope, receive, _Whole().collect)
+    await _collect(app, scope, receive)
     await wire_of(scope).reset()
 
 
@@ -72,8 +96,7 @@ def reset(at: ResetPoint) -> Misbehaviour:
         if at == "head":
             wire.write(b"HTTP/1.1 200 OK\r\ncontent-ty")
         elif at in {"headers", "body"}:
-            reply = _Whole()
-            await app(scope, receive, reply.collect)
+            reply = await _collect(app, scope, receive)
             reply.set_header(b"content-length", str(len(reply.body)).encode())
             await send(reply.start)
             sent = reply.body[: len(reply.body) // 2] if at == "body" else b""
@@ -87,8 +110,7 @@ def truncate(keep: int) -> Misbehaviour:
     """End the connection politely after `keep` bytes of a body that was promised to be longer."""
 
     async def cut(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
-        reply = _Whole()
-        await app(scope, receive, reply.collect)
+        reply = await _collect(app, scope, receive)
         reply.set_header(b"content-length", str(len(reply.body)).encode())
         await send(reply.start)
         await send({"type": "http.response.body", "body": reply.body[:keep], "more_body": True})
@@ -97,29 +119,59 @@ def truncate(keep: int) -> Misbehaviour:
     return cut
 
 
-def rewrite(change: Callable[[bytes], bytes], *, content_type: str | None = None) -> Misbehaviour:
+def rewrite(change: Callable[[bytes], bytes]) -> Misbehaviour:
     """Send another body than the real one, whole and with its right length."""
 
     async def answer(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
-        reply = _Whole()
-        await app(scope, receive, reply.collect)
+        reply = await _collect(app, scope, receive)
         reply.body = change(reply.body)
-        if content_type is not None:
-            reply.set_header(b"content-type", content_type.encode())
         await reply.send(send)
 
     return answer
 
 
+def claim(content_type: str) -> Misbehaviour:
+    """Claim another content type for the real body."""
+
+    async def answer(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        async def claimed(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                kept = [(name, value) for name, value in message["headers"] if name.lower() != b"content-type"]
+                message = {**message, "headers": [*kept, (b"content-type", content_type.encode("latin-1"))]}
+            await send(message)
+
+        await app(scope, receive, claimed)
+
+    return answer
+
+
 def edit_json(change: Callable[[dict[str, object]], None]) -> Misbehaviour:
-    """Change the JSON object of a reply."""
+    """Change the JSON object of a reply; a reply of another kind goes out as it is."""
 
-    def edit(body: bytes) -> bytes:
+    async def edit(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        reply = _Whole()
+
+        async def edited(message: Message) -> None:
+            await reply.collect(message)
+            if not _is(reply.start, b"application/json"):
+                await send(message)
+            elif message["type"] != "http.response.start" and not message.get("more_body"):
+                reply.body = _changed(reply.body, change)
+                await reply.send(send)
+
+        await app(scope, receive, edited)
+
+    return edit
+
+
+def _changed(body: bytes, change: Callable[[dict[str, object]], None]) -> bytes:
+    try:
         value = json.loads(body)
+    except ValueError:  # Another fault was there before.
+        return body
+    if isinstance(value, dict):
         change(value)
-        return json.dumps(value).encode()
-
-    return rewrite(edit)
+    return json.dumps(value).encode()
 
 
 def trickle(size: int, every: float) -> Misbehaviour:
@@ -193,14 +245,21 @@ EditEvents = Callable[[list[bytes]], list[bytes]]
 
 
 def edit_events(begin: Callable[[], EditEvents]) -> Misbehaviour:
-    """Change the events of a stream, given as they are about to be sent, each with its blank line; `begin` is called per stream."""
+    """Change the events of a stream, each of which is given with its blank line, and leave other replies as they are.
+
+    `begin` is called once per stream.
+    """
 
     async def edit(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         change = begin()
+        is_stream = False
 
         async def edited(message: Message) -> None:
+            nonlocal is_stream
             body = message.get("body", b"")
-            if body:
+            if message["type"] == "http.response.start":
+                is_stream = _is(message, b"text/event-stream")
+            elif body and is_stream:
                 blocks = [block + b"\n\n" for block in body.split(b"\n\n") if block]
                 message = {**message, "body": b"".join(change(blocks))}
             await send(message)

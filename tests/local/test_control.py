@@ -225,7 +225,7 @@ async def test_wrong_values(control: httpx.AsyncClient) -> None:
     [
         pytest.param({"kind": "nope"}, id="no such kind"),
         pytest.param({"kind": "clear"}, id="a method that is none"),
-        pytest.param({"kind": "__init__"}, id="a private one"),
+        pytest.param({"kind": "_add", "name": "x", "misbehave": "x", "aim": "x"}, id="a private one"),
         pytest.param({"kind": ["status"]}, id="a list"),
         pytest.param({"kind": None}, id="null"),
         pytest.param({}, id="nothing"),
