@@ -122,7 +122,7 @@ async def test_unreadable_answer() -> None:
     async with AsyncClient("sk-test", base_url="http://localhost", http_client=http, observer=keeper) as client:
         with pytest.raises(DecodeError):
             await client.tasks.get("t-1")
-    assert [(each.status, each.error) for each in keeper.responses] == [(None, "UnreadableBody")]
+    assert [(each.status, each.error) for each in keeper.responses] == [(None, "DecodeError")]
 
 
 class _Bytes(httpx.AsyncByteStream):
