@@ -24,6 +24,7 @@ from cyberun_async._errors import (
     CyberunError,
     DecodeError,
     InvalidParameters,
+    JournalInUse,
     NotFoundError,
     PermissionDeniedError,
     RateLimitError,
@@ -69,8 +70,9 @@ if TYPE_CHECKING:
     from cyberun_async._observing import Observer, RequestStarted, ResponseReceived, RetryPlanned, WaitProgressed
     from cyberun_async._protocol.agents import GPU, Agent, SystemStats
     from cyberun_async._protocol.bars import text_bar
-    from cyberun_async._protocol.batches import Outcome
+    from cyberun_async._protocol.batches import BatchCounts, Outcome
     from cyberun_async._protocol.containers import Container, Invocation, Variable, Volume
+    from cyberun_async._protocol.journal_rows import JournalEntry
     from cyberun_async._protocol.webhooks import Webhook
     from cyberun_async._protocol.workflows import ParameterDef, Workflow
     from cyberun_async._resources.agents import Agents
@@ -89,6 +91,7 @@ __all__ = [
     "AuthenticationError",
     "BadRequestError",
     "Batch",
+    "BatchCounts",
     "CancelledEvent",
     "CompletedEvent",
     "ConfigurationError",
@@ -109,6 +112,8 @@ __all__ = [
     "InvalidParameters",
     "Invocation",
     "Journal",
+    "JournalEntry",
+    "JournalInUse",
     "Limits",
     "NotFoundError",
     "Observer",
@@ -178,11 +183,13 @@ _LATER = {
     "Agent": "_protocol.agents",
     "SystemStats": "_protocol.agents",
     "text_bar": "_protocol.bars",
+    "BatchCounts": "_protocol.batches",
     "Outcome": "_protocol.batches",
     "Container": "_protocol.containers",
     "Invocation": "_protocol.containers",
     "Variable": "_protocol.containers",
     "Volume": "_protocol.containers",
+    "JournalEntry": "_protocol.journal_rows",
     "Webhook": "_protocol.webhooks",
     "ParameterDef": "_protocol.workflows",
     "Workflow": "_protocol.workflows",

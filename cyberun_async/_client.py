@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from cyberun_async._flows.reading import FileStream
     from cyberun_async._flows.uploading import UploadProgress, Uploads
     from cyberun_async._observing import Observer, Telling
-    from cyberun_async._protocol.batches import Resubmit
+    from cyberun_async._protocol.batches import Outcome, Resubmit
     from cyberun_async._resources.agents import Agents
     from cyberun_async._resources.containers import Containers
     from cyberun_async._resources.files import Files
@@ -427,6 +427,9 @@ class AsyncClient:
         on_submitted: "Callable[[str, str], object] | None" = None,
         journal: "Journal | None" = None,
         resubmit: "Collection[Resubmit]" = (),
+        attempts: int = 1,
+        max_tasks: int | None = None,
+        stop_after_failures: int | None = None,
         validate: bool = True,
         dispatch_target: str | None = None,
         target_pool: str | None = None,
@@ -460,6 +463,12 @@ class AsyncClient:
             journal: Remembers the items on disk, so that a batch that was killed goes on where it was.
             resubmit: Which items of the journal are submitted again: `"uncertain"` ones, of which a task may exist that
                 nobody knows of, and `"failed"` ones. Each costs another task.
+            attempts: How many tasks an item may cost in all while its tasks fail; with a journal, those of earlier runs
+                count as well. A task that was cancelled is not submitted again.
+            max_tasks: How many tasks this run may submit at most; then it begins no more items. `None` is no limit.
+            stop_after_failures: How many items may fail in this run before it submits no more; what is in flight is seen
+                through. Until the first success there are at most so many in flight, or 8, so that a workflow that is broken
+                costs a handful of tasks. `None` never stops.
             validate: Whether to check the parameters first.
             dispatch_target: Where the tasks are to run; left to the server by default, like the next three.
             target_pool: The pool of agents.
@@ -486,11 +495,72 @@ class AsyncClient:
             journal=journal,
             resubmit=resubmit,
             on_submitted=on_submitted,
+            attempts=attempts,
+            max_tasks=max_tasks,
+            stop_after_failures=stop_after_failures,
         )
         submission = partial(
             prepare, self._definitions, lambda: self._uploads, workflow, validate=validate, dispatch=dispatch
         )
         return Batch(Runner(self._transport, self._lookups, self._settings, plan, submission), plan, items)
+
+    async def submit_once(
+        self,
+        key: str,
+        workflow: str,
+        parameters: Mapping[str, object] | None = None,
+        *,
+        journal: "Journal",
+        validate: bool = True,
+        dispatch_target: str | None = None,
+        target_pool: str | None = None,
+        submitter_region: str | None = None,
+        tool_type: str | None = None,
+    ) -> str:
+        """Give the id of the task that a key stands for, and submit it if there is none yet: idempotent by key.
+
+        For a double click, a webhook that is delivered again, a message that a queue redelivers. Any number of callers may
+        ask at once, and after a crash: the task is submitted once. A submission that the server has refused is not one.
+
+        Args:
+            key: What the caller knows the request by: an order's id, a delivery's. It counts for one workflow as it is named.
+            workflow: A slug (`text-to-image`), a pinned slug (`text-to-image@2`), or a UUID.
+            parameters: By key; files among them are uploaded before the task is submitted.
+            journal: Remembers the keys on disk. It is opened and closed by each call, unless `async with journal` keeps
+                it open; a call waits up to 10 s for another process that has it.
+            validate: Whether to check the parameters first.
+            dispatch_target: Where the task is to run; left to the server by default, like the next three.
+            target_pool: The pool of agents.
+            submitter_region: The region it is submitted from.
+            tool_type: `comfyui` or `nerfstudio`.
+
+        Raises:
+            InvalidParameters: The parameters do not fit, or are others than those that the key stands for.
+            ConfigurationError: The journal cannot be opened or written; nothing was submitted.
+            JournalInUse: Another process has it for longer.
+            TransportError: The submission got no response, now or in an earlier call (`may_have_been_sent` is `True`): it is
+                uncertain, and not submitted again until `Journal.settle()` says which task it is, or that there is none.
+            CyberunError: Whatever else `submit()` raises.
+
+        Source: https://docs.cyberun.cloud/api-reference/task/execute-a-workflow-by-id
+
+        """
+        from cyberun_async._flows.submitting_once import submit_once
+
+        dispatch = Dispatch(dispatch_target, target_pool, submitter_region, tool_type)
+        values = {} if parameters is None else parameters
+        submission = partial(
+            prepare, self._definitions, lambda: self._uploads, workflow, values, validate=validate, dispatch=dispatch
+        )
+        return await submit_once(
+            self._transport,
+            self._settings,
+            journal,
+            workflow=workflow,
+            key=key,
+            parameters=values,
+            prepare=submission,
+        )
 
     async def upload(
         self,
@@ -526,7 +596,7 @@ class AsyncClient:
 
     async def download(
         self,
-        task: str | TaskResult,
+        task: "str | TaskResult | Outcome",
         directory: "str | os.PathLike[str]",
         *,
         concurrency: int = 4,
@@ -539,7 +609,8 @@ class AsyncClient:
         already is not fetched again; a different file of the same name stays, and the new one is called `name-2`.
 
         Args:
-            task: A result, or the id of a task that has completed.
+            task: A result, or the id of a task that has completed, or the outcome of a batch's item. A result without
+                presigned URLs, as a journal gives back, is read again by its id.
             directory: Where the files go; it is made if it is missing.
             concurrency: Files at once, within `Limits.max_transfers`.
             on_progress: Called with the file, its bytes on the disk, and its bytes in all where the storage says

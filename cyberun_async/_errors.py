@@ -2,6 +2,7 @@
 
 CyberunError
 ├── ConfigurationError (ValueError)      bad key, URL or option; before anything is sent
+│   └── JournalInUse                     another batch or process has the journal
 ├── InvalidParameters (ValueError)       every problem with the parameters at once; before anything is billed
 ├── APIError                             the server answered with a refusal
 │   ├── BadRequestError                  400, 422
@@ -75,6 +76,24 @@ def _rebuild(kind: type[_E], args: tuple[object, ...], state: dict[str, object])
 
 class ConfigurationError(CyberunError, ValueError):
     """A key, URL or option that cannot work, found before anything is sent."""
+
+
+class JournalInUse(ConfigurationError):
+    """Another batch or process has the journal; nothing was sent.
+
+    Attributes:
+        path: The journal's file.
+
+    """
+
+    path: str
+
+    def __init__(self, path: str) -> None:
+        """Build the message from the path."""
+        self.path = path
+        super().__init__(
+            f"the journal {path} is in use by another batch or process: wait for that to end, or give this one its own"
+        )
 
 
 class InvalidParameters(CyberunError, ValueError):

@@ -17,6 +17,7 @@ from cyberun_async import (
     CyberunError,
     DecodeError,
     InvalidParameters,
+    JournalInUse,
     StorageError,
     TaskCancelled,
     TaskError,
@@ -42,6 +43,7 @@ RESULT = structure({"id": "t-1", "task_status": "failed", "task_error": "out of 
 SAMPLES: list[CyberunError] = [
     CyberunError("something", task_id="t-1"),
     ConfigurationError("no key"),
+    JournalInUse("batch.journal"),
     InvalidParameters(["no prompt", "no seed"]),
     *(
         refusal(
@@ -88,7 +90,7 @@ def test_tree(kind: type[BaseException]) -> None:
     """All have one root, none is a group, and where Python has a word for it they are that, too."""
     assert issubclass(kind, CyberunError)
     assert not hasattr(kind, "exceptions")
-    assert issubclass(kind, ValueError) == (kind in {ConfigurationError, InvalidParameters})
+    assert issubclass(kind, ValueError) == (kind in {ConfigurationError, InvalidParameters, JournalInUse})
     assert issubclass(kind, TimeoutError) == (kind in {TransportTimeout, WaitTimeout})
     assert not issubclass(kind, OSError) or issubclass(kind, TimeoutError)
 

@@ -11,7 +11,7 @@ from typing import get_origin
 import pytest
 
 import cyberun_async
-from cyberun_async import AsyncClient, Journal, Limits, OutputFile, Polling, Retries, TaskResult, Timeouts
+from cyberun_async import AsyncClient, Limits, OutputFile, Polling, Retries, TaskResult, Timeouts
 from cyberun_async._protocol.codec import structure
 from cyberun_async.local import LocalCyberun
 from cyberun_async.relay import Relay
@@ -41,7 +41,6 @@ METHODS = [
     for name in vars(kind)
     if not name.startswith("_") and inspect.isfunction(getattr(kind, name))
 ]
-CALLED_BY_USERS = [method for method in METHODS if method is not Journal.take]
 
 
 @pytest.mark.parametrize("shown", [*CLASSES, *METHODS], ids=lambda shown: shown.__qualname__)
@@ -52,7 +51,7 @@ def test_first_line(shown: object) -> None:
     assert others[:1] in ([], [""])
 
 
-@pytest.mark.parametrize("called", [*MADE_BY_USERS, *CALLED_BY_USERS], ids=lambda called: called.__qualname__)
+@pytest.mark.parametrize("called", [*MADE_BY_USERS, *METHODS], ids=lambda called: called.__qualname__)
 def test_signature(called: Callable[..., object]) -> None:
     """A signature names only what can be imported, and a default is as short as it would be written."""
     signature = str(inspect.signature(called))

@@ -1,36 +1,35 @@
 """Taking one item of a batch from its parameters to its outcome."""
 
 import logging
-import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 
 import anyio
+import attrs
 
-from cyberun_async._errors import ConfigurationError, CyberunError, RateLimitError, TaskError
+from cyberun_async._errors import CyberunError, RateLimitError, TaskError, TaskFailed
 from cyberun_async._flows.batch_plan import Plan
+from cyberun_async._flows.item_record import ItemRecord
 from cyberun_async._flows.journal import Journal
 from cyberun_async._flows.lookups import Lookups
-from cyberun_async._flows.paging import EveryItem
+from cyberun_async._flows.unconfirmed import Found, find_unconfirmed
 from cyberun_async._flows.waiting import report_submitted, verdict, wait_for_result
 from cyberun_async._protocol import endpoints
-from cyberun_async._protocol.batches import (
-    Entry,
-    Item,
-    Outcome,
-    Parameters,
-    Window,
-    fingerprint,
-    match_unheard,
-    may_exist,
-    recall,
-    remember,
-    step_for,
-    unheard,
-)
+from cyberun_async._protocol.batches import Item, Outcome, Parameters, Window, unheard
 from cyberun_async._protocol.call import Call
+from cyberun_async._protocol.journal_rows import (
+    Row,
+    Step,
+    check_key,
+    dump_outcome,
+    next_step,
+    other_parameters,
+    used_twice,
+)
+from cyberun_async._protocol.json_text import encode_json
 from cyberun_async._protocol.retrying import is_passing
 from cyberun_async._protocol.tasks import Submitted, Task, TaskResult
-from cyberun_async._protocol.workflows import get_workflow
 from cyberun_async._settings import Settings
 from cyberun_async._transport.exchange import finish, see_through
 from cyberun_async._transport.transport import Transport
@@ -40,23 +39,36 @@ log = logging.getLogger("cyberun_async.batch")
 Prepare = Callable[[Parameters], Awaitable[Call[Submitted]]]
 """Gives the call that submits an item, once its parameters are known to fit."""
 
-MOST_LISTED = 5_000
-"""Tasks that are gone through to find those whose submission was not answered."""
-
 CANCELS_AT_ONCE = 16
 """Cancellations in the air at once when a batch is given up."""
+
+FIRST_IN_FLIGHT = 8
+"""Items in flight before the first success, where failures are to stop the batch: a broken workflow bills a handful."""
 
 
 class Progress:
     """How far one item is."""
 
-    __slots__ = ("is_matched", "is_new", "is_uncertain", "item", "task_id")
+    __slots__ = (
+        "candidates",
+        "is_from_journal",
+        "is_new",
+        "is_pending",
+        "is_stopped",
+        "is_uncertain",
+        "item",
+        "record",
+        "task_id",
+    )
 
-    def __init__(self, item: Item) -> None:
+    def __init__(self, item: Item, workflow: str, journal: Journal | None) -> None:
         """Nothing has happened yet."""
         self.item = item
+        self.record = ItemRecord(Row(workflow=workflow, key=item.key, digest=""), journal)
         self.task_id: str | None = None
-        self.is_new = self.is_uncertain = self.is_matched = False
+        self.candidates: tuple[Task, ...] = ()
+        self.is_pending = True
+        self.is_new = self.is_uncertain = self.is_stopped = self.is_from_journal = False
 
     def outcome(self, result: TaskResult | None, error: Exception | None) -> Outcome:
         """Give what became of it."""
@@ -68,7 +80,9 @@ class Progress:
             result=result,
             error=error,
             is_uncertain=self.is_uncertain,
-            is_matched=self.is_matched,
+            is_matched=self.record.row.matched,
+            is_from_journal=self.is_from_journal,
+            candidates=self.candidates,
         )
 
 
@@ -78,8 +92,13 @@ class Runner:
     Attributes:
         tasks: The tasks that are in flight.
         window: How many items there may be.
+        tally: How many items came to which end, by the names of `BatchCounts`.
+        failures: How many items have failed in this run.
+        submitted: How many tasks this run has submitted, or may have.
+        pending: How many items may still be submitted, or are being submitted.
         is_stopped: Whether nothing more is to be submitted.
-        on_room: Called when the window has grown.
+        is_given_up: Whether the tasks in flight are to be cancelled as well.
+        on_room: Called when there may be room for another item.
 
     """
 
@@ -88,15 +107,21 @@ class Runner:
     ) -> None:
         """Nothing is sent yet."""
         self.tasks: dict[str, None] = {}
-        self.window: Window = Window(plan.max_in_flight)
+        first = None if plan.stop_after_failures is None else max(plan.stop_after_failures, FIRST_IN_FLIGHT)
+        self.window: Window = Window(plan.max_in_flight, first)
+        self.tally: Counter[str] = Counter()
+        self.failures: int = 0
+        self.submitted: int = 0
+        self.pending: int = 0
         self.is_stopped = False
+        self.is_given_up = False
         self.on_room: Callable[[], None] = lambda: None
         self._transport = transport
         self._lookups = lookups
         self._settings = settings
         self._plan = plan
         self._prepare = prepare
-        self._matched: dict[str, str] = {}
+        self._found = Found()
         self._is_journal_open = False
         # Half of the connections, so that looks and results get through while a thousand items are submitted.
         self._submitting = anyio.Semaphore(max(1, settings.limits.max_connections // 2), fast_acquire=True)
@@ -111,14 +136,11 @@ class Runner:
         journal = self._plan.journal
         if journal is None:
             return
-        await journal.open()
+        await journal._database.acquire(for_batch=True)
         self._is_journal_open = True
-        began = await journal.unheard(self._plan.workflow)
-        if began and "uncertain" not in self._plan.resubmit:
-            try:
-                self._matched = await self._match(journal, began)
-            except CyberunError as failure:
-                log.warning("the tasks of %d items could not be looked for: %s", len(began), failure)
+        if "uncertain" not in self._plan.resubmit:
+            longest = self._settings.timeouts.call
+            self._found = await find_unconfirmed(self._transport, journal, self._plan.workflow, longest=longest)
 
     async def aclose(self) -> None:
         """Let go of the tasks as asked, and of the journal."""
@@ -126,19 +148,33 @@ class Runner:
             batches = 1 + len(self.tasks) // 100
             await finish(self.cancel_tasks, within=self._settings.timeouts.cleanup * batches)
         if self._plan.journal is not None and self._is_journal_open:
-            await finish(self._plan.journal.aclose, within=self._settings.timeouts.cleanup)
+            self._is_journal_open = False
+            await self._plan.journal._leave(for_batch=True)
 
     async def outcome_of(self, item: Item) -> Outcome:
         """Take one item through."""
-        progress = Progress(item)
+        progress = Progress(item, self._plan.workflow, self._plan.journal)
+        self.pending += 1
         result = failure = None
         try:
             result = await self._result_of(progress)
         except Exception as error:  # noqa: BLE001 - one item's failure is that item's
             failure = error
+        finally:
+            self._settle(progress)
         # Not where the item was cancelled: its task may have to be cancelled as well.
         self.tasks.pop(progress.task_id or "", None)
+        self._count(progress, failure)
         return progress.outcome(result, failure)
+
+    def _count(self, progress: Progress, failure: Exception | None) -> None:
+        end = "stopped" if progress.is_stopped else "uncertain" if progress.is_uncertain else "failed"
+        self.tally["succeeded" if failure is None else end] += 1
+        self.tally["from_journal"] += progress.is_from_journal
+        if failure is None and not progress.is_from_journal:
+            self.window.open_up()
+        is_old = progress.is_from_journal or (progress.is_uncertain and not progress.is_new)
+        self.failures += failure is not None and not is_old and not progress.is_stopped
 
     async def cancel_tasks(self) -> None:
         """Cancel all tasks that are in flight."""
@@ -158,78 +194,158 @@ class Runner:
         except Exception as failure:  # noqa: BLE001 - a token provider's, too: the others are still to be cancelled
             log.warning("task %s: cancelling it failed: %s", task_id, failure)
 
+    # How many tasks there may be
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether this run has submitted as many tasks as it may."""
+        return self._plan.max_tasks is not None and self.submitted >= self._plan.max_tasks
+
+    @property
+    def may_begin(self) -> bool:
+        """Whether one more item may be begun, in case that it has to be submitted."""
+        return self._plan.max_tasks is None or self.submitted + self.pending < self._plan.max_tasks
+
+    def _settle(self, progress: Progress) -> None:
+        """Note that it is known whether an item is submitted."""
+        if progress.is_pending:
+            progress.is_pending = False
+            self.pending -= 1
+            self.on_room()
+
     # One item
 
     async def _result_of(self, progress: Progress) -> TaskResult:
-        entry = await self._earlier(progress)
-        if progress.task_id is None:
-            await self._submit(progress)
-        elif entry is not None and (result := recall(entry)) is not None:
+        if (result := await self._begin(progress)) is not None:
             return verdict(result)
-        assert progress.task_id is not None
-        self.tasks[progress.task_id] = None
-        if self.is_stopped:
-            await self._cancel(progress.task_id)
+        while True:
+            self._settle(progress)
+            try:
+                return await self._wait(progress)
+            except TaskFailed:
+                if not await self._submit_again(progress):
+                    raise
+
+    async def _begin(self, progress: Progress) -> TaskResult | None:
+        """Find the item's task or submit one; or give what an earlier run has come to."""
+        journal, item = self._plan.journal, progress.item
+        if journal is None:
+            await self._submit_first(progress)
+            return None
+        key, run = check_key(item.key), journal._database.run
+        digest = await journal._files.digest(item.parameters)
+        async with self._claimed(progress):
+            row = await journal._find(self._plan.workflow, key)
+            if row is not None and row.run == run:
+                raise used_twice(key)
+            if (
+                row is not None
+                and row.digest != digest
+                and not await journal._files.is_same(row.digest, item.parameters)
+            ):
+                raise other_parameters(key)
+            progress.record.row = attrs.evolve(row or progress.record.row, digest=digest, run=run)
+            step = next_step(row, resubmit=self._plan.resubmit, attempts=self._plan.attempts)
+            if step != "submit":
+                return await self._resume(progress, step)
+            await self._submit_first(progress)
+            return None
+
+    def _claimed(self, progress: Progress) -> AbstractAsyncContextManager[None]:
+        journal = self._plan.journal
+        return nullcontext() if journal is None else journal._claim(self._plan.workflow, progress.item.key)
+
+    async def _resume(self, progress: Progress, step: Step) -> TaskResult | None:
+        """Go on from what an earlier run has left; nothing is submitted here."""
+        record, key = progress.record, progress.item.key
+        if step == "give back":
+            assert record.row.result is not None
+            progress.is_from_journal = True
+            progress.task_id = record.row.task_id or record.row.result.id
+            await record.note(task_id=progress.task_id)
+            return record.row.result
+        if step == "report" and (task_id := self._found.matched.get(key)) is not None:
+            await record.note(state="submitted", task_id=task_id, matched=True)
+        elif step == "report":
+            progress.is_uncertain = True
+            progress.candidates = self._found.candidates.get(key, ())
+            await record.note()
+            raise unheard(endpoints.run_workflow(self._plan.workflow, {}).path)
+        else:
+            await record.note()
+        progress.task_id = record.row.task_id
+        return None
+
+    async def _wait(self, progress: Progress) -> TaskResult:
+        task_id = progress.task_id
+        assert task_id is not None
+        self.tasks[task_id] = None
+        if self.is_given_up:
+            await self._cancel(task_id)
         waiting = wait_for_result(
-            self._transport,
-            self._lookups,
-            self._settings,
-            progress.task_id,
-            self._plan.wait,
-            is_new=progress.is_new,
+            self._transport, self._lookups, self._settings, task_id, self._plan.wait, is_new=progress.is_new
         )
         try:
             result = await waiting
         except TaskError as error:
-            await self._note(progress, state="finished", outcome=remember(error.result))
+            await progress.record.note(state="finished", task_id=task_id, outcome=dump_outcome(error.result))
             raise
-        await self._note(progress, state="finished", outcome=remember(result))
+        await progress.record.note(state="finished", task_id=task_id, outcome=dump_outcome(result))
         return result
 
-    async def _earlier(self, progress: Progress) -> Entry | None:
-        """Find what an earlier run has done for the item: there may be a task already."""
-        item, journal = progress.item, self._plan.journal
-        if journal is None:
-            return None
-        digest = fingerprint(item.parameters)
-        entry = await journal.take(self._plan.workflow, item.key, digest)
-        step = step_for(item, digest, entry, journal.run, self._plan.resubmit)
-        if step == "submit" or entry is None:
-            return None
-        progress.task_id, progress.is_matched = entry.task_id, entry.matched
-        if step == "report":
-            progress.task_id = self._matched.get(item.key)
-            progress.is_matched = progress.task_id is not None
-            progress.is_uncertain = not progress.is_matched
-            if progress.is_uncertain:
-                raise unheard(endpoints.run_workflow(self._plan.workflow, {}).path)
-            await self._note(progress, state="submitted", task_id=progress.task_id, matched=1)
-        return entry
+    # Submitting
 
-    async def _submit(self, progress: Progress) -> None:
+    async def _submit_first(self, progress: Progress) -> None:
+        if not await self._submit(progress):
+            progress.is_stopped = True
+            message = "the batch was stopped before this item was submitted: run it in another batch"
+            raise CyberunError(message)
+
+    async def _submit_again(self, progress: Progress) -> bool:
+        """Submit an item whose task has failed, unless it has had its attempts, and say whether that was done."""
+        if progress.record.row.attempts >= self._plan.attempts or not self.may_begin:
+            return False
+        progress.is_pending = True
+        self.pending += 1
+        self.tasks.pop(progress.task_id or "", None)
+        try:
+            async with self._claimed(progress):
+                return await self._submit(progress)
+        finally:
+            self._settle(progress)
+
+    async def _submit(self, progress: Progress) -> bool:
+        """Submit an item, unless the batch is stopped by then, and say whether that was done."""
         async with self._submitting:
             if self.is_stopped:
-                message = "the batch was stopped before this item was submitted: run it in another batch"
-                raise CyberunError(message)
+                return False
             call = await self._prepare(progress.item.parameters)
+            # What cannot be sent is found out before it is written down as being sent.
+            encode_json(call.body or {})
+            if self.is_stopped:
+                return False
             await see_through(lambda: self._send(progress, call), within=self._settings.timeouts.cleanup)
-        progress.is_new = True
+        return True
 
     async def _send(self, progress: Progress, call: Call[Submitted]) -> None:
-        """Submit an item between two notes, so that whoever reads them later knows what may have happened."""
-        if self._plan.journal is not None:
-            place = (self._plan.workflow, progress.item.key)
-            await self._plan.journal.write(
-                *place, state="submitting", began=time.time(), task_id=None, matched=0, outcome=None
-            )
-        try:
+        progress.is_new = True
+
+        async def send() -> str:
             progress.task_id = (await self._send_within_rate(call)).task_id
-        except Exception as failure:
-            progress.is_uncertain = may_exist(failure)
-            await self._note(progress, state="uncertain" if progress.is_uncertain else "new")
+            # Known from here on, so that it can be cancelled although the caller leaves while it is written down.
+            self.tasks[progress.task_id] = None
+            return progress.task_id
+
+        try:
+            await progress.record.submit(send)
+        except Exception:
+            if progress.record.row.state == "uncertain":
+                self.submitted += 1
+                progress.is_uncertain = True
+                self.tasks.pop(progress.task_id or "", None)
+                progress.task_id = None
             raise
-        self.tasks[progress.task_id] = None
-        await self._note(progress, state="submitted", task_id=progress.task_id)
+        self.submitted += 1
         if self._plan.on_submitted is not None:
             await report_submitted(self._plan.on_submitted, progress.item.key, progress.task_id)
 
@@ -253,30 +369,3 @@ class Runner:
             if submitted is not None:
                 return submitted
             await anyio.sleep(pause)
-
-    async def _note(self, progress: Progress, **columns: str | float | None) -> None:
-        """Write down what has happened; if that fails the item goes on, and a later run finds it less far."""
-        if self._plan.journal is None:
-            return
-        try:
-            await self._plan.journal.write(self._plan.workflow, progress.item.key, **columns)
-        except ConfigurationError as failure:
-            log.warning("item %s: %s", progress.item.key, failure)
-
-    # What an earlier run left open
-
-    async def _match(self, journal: Journal, began: dict[str, float]) -> dict[str, str]:
-        workflow = await self._transport.send(get_workflow(self._plan.workflow))
-        tasks: list[Task] = []
-        async for task in EveryItem(self._transport, endpoints.list_tasks):
-            tasks.append(task)
-            if len(tasks) > MOST_LISTED:
-                log.info("there are too many tasks to tell which belong to the %d uncertain items", len(began))
-                return {}
-        return match_unheard(
-            began,
-            tasks,
-            workflow_id=workflow.id,
-            known=await journal.task_ids(),
-            longest=self._settings.timeouts.call,
-        )

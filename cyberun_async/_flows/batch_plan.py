@@ -53,3 +53,6 @@ class Plan:
     journal: Journal | None = attrs.field(validator=_is_journal)
     resubmit: Collection[Resubmit] = attrs.field(converter=read_resubmit)
     on_submitted: Callable[[str, str], object] | None = attrs.field(default=None, validator=check_on_submitted)
+    attempts: int = attrs.field(default=1, validator=_is_count)
+    max_tasks: int | None = attrs.field(default=None, validator=attrs.validators.optional(_is_count))
+    stop_after_failures: int | None = attrs.field(default=None, validator=attrs.validators.optional(_is_count))

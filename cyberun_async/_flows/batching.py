@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import anyio
 import anyio.abc
@@ -11,7 +11,7 @@ from anyio.lowlevel import checkpoint
 from cyberun_async._errors import ConfigurationError
 from cyberun_async._flows.batch_items import Runner
 from cyberun_async._flows.batch_plan import Plan
-from cyberun_async._protocol.batches import Item, Keyed, Outcome, Parameters, read_item
+from cyberun_async._protocol.batches import BatchCounts, Item, Keyed, Outcome, Parameters, read_item
 from cyberun_async._transport.exchange import finish
 
 if TYPE_CHECKING:
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 Items = Iterable[Parameters | Keyed] | AsyncIterable[Parameters | Keyed]
 """The items of a batch: parameters, or keys and parameters; may be endless."""
 
+
+StoppedBy = Literal["stop", "cancel_rest", "stop_after_failures", "max_tasks"]
+"""What has kept a batch from beginning more items."""
 
 CLEANUP = 5.0
 """Seconds that a generator of items gets to close."""
@@ -50,6 +53,7 @@ class Batch(AsyncIterator[Outcome]):
         self._is_over = False
         self._failure: Exception | None = None
         self._in_flight = 0
+        self._stopped_by: StoppedBy | None = None
         self._ready: deque[Outcome] = deque()
         self._change = anyio.Event()
 
@@ -61,6 +65,16 @@ class Batch(AsyncIterator[Outcome]):
     def in_flight(self) -> int:
         """How many items have been begun and have no outcome yet."""
         return self._in_flight
+
+    @property
+    def counts(self) -> BatchCounts:
+        """How many items are in flight, and what became of the others; afterwards, too."""
+        return BatchCounts(in_flight=self._in_flight, submitted=self._runner.submitted, **self._runner.tally)
+
+    @property
+    def stopped_by(self) -> "StoppedBy | None":
+        """What has kept the batch from beginning more items: `stop()`, or one of the options; `None` if nothing has."""
+        return self._stopped_by
 
     async def __aenter__(self) -> "Self":
         """Begin to submit."""
@@ -124,8 +138,7 @@ class Batch(AsyncIterator[Outcome]):
 
         """
         self._check_running()
-        assert self._feeding is not None
-        self._feeding.cancel()
+        self._begin_no_more("stop")
 
     async def gather(self) -> list[Outcome]:
         """Wait for all outcomes that are left, and give them in the order of the items.
@@ -176,9 +189,22 @@ class Batch(AsyncIterator[Outcome]):
             await finish(source.aclose, within=CLEANUP)
 
     async def _room(self) -> None:
-        while self._in_flight >= self._runner.window.size or len(self._ready) >= self._plan.max_in_flight:
+        """Wait until one more item may be begun; cancelled where none may any more."""
+        runner = self._runner
+        while (
+            self._in_flight >= runner.window.size
+            or len(self._ready) >= self._plan.max_in_flight
+            or not runner.may_begin
+        ):
+            if runner.is_spent:
+                self._begin_no_more("max_tasks")
             await self._change.wait()
         await checkpoint()
+
+    def _begin_no_more(self, why: "StoppedBy") -> None:
+        self._stopped_by = self._stopped_by or why
+        assert self._feeding is not None
+        self._feeding.cancel()
 
     def _begin(self, item: Item) -> None:
         assert self._group is not None
@@ -190,11 +216,18 @@ class Batch(AsyncIterator[Outcome]):
         self._in_flight -= 1
         self._ready.append(outcome)
         self._changed()
-        if outcome.error is not None and self._plan.on_error == "cancel_rest" and not self._runner.is_stopped:
-            self._runner.is_stopped = True
-            assert self._feeding is not None
-            self._feeding.cancel()
-            await self._runner.cancel_tasks()
+        if outcome.error is not None and not self._runner.is_stopped:
+            await self._after_failure()
+
+    async def _after_failure(self) -> None:
+        runner, plan = self._runner, self._plan
+        if plan.on_error == "cancel_rest":
+            runner.is_stopped = runner.is_given_up = True
+            self._begin_no_more("cancel_rest")
+            await runner.cancel_tasks()
+        elif plan.stop_after_failures is not None and runner.failures >= plan.stop_after_failures:
+            runner.is_stopped = True
+            self._begin_no_more("stop_after_failures")
 
 
 class _Source:

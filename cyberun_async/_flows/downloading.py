@@ -18,6 +18,7 @@ from cyberun_async._flows.disk import PartFile, failures_of_disk, status_of
 from cyberun_async._flows.existing import ExistingFiles, note_digest
 from cyberun_async._flows.outputs import CHECKED, NO_MD5, Links, Output, files_of, log
 from cyberun_async._flows.together import side_by_side
+from cyberun_async._protocol.batches import Outcome
 from cyberun_async._protocol.checksums import Checksum, Digest, new_digest
 from cyberun_async._protocol.content_codings import name_as_stored
 from cyberun_async._protocol.filenames import numbered, shortened
@@ -63,7 +64,7 @@ async def download(
     transport: Transport,
     storage: Storage,
     settings: Settings,
-    task: str | TaskResult,
+    task: str | TaskResult | Outcome,
     directory: "str | os.PathLike[str]",
     *,
     concurrency: int,
@@ -72,7 +73,7 @@ async def download(
     """Fetch every file of a result; see `AsyncClient.download`."""
     if isinstance(concurrency, bool) or not isinstance(concurrency, int) or concurrency < 1:
         raise InvalidParameters([f"concurrency must be a whole number above zero, not {concurrency!r}"])
-    task_id, files = await files_of(transport, task)
+    task_id, files = await files_of(transport, _subject_of(task))
     links = Links(transport, task_id, files)
     downloads = Downloads(storage, settings, links, Path(os.fsdecode(directory)), on_progress)
     with failures_of_disk(files[0].name if files else "files", 0, task_id):
@@ -94,6 +95,11 @@ async def download(
     if failures:
         raise _one_of(failures, [file for file in files if file.key not in paths])
     return [paths[file.key] for file in files]
+
+
+def _subject_of(task: str | TaskResult | Outcome) -> str | TaskResult:
+    """Give what an outcome is about; one without a result has an error that says why."""
+    return task.unwrap() if isinstance(task, Outcome) else task
 
 
 def _is_about_one_file(failure: CyberunError) -> bool:

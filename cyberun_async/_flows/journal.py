@@ -1,55 +1,38 @@
-"""What a batch remembers across runs: one row for each item, on disk before and after each submission."""
+"""What batches and single submissions remember across runs and crashes, so that they resume: one row for each item.
 
-import os
-import sqlite3
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
-
-import anyio
-import anyio.to_thread
-
-from cyberun_async._errors import ConfigurationError
-from cyberun_async._protocol.batches import Entry
-
-MARK = 0x43594231
-"""Written into the file, so that no other program's database is taken for a journal."""
-
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS items (
-    workflow TEXT NOT NULL,
-    key TEXT NOT NULL,
-    digest TEXT NOT NULL,
-    state TEXT NOT NULL,
-    run INTEGER NOT NULL,
-    task_id TEXT,
-    began REAL,
-    matched INTEGER NOT NULL DEFAULT 0,
-    outcome TEXT,
-    PRIMARY KEY (workflow, key)
-) WITHOUT ROWID
+`_protocol/journal_rows.py` has what the rows mean and the decision whether to submit, `journal_database.py` how they reach
+the disk.
 """
 
+import logging
+import math
+import os
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-class Job:
-    """One piece of work for the database, and what came of it."""
+import anyio
 
-    __slots__ = ("failure", "is_done", "value", "work")
+from cyberun_async._errors import ConfigurationError
+from cyberun_async._flows.file_digests import CompareFiles, FileDigests
+from cyberun_async._flows.journal_database import JournalDatabase
+from cyberun_async._flows.journal_file import find, ids_of_tasks, page_of_rows, put, unconfirmed
+from cyberun_async._protocol.journal_rows import JournalEntry, Row, entry_of, settled
+from cyberun_async._transport.exchange import finish
 
-    def __init__(self, work: Callable[[sqlite3.Connection], object]) -> None:
-        """Not done yet."""
-        self.work = work
-        self.is_done = False
-        self.value: object = None
-        self.failure: sqlite3.Error | None = None
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+log = logging.getLogger("cyberun_async.batch")
 
 
 class Journal:
-    """A file that a batch writes down each item in, so that a batch that was killed goes on where it was.
+    """A file that remembers what was submitted, so that nothing is submitted twice, after a crash either.
 
     Each item has a row: its key, a digest of its parameters, how far it is, its task's id, and what became of it. The row
-    is on disk before the item is submitted, and again once its task's id is known. What ended in between has an uncertain
-    fate, and is reported as such. The file holds no key and no link. It serves one batch at a time.
+    is on disk before the item is submitted, and again once its task's id is known. An item whose submission was interrupted
+    in between is uncertain, and is reported as such. The file holds no key and no presigned URL.
 
     ```python
     async with client.map("text-to-image", items, journal=Journal("sunsets.journal")) as batch:
@@ -57,151 +40,164 @@ class Journal:
             ...
     ```
 
+    The file is open while a batch or `submit_once()` uses it, and for as long as an `async with` of its own lasts. One
+    process has it open at a time; there, one `Journal` serves one event loop, one batch, and any number of `submit_once()`.
+
+    `async for entry in journal` gives a `JournalEntry` for each item, by workflow and key.
+
     Args:
         path: The file, an SQLite database; made if it is not there.
+        compare_files: By what a file parameter is known again, beside its resolved path: its `"content"` (a digest of its
+            bytes), or its `"size_and_time"`, for which no bytes are read, and a file that was touched is another one.
+
+    Raises:
+        ConfigurationError: `compare_files` is neither.
 
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        """Touch nothing yet."""
+    def __init__(self, path: "str | os.PathLike[str]", *, compare_files: CompareFiles = "content") -> None:
+        """Check the options."""
         self.path: Path = Path(path)
-        self.run: int = 0
-        self._db: sqlite3.Connection | None = None
-        self._jobs: list[Job] = []
-        self._turn = anyio.Lock()
-        # SQLite blocks, and a connection is one thread's at a time.
-        self._one_thread = anyio.CapacityLimiter(1)
+        self._files = FileDigests(compare_files)
+        self._database = JournalDatabase(self.path)
+        self._claims: dict[tuple[str, str], tuple[anyio.Lock, int]] = {}
+        self._unsaved: dict[tuple[str, str], Row] = {}
 
     def __repr__(self) -> str:
         """Show where it is."""
         return f"{type(self).__name__}({str(self.path)!r})"
 
-    async def open(self) -> None:
-        """Take the journal for one batch.
+    async def __aenter__(self) -> "Self":
+        """Open the file.
 
         Raises:
-            ConfigurationError: It cannot be opened, is in use, or is something else.
+            ConfigurationError: It cannot be opened, or is something else.
+            JournalInUse: Another process, or another `Journal` of this one, has it.
 
         """
-        if self._db is not None:
-            raise ConfigurationError(self._in_use)
+        await self._database.acquire()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close the file, unless a batch or a submission still uses it."""
+        await self._leave()
+
+    def __aiter__(self) -> AsyncIterator[JournalEntry]:
+        """Give each item."""
+        return _Entries(self)
+
+    async def settle(self, workflow: str, key: str, task_id: str | None) -> None:
+        """Say which task an uncertain item is, or that it has none.
+
+        Args:
+            workflow: As it was named when the item was submitted.
+            key: The item's key.
+            task_id: Its task, which the next run waits for. `None` says that there is none, and lets the next run submit
+                the item, which costs a second task where there is one after all.
+
+        Raises:
+            ConfigurationError: The journal has no such item that is uncertain, or cannot be written.
+            JournalInUse: Another process, or another `Journal` of this one, has it.
+
+        """
+        async with self, self._claim(workflow, key):
+            row = await self._find(workflow, key)
+            if row is None or not entry_of(row).is_uncertain:
+                raise ConfigurationError(f"the journal {self.path} has no uncertain item {key!r} of {workflow!r}")
+            await self._put(settled(row, task_id))
+
+    @asynccontextmanager
+    async def _open_for_submission(self, patience: float) -> AsyncGenerator[None, None]:
+        """Have the file open for a moment, which another process waits for as well."""
+        await self._database.acquire(patience=patience)
         try:
-            self._db = await anyio.to_thread.run_sync(self._connect, limiter=self._one_thread)
-        except sqlite3.Error as error:
-            is_locked = "locked" in str(error)
-            message = self._in_use if is_locked else f"the journal {self.path} cannot be opened: {error}"
-            raise ConfigurationError(message) from None
-        self.run = await self.do(lambda db: db.execute("SELECT coalesce(max(run), 0) + 1 FROM items").fetchone()[0])
+            yield
+        finally:
+            await self._leave()
 
-    async def aclose(self) -> None:
-        """Let go of the file; safe to call twice."""
-        db, self._db = self._db, None
-        if db is not None:
-            await anyio.to_thread.run_sync(db.close, limiter=self._one_thread)
+    async def _leave(self, *, for_batch: bool = False) -> None:
+        """Write down what a full disk has refused, if it takes it by now, and close the file unless it is still used."""
+        try:
+            await finish(self._save_again, within=math.inf)
+        finally:
+            await self._database.release(for_batch=for_batch)
 
-    async def do(self, work: Callable[[sqlite3.Connection], Any]) -> Any:
-        """Have a piece of work done; all that is asked for at about the same time goes to disk together.
+    # Rows
+
+    @asynccontextmanager
+    async def _claim(self, workflow: str, key: str) -> AsyncGenerator[None, None]:
+        """Let one at a time decide about an item, and submit it."""
+        place = (workflow, key)
+        lock, users = self._claims.get(place) or (anyio.Lock(), 0)
+        self._claims[place] = (lock, users + 1)
+        try:
+            async with lock:
+                yield
+        finally:
+            lock, users = self._claims.pop(place)
+            if users > 1:
+                self._claims[place] = (lock, users - 1)
+
+    async def _find(self, workflow: str, key: str) -> Row | None:
+        return await self._database.do(lambda db: find(db, workflow, key))
+
+    async def _put(self, row: Row) -> None:
+        """Write down how far an item is.
 
         Raises:
             ConfigurationError: The disk refused.
 
         """
-        job = Job(work)
-        self._jobs.append(job)
-        async with self._turn:
-            if not job.is_done:
-                jobs, self._jobs = self._jobs, []
-                await anyio.to_thread.run_sync(self._commit, jobs, limiter=self._one_thread)
-        if job.failure is not None:
-            message = f"the journal {self.path} cannot be written: {job.failure}"
-            raise ConfigurationError(message)
-        return job.value
+        await self._database.do(lambda db: put(db, row))
+        self._unsaved.pop((row.workflow, row.key), None)
 
-    # Rows
+    async def _note(self, row: Row) -> None:
+        """Write down what has happened to an item; if that fails the item goes on, and it is tried again at the end."""
+        self._unsaved[row.workflow, row.key] = row
+        try:
+            await self._put(row)
+        except ConfigurationError as failure:
+            log.warning("item %s: %s", row.key, failure)
 
-    async def take(self, workflow: str, key: str, digest: str) -> Entry | None:
-        """Give what is known of an item, and note that this run deals with it."""
+    async def _save_again(self) -> None:
+        for row in list(self._unsaved.values()):
+            await self._note(row)
 
-        def work(db: sqlite3.Connection) -> Entry | None:
-            place = (workflow, key)
-            columns = "digest, state, run, task_id, began, matched, outcome"
-            row = db.execute(f"SELECT {columns} FROM items WHERE workflow = ? AND key = ?", place).fetchone()  # noqa: S608
-            if row is None:
-                values = (*place, digest, "new", self.run)
-                db.execute("INSERT INTO items (workflow, key, digest, state, run) VALUES (?, ?, ?, ?, ?)", values)
-                return None
-            if row[0] == digest:
-                db.execute("UPDATE items SET run = ? WHERE workflow = ? AND key = ?", (self.run, *place))
-            digest_, state, run, task_id, began, matched, outcome = row
-            return Entry(
-                digest=digest_,
-                state=state,
-                run=run,
-                task_id=task_id,
-                began=began,
-                matched=bool(matched),
-                outcome=outcome,
-            )
+    async def _page(self, after: tuple[str, str]) -> list[Row]:
+        return await self._database.do(lambda db: page_of_rows(db, after))
 
-        entry: Entry | None = await self.do(work)
-        return entry
+    async def _unconfirmed(self, workflow: str) -> dict[str, float]:
+        """Give when each item was sent whose submission got no usable response, by key."""
+        return await self._database.do(lambda db: unconfirmed(db, workflow))
 
-    async def write(self, workflow: str, key: str, **columns: str | float | None) -> None:
-        """Write down how far an item is."""
-        names = ", ".join(f"{name} = ?" for name in columns)
-        values = (*columns.values(), workflow, key)
-        await self.do(lambda db: db.execute(f"UPDATE items SET {names} WHERE workflow = ? AND key = ?", values))  # noqa: S608
-
-    async def unheard(self, workflow: str) -> dict[str, float]:
-        """Give when each item was sent whose submission was not answered, by key."""
-        query = "SELECT key, began FROM items WHERE workflow = ? AND state IN ('submitting', 'uncertain')"
-        return dict(await self.do(lambda db: db.execute(query, (workflow,)).fetchall()))
-
-    async def task_ids(self) -> set[str]:
+    async def _task_ids(self) -> set[str]:
         """Give the tasks of all items."""
-        query = "SELECT task_id FROM items WHERE task_id IS NOT NULL"
-        return {task_id for (task_id,) in await self.do(lambda db: db.execute(query).fetchall())}
+        return await self._database.do(ids_of_tasks)
 
-    # In the thread
 
-    @property
-    def _in_use(self) -> str:
-        return f"the journal {self.path} is in use by another batch: wait for that to end, or give this one its own"
+class _Entries(AsyncIterator[JournalEntry]):
+    """The items of a journal, page by page; between two pages the file is not held, since nobody knows how long that is."""
 
-    def _connect(self) -> sqlite3.Connection:
-        db = sqlite3.connect(self.path, timeout=0, isolation_level=None, check_same_thread=False)
-        try:
-            # The lock is taken by the first access, and kept until the file is closed, even by a crash.
-            db.execute("PRAGMA locking_mode = EXCLUSIVE")
-            db.execute("BEGIN EXCLUSIVE")
-            mark = db.execute("PRAGMA application_id").fetchone()[0]
-            tables = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-            if mark != MARK and tables:
-                message = "it is the database of another program"
-                raise sqlite3.DatabaseError(message)
-            db.execute("COMMIT")
-            db.execute("PRAGMA journal_mode = WAL")
-            db.execute("PRAGMA synchronous = FULL")
-            db.execute(f"PRAGMA application_id = {MARK}")
-            db.execute(SCHEMA)
-        except BaseException:
-            db.close()
-            raise
-        return db
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._after = ("", "")
+        self._rows: list[Row] = []
 
-    def _commit(self, jobs: list[Job]) -> None:
-        """Do all in one transaction: the price of the disk is paid once."""
-        db = self._db
-        failure: sqlite3.Error | None = None
-        try:
-            if db is None:
-                message = "it is closed"
-                raise sqlite3.ProgrammingError(message)
-            with db:
-                db.execute("BEGIN IMMEDIATE")
-                for job in jobs:
-                    job.value = job.work(db)
-        except sqlite3.Error as error:
-            failure = error
-        for job in jobs:
-            job.failure, job.is_done = failure, True
+    async def __anext__(self) -> JournalEntry:
+        """Give the next item.
+
+        Raises:
+            ConfigurationError: There is no journal, or it cannot be read.
+            JournalInUse: Another process, or another `Journal` of this one, has it.
+
+        """
+        if not self._rows:
+            if not await anyio.Path(self._journal.path).exists():
+                raise ConfigurationError(f"the journal {self._journal.path} is not there")
+            async with self._journal:
+                self._rows = (await self._journal._page(self._after))[::-1]
+        if not self._rows:
+            raise StopAsyncIteration
+        row = self._rows.pop()
+        self._after = (row.workflow, row.key)
+        return entry_of(row)

@@ -168,7 +168,7 @@ class Output:
 
 
 async def files_of(transport: Transport, task: str | TaskResult) -> tuple[str, tuple[OutputFile, ...]]:
-    """Give the task's id and its files.
+    """Give the task's id and its files; a result without presigned URLs may come from a journal, so it is read again.
 
     Raises:
         TaskFailed: It failed, and has none.
@@ -176,7 +176,10 @@ async def files_of(transport: Transport, task: str | TaskResult) -> tuple[str, t
         StorageError: It has not ended, and has none yet.
 
     """
-    result = task if isinstance(task, TaskResult) else await transport.send(endpoints.get_task_result(task))
+    result = task if isinstance(task, TaskResult) else None
+    has_none = result is not None and result.status in {TaskStatus.FAILED, TaskStatus.CANCELLED}
+    if result is None or not (has_none or result.download_url or result.download_urls):
+        result = await transport.send(endpoints.get_task_result(task if isinstance(task, str) else task.id))
     if result.files or result.status == TaskStatus.COMPLETED:
         return result.id, result.files
     if result.status == TaskStatus.FAILED:

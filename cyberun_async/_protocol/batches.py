@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import Literal, get_args
@@ -10,11 +11,8 @@ from typing import Literal, get_args
 import attrs
 
 from cyberun_async._errors import ConfigurationError, CyberunError, InvalidParameters, TransportError
-from cyberun_async._protocol.codec import decode_json
 from cyberun_async._protocol.files import InputFile
-from cyberun_async._protocol.status import TaskStatus
 from cyberun_async._protocol.tasks import Task, TaskResult
-from cyberun_async._protocol.timestamps import format_timestamp
 
 Parameters = Mapping[str, object]
 """The parameters of one item, by key."""
@@ -54,10 +52,15 @@ class Outcome:
         key: What tells the item apart; its index, as text, unless it came with a key.
         parameters: Its parameters, as they were given.
         task_id: Its task, once there was one.
-        result: Its result, where the task completed. One that comes from a journal has no links: they would have expired.
+        result: Its result, where the task completed. One that comes from a journal has no presigned URLs: they would have
+            expired. `client.download(outcome, folder)` and `client.tasks.result(outcome.task_id)` get fresh ones.
         error: Why there is no result.
-        is_uncertain: Whether a task may exist that nobody knows the id of: its submission was not answered.
-        is_matched: Whether its task was not heard of when it was submitted, but found among the tasks by workflow and time.
+        is_uncertain: Whether a task may exist whose id is not known: there was no usable response to its submission.
+        is_matched: Whether its task was found among the team's tasks, by workflow and time, since the submission itself got
+            no response.
+        is_from_journal: Whether an earlier run had finished it, so that this one asked the server for nothing.
+        candidates: Of an uncertain item of an earlier run, the tasks that it may be, as the server listed them when the
+            batch began; `Journal.settle()` says which one it is.
 
     """
 
@@ -69,6 +72,8 @@ class Outcome:
     error: Exception | None = None
     is_uncertain: bool = False
     is_matched: bool = False
+    is_from_journal: bool = False
+    candidates: tuple[Task, ...] = attrs.field(default=(), repr=False)
 
     @property
     def succeeded(self) -> bool:
@@ -86,6 +91,30 @@ class Outcome:
             raise self.error
         assert self.result is not None
         return self.result
+
+
+@attrs.frozen(kw_only=True)
+class BatchCounts:
+    """How far a batch is.
+
+    Attributes:
+        in_flight: Items that were begun and have no outcome yet.
+        succeeded: Items with a result.
+        failed: Items with an error, but for those that are uncertain or were not submitted because the batch was stopped.
+        uncertain: Items of which a task may exist whose id is not known.
+        stopped: Items that were begun and not submitted, because the batch was stopped.
+        from_journal: Items among the succeeded and the failed that an earlier run had finished.
+        submitted: Tasks that this run has submitted, a second one for the same item counted as well: what it costs.
+
+    """
+
+    in_flight: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    uncertain: int = 0
+    stopped: int = 0
+    from_journal: int = 0
+    submitted: int = 0
 
 
 def read_item(index: int, given: object) -> Item:
@@ -155,14 +184,22 @@ class Window:
 
     Args:
         most: The most.
+        first: How many there may be before the first success, if not as many.
 
     """
 
-    def __init__(self, most: int) -> None:
-        """Begin with the most."""
+    def __init__(self, most: int, first: int | None = None) -> None:
+        """Begin with the most, unless with less."""
         self._most = most
-        self._size = float(most)
+        self._size = float(most if first is None else min(most, first))
         self.round: int = 0
+        self._has_opened = first is None
+
+    def open_up(self) -> None:
+        """Allow the most after the first success, unless the server has asked for less meanwhile."""
+        if not self._has_opened and self.round == 0:
+            self._size = float(self._most)
+        self._has_opened = True
 
     @property
     def size(self) -> int:
@@ -194,85 +231,13 @@ def unheard(path: str) -> CyberunError:
     return TransportError(reason, method="POST", path=path, may_have_been_sent=True, retryable=False)
 
 
-# What a journal remembers
+# What an earlier run left open
 
 
-State = Literal["new", "submitting", "uncertain", "submitted", "finished"]
-"""How far an item is: only `new` ones are submitted without being asked for."""
-
-
-@attrs.frozen(kw_only=True)
-class Entry:
-    """One item as a journal has it.
-
-    Attributes:
-        digest: Of its parameters.
-        state: How far it is.
-        run: The run of the batch that last dealt with it, counted from 1.
-        task_id: Its task.
-        began: When it was submitted, in seconds since 1970 on this machine's clock.
-        matched: Whether its task was found by workflow and time.
-        outcome: What became of it, as JSON.
-
-    """
-
-    digest: str
-    state: State
-    run: int
-    task_id: str | None = None
-    began: float | None = None
-    matched: bool = False
-    outcome: str | None = None
-
-
-def remember(result: TaskResult) -> str:
-    """Write a result in the words of the wire, but for its links: they would expire, and whoever has them has the files."""
-    said = {
-        "id": result.id,
-        "task_status": result.status,
-        "task_output": result.output,
-        "task_error": result.error,
-        "completed_at": result.completed_at and format_timestamp(result.completed_at),
-    }
-    return json.dumps(said, separators=(",", ":"))
-
-
-def recall(entry: Entry | None) -> TaskResult | None:
-    """Read what `remember` wrote."""
-    return decode_json(entry.outcome, TaskResult) if entry is not None and entry.outcome is not None else None
-
-
-Step = Literal["submit", "wait", "give back", "report"]
-"""What to do with an item: submit it, wait for its task, give back its outcome, or report it as uncertain."""
-
-
-def step_for(item: Item, digest: str, entry: Entry | None, run: int, resubmit: Collection[Resubmit]) -> Step:
-    """Decide what to do with an item by what the journal has of it.
-
-    Raises:
-        InvalidParameters: Its key stands for something else.
-
-    """
-    if entry is None:
-        return "submit"
-    if entry.run == run:
-        raise InvalidParameters([f"the key {item.key!r} is used by two items of this batch: give each its own"])
-    if entry.digest != digest:
-        problem = f"the journal has other parameters under the key {item.key!r}: give the changed item a new key"
-        raise InvalidParameters([problem])
-    if entry.state in {"submitting", "uncertain"}:
-        return "submit" if "uncertain" in resubmit else "report"
-    if entry.state == "finished":
-        result = recall(entry)
-        has_failed = result is None or result.status != TaskStatus.COMPLETED
-        return "submit" if has_failed and "failed" in resubmit else "give back"
-    return "submit" if entry.state == "new" else "wait"
-
-
-def match_unheard(
+def candidates_for(
     began: Mapping[str, float], tasks: Sequence[Task], *, workflow_id: str, known: Collection[str], longest: float
-) -> dict[str, str]:
-    """Find the tasks of submissions that were not answered, where there is no doubt.
+) -> dict[str, tuple[Task, ...]]:
+    """Find the tasks that submissions without a response may have come to.
 
     Args:
         began: When each was sent, by key, in seconds since 1970.
@@ -281,14 +246,15 @@ def match_unheard(
         known: Tasks that belong to other items.
         longest: Seconds that a submission may have been under way.
 
-    Returns:
-        The task's id by key, for each submission that only one task can have come from, and that task from no other.
-
     """
     free = [task for task in tasks if task.workflow_id == workflow_id and task.id not in known and task.created_at]
-    fits = {key: [task.id for task in free if _is_in_time(task, when, longest)] for key, when in began.items()}
-    claims = [task_id for ids in fits.values() for task_id in ids]
-    return {key: ids[0] for key, ids in fits.items() if len(ids) == 1 and claims.count(ids[0]) == 1}
+    return {key: tuple(task for task in free if _is_in_time(task, when, longest)) for key, when in began.items()}
+
+
+def match_unheard(candidates: Mapping[str, Sequence[Task]]) -> dict[str, str]:
+    """Give the task's id by key, for each submission that only one task can have come from, and that task from no other."""
+    claims = Counter(task.id for tasks in candidates.values() for task in tasks)
+    return {key: tasks[0].id for key, tasks in candidates.items() if len(tasks) == 1 and claims[tasks[0].id] == 1}
 
 
 def _is_in_time(task: Task, began: float, longest: float) -> bool:

@@ -24,8 +24,8 @@ from cyberun_async import (
     TaskFailed,
     TransportError,
 )
-from cyberun_async._flows import batch_items
-from cyberun_async._protocol.batches import fingerprint, match_unheard
+from cyberun_async._flows import unconfirmed
+from cyberun_async._protocol.batches import candidates_for, fingerprint, match_unheard
 from cyberun_async.local import LocalCyberun
 from cyberun_async.local.scripts import complete
 
@@ -147,7 +147,7 @@ async def test_where_the_list_is_no_help(
     async with connect() as client:
         await outcome_of(client, {}, journal)
         if why == "too many":
-            monkeypatch.setattr(batch_items, "MOST_LISTED", 0)
+            monkeypatch.setattr(unconfirmed, "MOST_LISTED", 0)
         else:
             server.faults.status(403, on="tasks.list", times=None)
         assert (await outcome_of(client, {}, journal)).is_uncertain
@@ -199,12 +199,11 @@ async def test_one_batch_at_a_time(connect: Connect, journal: Journal) -> None:
         for other in (journal, Journal(journal.path)):
             with pytest.raises(ConfigurationError, match="in use by another batch"):
                 await client.map("work", [], journal=other).gather()
-        code = "import anyio, sys; from cyberun_async import Journal; anyio.run(Journal(sys.argv[1]).open)"
+        code = "import anyio, sys; from cyberun_async import Journal; anyio.run(Journal(sys.argv[1]).__aenter__)"
         done = await anyio.run_process([sys.executable, "-c", code, str(journal.path)], check=False)
         assert b"in use by another batch" in done.stderr
-    await journal.open()
-    await journal.aclose()
-    await journal.aclose()
+    async with journal, journal:
+        pass
 
 
 @pytest.mark.parametrize("what", ["a folder", "a text", "the database of another program"])
@@ -221,7 +220,7 @@ async def test_what_is_no_journal(tmp_path: Path, what: str) -> None:
         db.close()
     before = path.read_bytes() if path.is_file() else b""
     with pytest.raises(ConfigurationError, match=r"the journal .* cannot be opened"):
-        await Journal(path).open()
+        await Journal(path).__aenter__()
     assert (path.read_bytes() if path.is_file() else b"") == before
 
 
@@ -230,12 +229,12 @@ async def test_a_disk_that_refuses(connect: Connect, server: LocalCyberun, journ
     async with connect() as client:
         async with client.map("work", [("held", {"seconds": 9})], journal=journal) as batch:
             await eventually(lambda: batch._runner.tasks)
-            await journal.do(lambda db: db.execute("PRAGMA query_only = ON"))
+            await journal._database.do(lambda db: db.execute("PRAGMA query_only = ON"))
             await server.clock.advance(9)
             assert (await batch.__anext__()).succeeded
         assert rows(journal) == {"held": "submitted"}
         async with client.map("work", [("next", {})], journal=journal) as batch:
-            await journal.aclose()
+            await journal._database.release()
             outcome = await batch.__anext__()
     assert isinstance(outcome.error, ConfigurationError)
     assert "cannot be written" in str(outcome.error)
@@ -305,4 +304,6 @@ def task(name: str, seconds: float, workflow: str = "ours") -> Task:
 def test_match_unheard(began: dict[str, float], tasks: list[Task], matched: dict[str, str]) -> None:
     """A submission that was not answered has found its task only where no other can be meant."""
     times = {key: NOW.timestamp() + seconds for key, seconds in began.items()}
-    assert match_unheard(times, tasks, workflow_id="ours", known={"known"}, longest=60) == matched
+    candidates = candidates_for(times, tasks, workflow_id="ours", known={"known"}, longest=60)
+    assert candidates.keys() == times.keys()
+    assert match_unheard(candidates) == matched

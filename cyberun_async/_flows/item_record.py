@@ -1,0 +1,84 @@
+"""One item on its way: what is known of it in memory, and the same on the disk where there is a journal."""
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import attrs
+
+from cyberun_async._errors import DecodeError
+from cyberun_async._flows.journal import Journal
+from cyberun_async._protocol.batches import may_exist
+from cyberun_async._protocol.endpoints import run_workflow
+from cyberun_async._protocol.journal_rows import Row, is_storable
+
+
+class ItemRecord:
+    """The row of one item; every write puts down all of it.
+
+    Attributes:
+        row: What is known.
+
+    """
+
+    __slots__ = ("_journal", "row")
+
+    def __init__(self, row: Row, journal: Journal | None) -> None:
+        """Take the row as it is on the disk."""
+        self.row = row
+        self._journal = journal
+
+    async def note(self, **changes: Any) -> None:
+        """Add to what is known; a disk that refuses it is asked again at the end."""
+        self.row = attrs.evolve(self.row, **changes)
+        if self._journal is not None:
+            await self._journal._note(self.row)
+
+    async def submit(self, send: Callable[[], Awaitable[str]]) -> str:
+        """Submit the item between two writes, so that a later run can tell what may have happened, and give its task's id.
+
+        Args:
+            send: Submits it.
+
+        Raises:
+            ConfigurationError: The first write failed, so nothing was sent.
+            Exception: Submitting failed; the row says whether a task may exist.
+
+        """
+        attempts = self.row.attempts
+        sending = attrs.evolve(
+            self.row,
+            state="submitting",
+            began=time.time(),
+            attempts=attempts + 1,
+            task_id=None,
+            matched=False,
+            outcome=None,
+            response=None,
+        )
+        if self._journal is not None:
+            await self._journal._put(sending)
+        self.row = sending
+        try:
+            task_id = _checked(self.row.workflow, await send())
+        except Exception as failure:
+            if may_exist(failure):
+                await self.note(state="uncertain", response=_response_of(failure))
+            else:
+                await self.note(state="new", attempts=attempts)
+            raise
+        await self.note(state="submitted", task_id=task_id)
+        return task_id
+
+
+def _checked(workflow: str, task_id: str) -> str:
+    if not is_storable(task_id):
+        path = run_workflow(workflow, {}).path
+        raise DecodeError(f"the task id {task_id!r} is not valid text", method="POST", path=path)
+    return task_id
+
+
+def _response_of(failure: Exception) -> str:
+    """Give what may help to find the task, in a form that any disk takes."""
+    text = getattr(failure, "body", "") or str(failure)
+    return str(text).encode(errors="backslashreplace").decode()
