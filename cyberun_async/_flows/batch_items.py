@@ -152,9 +152,8 @@ class Runner:
             await self._plan.journal._leave(for_batch=True)
 
     async def outcome_of(self, item: Item) -> Outcome:
-        """Take one item through."""
+        """Take one item through; it counts as pending from when that was decided."""
         progress = Progress(item, self._plan.workflow, self._plan.journal)
-        self.pending += 1
         result = failure = None
         try:
             result = await self._result_of(progress)

@@ -209,6 +209,7 @@ class Batch(AsyncIterator[Outcome]):
     def _begin(self, item: Item) -> None:
         assert self._group is not None
         self._in_flight += 1
+        self._runner.pending += 1
         self._group.start_soon(self._take_through, item)
 
     async def _take_through(self, item: Item) -> None:

@@ -214,7 +214,8 @@ class Window:
 
     def widen(self) -> None:
         """Grow by a hundredth of the most, and at least by one, with each window's worth of successes."""
-        self._size = min(self._most, self._size + max(1.0, self._most / 100) / self._size)
+        if self._has_opened:
+            self._size = min(self._most, self._size + max(1.0, self._most / 100) / self._size)
 
 
 # What a failed submission means

@@ -50,7 +50,9 @@ async def test_downloading_what_comes_from_a_journal(
     assert [path.read_bytes() for (path,) in found] == [PNG] * 4
 
 
-async def test_downloading_what_failed(connect: Connect, server: LocalCyberun, journal: Journal, tmp_path: Path) -> None:
+async def test_downloading_what_failed(
+    connect: Connect, server: LocalCyberun, journal: Journal, tmp_path: Path
+) -> None:
     """An outcome without a result raises why there is none, and nothing is asked for."""
     server.workflow("broken", script=[fail("out of memory")])(lambda _: PNG)
     async with connect() as client:
@@ -168,5 +170,7 @@ async def test_a_file_that_many_share_is_read_once(tmp_path: Path, monkeypatch: 
 @pytest.mark.parametrize("make", [lambda at: at / "none", lambda at: at, lambda at: Path(f"{at}/a\0b")])
 async def test_a_file_that_cannot_be_read(tmp_path: Path, make: Callable[[Path], Path]) -> None:
     """What is no file cannot be known again."""
-    with pytest.raises(StorageError, match="it cannot be read: .*; a journal knows an item again by what its files hold"):
+    with pytest.raises(
+        StorageError, match="it cannot be read: .*; a journal knows an item again by what its files hold"
+    ):
         await digest(make(tmp_path))
