@@ -336,7 +336,7 @@ class Runner:
             return progress.task_id
 
         try:
-            await progress.record.submit(send)
+            task_id = await progress.record.submit(send)
         except Exception:
             if progress.record.row.state == "uncertain":
                 self.submitted += 1
@@ -346,7 +346,7 @@ class Runner:
             raise
         self.submitted += 1
         if self._plan.on_submitted is not None:
-            await report_submitted(self._plan.on_submitted, progress.item.key, progress.task_id)
+            await report_submitted(self._plan.on_submitted, progress.item.key, task_id)
 
     async def _send_within_rate(self, call: Call[Submitted]) -> Submitted:
         """Submit an item; where the server wants fewer requests, it gets fewer, and the item goes on waiting."""

@@ -171,6 +171,6 @@ async def test_a_file_that_many_share_is_read_once(tmp_path: Path, monkeypatch: 
 async def test_a_file_that_cannot_be_read(tmp_path: Path, make: Callable[[Path], Path]) -> None:
     """What is no file cannot be known again."""
     with pytest.raises(
-        StorageError, match="it cannot be read: .*; a journal knows an item again by what its files hold"
+        StorageError, match=r"it cannot be read: .*; a journal knows an item again by what its files hold"
     ):
         await digest(make(tmp_path))

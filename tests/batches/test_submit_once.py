@@ -150,7 +150,7 @@ async def test_a_caller_that_leaves(connect: Connect, server: LocalCyberun, path
     ],
 )
 async def test_what_cannot_be(
-    connect: Connect, server: LocalCyberun, path: Path, arguments: Any, error: type[Exception], problem: str
+    connect: Connect, server: LocalCyberun, path: Path, *, arguments: Any, error: type[Exception], problem: str
 ) -> None:
     """What cannot be submitted is found out first, and leaves no trace in the journal."""
     usual = {"key": "a", "workflow": "work", "journal": Journal(path)}

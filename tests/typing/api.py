@@ -16,6 +16,7 @@ from cyberun_async import (
     Agent,
     APIError,
     AsyncClient,
+    BatchCounts,
     CancelledEvent,
     CompletedEvent,
     Container,
@@ -27,8 +28,12 @@ from cyberun_async import (
     FileStream,
     InputFile,
     Invocation,
+    Journal,
+    JournalEntry,
+    JournalInUse,
     Limits,
     Observer,
+    Outcome,
     OutputFile,
     ParameterDef,
     Ping,
@@ -270,3 +275,32 @@ async def relaying(client: AsyncClient) -> None:
                 assert_type(chunk, bytes)
         await relay.aclose()
     Relay()
+
+
+async def batches(client: AsyncClient) -> None:
+    """A batch gives outcomes and counts, a journal entries, and a key one task."""
+    journal = Journal("a.journal", compare_files="size_and_time")
+    batch = client.map(
+        "w", [("key", {"n": 1}), {"n": 2}], journal=journal, attempts=2, max_tasks=9, stop_after_failures=3
+    )
+    async with batch:
+        async for outcome in batch:
+            assert_type(outcome, Outcome)
+            assert_type(outcome.candidates, tuple[Task, ...])
+            assert_type(outcome.is_from_journal, bool)
+            assert_type(await client.download(outcome, "."), list[Path])
+    assert_type(batch.counts, BatchCounts)
+    assert_type(batch.counts.submitted, int)
+    assert_type(batch.stopped_by, Literal["stop", "cancel_rest", "stop_after_failures", "max_tasks"] | None)
+    try:
+        async for entry in journal:
+            assert_type(entry, JournalEntry)
+            assert_type(entry.submitted_at, datetime | None)
+            assert_type(entry.result, TaskResult | None)
+    except JournalInUse as error:
+        assert_type(error.path, str)
+    async with journal as opened:
+        assert_type(opened, Journal)
+        assert_type(await client.submit_once("key", "w", {"n": 1}, journal=opened), str)
+        await opened.settle("w", "key", None)
+        await opened.settle("w", "key", "t-1")
