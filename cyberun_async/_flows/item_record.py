@@ -6,11 +6,13 @@ from typing import Any
 
 import attrs
 
-from cyberun_async._errors import DecodeError
 from cyberun_async._flows.journal import Journal
 from cyberun_async._protocol.batches import may_exist
-from cyberun_async._protocol.endpoints import run_workflow
-from cyberun_async._protocol.journal_rows import Row, is_storable
+from cyberun_async._protocol.journal_rows import Row
+
+
+MAX_RESPONSE = 4_000
+"""Characters that are kept of a response that could not be understood."""
 
 
 class ItemRecord:
@@ -60,7 +62,7 @@ class ItemRecord:
             await self._journal._put(sending)
         self.row = sending
         try:
-            task_id = _checked(self.row.workflow, await send())
+            task_id = await send()
         except Exception as failure:
             if may_exist(failure):
                 await self.note(state="uncertain", response=_response_of(failure))
@@ -71,14 +73,7 @@ class ItemRecord:
         return task_id
 
 
-def _checked(workflow: str, task_id: str) -> str:
-    if not is_storable(task_id):
-        path = run_workflow(workflow, {}).path
-        raise DecodeError(f"the task id {task_id!r} is not valid text", method="POST", path=path)
-    return task_id
-
-
 def _response_of(failure: Exception) -> str:
     """Give what may help to find the task, in a form that any disk takes."""
-    text = getattr(failure, "body", "") or str(failure)
-    return str(text).encode(errors="backslashreplace").decode()
+    text = str(getattr(failure, "body", "") or failure)
+    return text[:MAX_RESPONSE].encode(errors="backslashreplace").decode()

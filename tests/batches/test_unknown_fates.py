@@ -128,7 +128,7 @@ async def test_a_task_id_that_cannot_be_stored(journal: Journal) -> None:
         assert [outcome.is_uncertain for outcome in outcomes] == [False, True, False]
         assert [outcome.task_id for outcome in outcomes] == ["t-0", None, "t-2"]
     assert isinstance(runs[0][1].error, DecodeError)
-    assert "ud83d" in str(runs[0][1].error)
+    assert "ud83d" in runs[0][1].error.body
     db = sqlite3.connect(journal.path)
     (kept,) = db.execute("SELECT response FROM items WHERE state = 'uncertain'").fetchone()
     db.close()
