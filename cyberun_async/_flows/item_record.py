@@ -10,7 +10,6 @@ from cyberun_async._flows.journal import Journal
 from cyberun_async._protocol.batches import may_exist
 from cyberun_async._protocol.journal_rows import Row
 
-
 MAX_RESPONSE = 4_000
 """Characters that are kept of a response that could not be understood."""
 
