@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property, partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from cyberun_async._errors import ConfigurationError
 from cyberun_async._flows.events import EventStream
@@ -33,6 +33,7 @@ from cyberun_async._settings import (
     check_base_url,
     from_environment,
 )
+from cyberun_async._transport.process_bound import ProcessBound
 from cyberun_async._transport.requests import check_own_client
 from cyberun_async._transport.transport import Transport
 
@@ -59,7 +60,7 @@ if TYPE_CHECKING:
     from cyberun_async.webhooks import WebhookEvent
 
 
-class AsyncClient:
+class AsyncClient(ProcessBound):
     """A client of Cyberun Cloud, for asyncio and trio.
 
     Flows, which take several requests, are its own methods; single requests are on its groups. It is made for one
@@ -194,16 +195,14 @@ class AsyncClient:
 
     def __repr__(self) -> str:
         """Show where it talks to, and never the key."""
-        return f"<{type(self).__name__} {self._settings.base_url}>"
+        # A traceback shows a client that was refused its settings, too.
+        where = self._settings.base_url if "_settings" in vars(self) else "without settings"
+        return f"<{type(self).__name__} {where}>"
 
     @property
     def is_closed(self) -> bool:
         """Whether the client was closed; it can send nothing then."""
         return self._transport.is_closed
-
-    def __reduce__(self) -> NoReturn:
-        """Refuse to be pickled or copied: another process has no use for these connections, and no right to the key."""
-        self._transport.__reduce__()
 
     async def __aenter__(self) -> "Self":
         """Give the client itself."""

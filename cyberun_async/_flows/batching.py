@@ -13,6 +13,7 @@ from cyberun_async._flows.batch_items import Runner
 from cyberun_async._flows.batch_plan import Plan
 from cyberun_async._protocol.batches import BatchCounts, Item, Keyed, Outcome, Parameters, read_item
 from cyberun_async._transport.exchange import finish
+from cyberun_async._transport.process_bound import ProcessBound
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -28,7 +29,7 @@ CLEANUP = 5.0
 """Seconds that a generator of items gets to close."""
 
 
-class Batch(AsyncIterator[Outcome]):
+class Batch(ProcessBound, AsyncIterator[Outcome]):
     """Many items on their way through one workflow: an async context manager, and an iterator of what became of them.
 
     ```python

@@ -13,6 +13,7 @@ from cyberun_async._protocol.checksums import Checksum, contradict, new_digest
 from cyberun_async._protocol.ranges import NOTHING, Delivery, Have
 from cyberun_async._protocol.tasks import OutputFile
 from cyberun_async._settings import Settings
+from cyberun_async._transport.process_bound import ProcessBound
 from cyberun_async._transport.storage import Body, Storage, StorageFailure
 from cyberun_async._transport.transport import Transport
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
-class FileStream(AsyncIterator[bytes]):
+class FileStream(ProcessBound, AsyncIterator[bytes]):
     """The bytes of one output file, as they arrive: an async iterator, and an async context manager.
 
     After a break it goes on where it was, and it ends only once the file is complete. Leaving `async with` closes it

@@ -19,6 +19,7 @@ from cattrs import Converter
 from cyberun_async._errors import DecodeError
 from cyberun_async._protocol.conversions import CONVERSIONS, Partial, StructureError, expected
 from cyberun_async._protocol.fields import ALIASES, READ, WIRE_NAME, extra_of
+from cyberun_async._protocol.hiding import hide
 from cyberun_async._protocol.json_text import parse_json
 from cyberun_async._protocol.list_answers import find_list
 from cyberun_async._protocol.mismatch_log import LOG_OF_PROCESS, MismatchLog
@@ -50,7 +51,8 @@ def structure(value: object, kind: type[T], log: MismatchLog = LOG_OF_PROCESS) -
     try:
         result: T = structure_hook(kind)(value, log)  # type: ignore[arg-type]
     except StructureError as error:
-        raise DecodeError(str(error)) from None
+        # A name or a moment that it quotes is the server's own choice.
+        raise DecodeError(hide(str(error))) from None
     return result
 
 

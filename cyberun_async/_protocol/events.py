@@ -232,7 +232,13 @@ def decode_event(name: str, data: str, *, task_id: str) -> TaskEvent:
     Source: https://docs.cyberun.cloud/api-reference/streaming-events
 
     """
-    return read_event(name, data, task_id, LOG_OF_PROCESS)
+    try:
+        return read_event(name, data, task_id, LOG_OF_PROCESS)
+    except DecodeError as error:
+        failure = DecodeError(error.problem, body=error.body, task_id=error.task_id)
+    # The variables of frames may be shown, and this one may hold presigned URLs.
+    del data
+    raise failure
 
 
 def read_event(name: str, data: str, task_id: str, log: MismatchLog) -> TaskEvent:

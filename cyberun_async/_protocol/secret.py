@@ -32,6 +32,10 @@ class Secret(Generic[T]):
         """Show that there is something."""
         return "<hidden>"
 
+    def __format__(self, spec: str) -> str:
+        """Show as little in every form."""
+        return format(repr(self), spec)
+
     def __eq__(self, other: object) -> bool:
         """Whether the other one hides the same value."""
         return isinstance(other, Secret) and bool(self._value == other._value)
@@ -82,11 +86,15 @@ def secrets_of_url(url: Secret[str]) -> tuple[Secret[str], ...]:
     whole = url.reveal()
     query = whole.partition("#")[0].partition("?")[2]
     values = [pair.partition("=")[2] for pair in query.replace(";", "&").split("&")]
-    parts = [whole, query, *values, *map(unquote_plus, values), _user_info(whole)]
-    distinct = dict.fromkeys(part for part in parts if len(part) >= SHORTEST_HIDDEN)
-    return tuple(Secret(part) for part in distinct)
+    plain = [unquote_plus(value) for value in values]
+    # Padding is what a text loses first.
+    bare = [value.rstrip("=") for value in plain]
+    # The longest first, so that none leaves a rest of another.
+    parts = sorted({whole, query, *values, *plain, *bare, *_user_info(whole)}, key=len, reverse=True)
+    return tuple(Secret(part) for part in parts if len(part) >= SHORTEST_HIDDEN)
 
 
-def _user_info(url: str) -> str:
+def _user_info(url: str) -> tuple[str, ...]:
     authority = url.partition("://")[2].partition("/")[0]
-    return authority.rpartition("@")[0]
+    user, _, password = authority.rpartition("@")[0].partition(":")
+    return user, password

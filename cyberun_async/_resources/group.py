@@ -1,9 +1,10 @@
 """What all groups of calls have in common."""
 
+from cyberun_async._transport.process_bound import ProcessBound
 from cyberun_async._transport.transport import Transport
 
 
-class Group:
+class Group(ProcessBound):
     """Calls that belong together."""
 
     def __init__(self, transport: Transport) -> None:

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Awaitable, Callable
 from types import NoneType
-from typing import NoReturn, TypeVar
+from typing import TypeVar
 
 import anyio
 import attrs
@@ -26,6 +26,7 @@ from cyberun_async._transport.failures import as_ours, map_exceptions
 from cyberun_async._transport.foreign_logs import hide_secrets_in_foreign_logs
 from cyberun_async._transport.home import HomeLoop
 from cyberun_async._transport.pools import SmallPools
+from cyberun_async._transport.process_bound import ProcessBound
 from cyberun_async._transport.requests import (
     Send,
     check_base_address,
@@ -62,7 +63,7 @@ class Answer:
         return 200 <= self.status < 300
 
 
-class Transport:
+class Transport(ProcessBound):
     """Sends calls and opens event streams, each within a budget of its own.
 
     Args:
@@ -121,14 +122,6 @@ class Transport:
     def is_closed(self) -> bool:
         """Whether this was closed."""
         return self._is_closed
-
-    def __reduce__(self) -> NoReturn:
-        """Refuse to be pickled or copied, and with it the client and all that it has given."""
-        message = (
-            "a client cannot be pickled or copied, nor what belongs to it: its connections live in this process; "
-            "pass on ids and results, and make a client where they are used"
-        )
-        raise ConfigurationError(message)
 
     def check_usable(self) -> None:
         """Refuse another event loop than that of the first use, and a closed transport.
