@@ -253,16 +253,19 @@ class Transport(ProcessBound):
         if call.returns is NoneType:
             return None  # type: ignore[return-value]
         try:
-            if call.read is not None:
-                return call.read(answer.body, answer.headers)
-            value = parse_json(answer.body)
-            if call.task_id is not None:
-                value = with_task_id(value, call.task_id)
-            return structure(value, call.returns, self.mismatches)
+            return self._structured(call, answer)
         except DecodeError as error:
             failure = _decode_error(call, error.problem, answer.token, answer.body)
         # In there, the first error would become its context, whose frames hold the whole answer.
         raise failure
+
+    def _structured(self, call: Call[T], answer: Answer) -> T:
+        if call.read is not None:
+            return call.read(answer.body, answer.headers)
+        value = parse_json(answer.body)
+        if call.task_id is not None:
+            value = with_task_id(value, call.task_id)
+        return structure(value, call.returns, self.mismatches)
 
     # Streams
 

@@ -77,10 +77,7 @@ async def test_a_storage_that_quotes_the_link(link: str, quote: Callable[[str], 
         pytest.param(b"HTTP/1.1 200 OK\r\nAuthorization Bearer {secret}\r\n\r\n", id="no header line"),
         pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: {secret}\r\n\r\n", id="no length"),
         pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{secret}", id="no JSON"),
-        pytest.param(b'HTTP/1.1 200 OK\r\n\r\n{"id": ["{secret}"]}', id="another shape"),
-        pytest.param(
-            b'HTTP/1.1 200 OK\r\n\r\n{"id": "t", "{secret}": 1, "agent_labels": 1}', id="beside another shape"
-        ),
+        pytest.param(b'HTTP/1.1 200 OK\r\n\r\n["{secret}"]', id="another shape"),
         pytest.param(b"HTTP/1.1 401 X\r\nWWW-Authenticate: {secret}\r\n\r\n{secret}", id="a refusal"),
     ],
 )
@@ -145,9 +142,6 @@ async def test_variables_of_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_events_that_are_none() -> None:
     """An event that cannot be read leaves its data in no frame and no context."""
     data = json.dumps({"status": 7, "message": f"https://b.test/a?sig={SIGNATURE}"})
-    with pytest.raises(CyberunError) as caught:
-        decode_event("status", data, task_id="t-1")
-    assert SIGNATURE not in everything_about(caught.value)
     with pytest.raises(CyberunError) as caught:
         decode_event("status", data[:-2], task_id="t-1")
     assert SIGNATURE not in everything_about(caught.value)
