@@ -123,14 +123,14 @@ class Upload:
                 refusal = read_refusal(answer.status, answer.headers, answer.body, secrets_of_url(answer.url))
                 if refusal.is_of_the_link and is_fresh:
                     is_fresh = False
-                    await self._rewind(refusal.reason)
+                    await self._rewind(refusal.reason, refusal.status)
                     presigned, self._may_be_there = await self._presign(), False
                     continue
                 await self._after(refusal)
 
     def _is_there(self, answer: StorageAnswer) -> bool:
         """Whether the storage has the file; "there is one already" is ours if its answer to us was lost."""
-        return 200 <= answer.status < 300 or (answer.status == 412 and self._may_be_there)
+        return answer.is_success or (answer.status == 412 and self._may_be_there)
 
     async def _try(self, presigned: PresignedUpload) -> StorageAnswer | None:
         """Send all bytes once, and give the answer, or `None` where there was none and it may be tried again."""
@@ -159,12 +159,13 @@ class Upload:
         if delay is None:
             raise self._error(reason, retryable=retryable, status=status) from cause
         self._may_be_there |= self._is_whole
-        await self._rewind(reason)
+        await self._rewind(reason, status)
         await anyio.sleep(delay)
 
-    async def _rewind(self, reason: str) -> None:
+    async def _rewind(self, reason: str, status: int | None) -> None:
         if not await self._source.rewind():
-            raise self._error(f"{reason}; it cannot be read again from its beginning, so open it anew", retryable=True)
+            reason = f"{reason}; it cannot be read again from its beginning, so open it anew"
+            raise self._error(reason, retryable=True, status=status)
 
     # The link
 
@@ -185,13 +186,19 @@ class Upload:
         sending, receiving = anyio.create_memory_object_stream[bytes](1)
         answers: list[StorageAnswer] = []
 
+        reading = anyio.CancelScope()
+
         async def read() -> None:
-            with sending:
+            with sending, reading:
                 await self._read(sending)
 
         async def send() -> None:
             with receiving:
-                answers.append(await self._storage.put(Secret(presigned.upload_url), headers, receiving))
+                answer = await self._storage.put(Secret(presigned.upload_url), headers, receiving)
+            answers.append(answer)
+            if not answer.is_success:
+                # It may have come early, and the source may be slow.
+                reading.cancel()
 
         # A child that is cancelled before its first step closes nothing.
         with sending, receiving:

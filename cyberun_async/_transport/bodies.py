@@ -28,6 +28,7 @@ class RequestBody(httpx.AsyncByteStream):
 
     Attributes:
         failure: What the content has raised. It is its owner's error, and none of the layers that have asked for it.
+        is_exhausted: Whether all of it was asked for.
 
     """
 
@@ -35,6 +36,7 @@ class RequestBody(httpx.AsyncByteStream):
         """Take the content; it is read once."""
         self._content = aiter(content)
         self.failure: Exception | None = None
+        self.is_exhausted = False
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         """Give the body itself."""
@@ -45,6 +47,7 @@ class RequestBody(httpx.AsyncByteStream):
         try:
             return await self._content.__anext__()
         except StopAsyncIteration:
+            self.is_exhausted = True
             raise
         except Exception as failure:
             self.failure = failure

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import httpx
 
+from cyberun_async._transport.early_response import EarlyResponseBackend
 from cyberun_async._transport.failures import below
 from cyberun_async._transport.patient import PatientBackend
 from cyberun_async._transport.proxies import find_proxy, proxy_of
@@ -49,18 +50,25 @@ class SmallPools(httpx.AsyncBaseTransport):
         keep_alive: Seconds that an idle connection is kept; 0 keeps none.
         http2: Whether HTTP/2 is offered.
         is_patient: Whether bodies are read on patient streams.
+        reads_while_sending: Whether a response is noticed before the whole request has left.
 
     """
 
     def __init__(
-        self, *, per_pool: int = 4, keep_alive: float = 5.0, http2: bool = False, is_patient: bool = False
+        self,
+        *,
+        per_pool: int = 4,
+        keep_alive: float = 5.0,
+        http2: bool = False,
+        is_patient: bool = False,
+        reads_while_sending: bool = False,
     ) -> None:
         """Make no connection yet."""
         self._per_pool = per_pool
         self._keep_alive = keep_alive
         self._http2 = http2
-        self._is_patient = is_patient
-        self._backend: PatientBackend | None = None
+        self._wrap = PatientBackend if is_patient else EarlyResponseBackend if reads_while_sending else None
+        self._backend: PatientBackend | EarlyResponseBackend | None = None
         self._routes: dict[tuple[str, bytes], _Route] = {}
         self._pools: set[_Pool] = set()
         self._with_room: dict[_Route, list[_Pool]] = {}
@@ -128,9 +136,9 @@ class SmallPools(httpx.AsyncBaseTransport):
             ),
             proxy=proxy_of(route.proxy, tls),
         )
-        if self._is_patient:
+        if self._wrap is not None:
             # httpcore's pools take a backend, but httpx passes none on.
-            self._backend = self._backend or PatientBackend(transport._pool._network_backend)
+            self._backend = self._backend or self._wrap(transport._pool._network_backend)
             transport._pool._network_backend = self._backend  # type: ignore[assignment]
         pool = _Pool(route, transport)
         self._pools.add(pool)

@@ -58,6 +58,11 @@ class StorageAnswer:
     body: bytes = attrs.field(repr=False)
     url: Secret[str] = attrs.field(repr=False)
 
+    @property
+    def is_success(self) -> bool:
+        """Whether the storage has taken the file."""
+        return 200 <= self.status < 300
+
 
 class Storage:
     """Sends requests to storage, a bounded number at once.
@@ -78,11 +83,12 @@ class Storage:
         """Open nothing yet."""
         self.gate: anyio.Semaphore = anyio.Semaphore(settings.limits.max_transfers, fast_acquire=True)
         self._check_usable = check_usable
-        self._pools = SmallPools()
+        self._pools, self._upload_pools = SmallPools(), SmallPools(reads_while_sending=True)
         self._in_flight = InFlight()
         self._send: Send = self._pools.handle_async_request
+        self._send_upload: Send = self._upload_pools.handle_async_request
         if storage_client is not None:
-            self._send = sender_of(storage_client)
+            self._send = self._send_upload = sender_of(storage_client)
         self._is_own = storage_client is None
         timeouts = settings.timeouts
         self._read_timeout = timeouts.read
@@ -92,7 +98,7 @@ class Storage:
     @property
     def is_open(self) -> bool:
         """Whether there may be connections."""
-        return self._pools.is_open
+        return self._pools.is_open or self._upload_pools.is_open
 
     async def aclose(self) -> None:
         """End what is going on and close every connection, under cancellation too; safe to call twice."""
@@ -101,6 +107,7 @@ class Storage:
     async def _close(self) -> None:
         await self._in_flight.aclose()
         await self._pools.aclose()
+        await self._upload_pools.aclose()
 
     async def get(self, url: Secret[str], headers: Mapping[str, str]) -> "Body":
         """Ask for a file, or a part of it; the answer's body must be closed.
@@ -139,8 +146,10 @@ class Storage:
         sent = RequestBody(content)
 
         async def exchange() -> StorageAnswer:
-            response = await self._send(self._request("PUT", url, headers, sent))
+            response = await self._send_upload(self._request("PUT", url, headers, sent))
             body = await read_body(response, ERROR_TEXT, cut=True, cleanup=self._cleanup)
+            if response.is_success and self._is_own and not sent.is_exhausted:
+                raise StorageFailure("it answered before it had the whole file", retryable=True)
             return StorageAnswer(response.status_code, response.headers, body, url)
 
         def mapped(failure: Exception) -> Exception:
