@@ -7,6 +7,7 @@ from contextlib import suppress
 import anyio
 import httpx
 
+from cyberun_async._transport.early_response import unless_answered
 from cyberun_async._transport.failures import below
 
 _GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
@@ -43,7 +44,10 @@ class RequestBody(httpx.AsyncByteStream):
         return self
 
     async def __anext__(self) -> bytes:
-        """Give the next block."""
+        """Give the next block, unless the server has answered."""
+        return await unless_answered(self._next)
+
+    async def _next(self) -> bytes:
         try:
             return await self._content.__anext__()
         except StopAsyncIteration:

@@ -2,19 +2,26 @@
 
 A storage may refuse an upload by its head alone, close its end, and after a moment the whole connection: with unread bytes
 on the way, that is a reset, which throws away what the client has not read yet. httpcore reads only once it has sent
-everything or a write has failed. So each write here reads side by side; when the final response begins, and is no
-success, the write fails as httpcore expects it of a closed connection (`WriteError`), upon which it reads the response.
+everything or a write has failed. So a task reads for as long as a request is being sent; when the final response begins,
+and is no success, whatever httpcore waits for (a write, or the next block of the body) fails as it expects it of a closed
+connection, by a `WriteError`, upon which it reads the response.
 
 Sources: https://www.rfc-editor.org/rfc/rfc9112#name-tear-down (the reset), and httpcore's `http11.py` (the `WriteError`).
 """
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
+import attrs
+from anyio.abc import TaskGroup
 
 if TYPE_CHECKING:
     # It takes longer to import than all of this package, and httpx leaves it to the first client, too.
     import httpcore
+
+T = TypeVar("T")
 
 READ_AT_ONCE = 64 * 1024
 """Bytes, as many as httpcore asks for."""
@@ -37,6 +44,45 @@ def stops_sending(received: bytes) -> bool:
     return received[9:10] != b"2"
 
 
+@attrs.define(eq=False)
+class _Exchange:
+    """One request that is being sent: where its reader may run, and on which stream it has begun to leave."""
+
+    group: TaskGroup
+    stream: "EarlyResponseStream | None" = None
+
+
+_exchange: ContextVar[_Exchange | None] = ContextVar("exchange", default=None)
+
+
+async def listening(work: Callable[[], Awaitable[T]]) -> T:
+    """Send a request, and read while it leaves, if that is on an `EarlyResponseStream`."""
+    results: list[T] = []
+    failures: list[Exception] = []
+    async with anyio.create_task_group() as group:
+        _exchange.set(_Exchange(group))
+        try:
+            results.append(await work())
+        except Exception as failure:  # noqa: BLE001 - raised again below, outside of an exception group
+            failures.append(failure)
+        _exchange.set(None)
+        group.cancel_scope.cancel()
+    if failures:
+        raise failures[0]
+    return results[0]
+
+
+async def unless_answered(work: Callable[[], Awaitable[T]]) -> T:
+    """Wait for a part of a request's body, unless the response comes first.
+
+    Raises:
+        httpcore.WriteError: It has come.
+
+    """
+    exchange = _exchange.get()
+    return await (work() if exchange is None or exchange.stream is None else exchange.stream.unless_answered(work))
+
+
 class EarlyResponseStream:
     """A network stream, as httpcore's pools use it, that notices a response while a request is being sent."""
 
@@ -45,37 +91,52 @@ class EarlyResponseStream:
         self._stream = stream
         self._received = b""
         self._is_at_end = False
+        self._reader: anyio.CancelScope | None = None
+        self._has_stopped = anyio.Event()
+        self._at_work: anyio.CancelScope | None = None
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """Send bytes, unless the server has no use for them."""
+        exchange = _exchange.get()
+        if exchange is not None and exchange.stream is not self:
+            exchange.stream = self
+            self._reader, self._has_stopped = anyio.CancelScope(), anyio.Event()
+            exchange.group.start_soon(self._listen, self._reader)
+        await self.unless_answered(lambda: self._stream.write(buffer, timeout))
+
+    async def unless_answered(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Do something that is a part of sending, unless there is a response."""
         import httpcore
 
-        failures: list[Exception] = []
-        async with anyio.create_task_group() as group:
-            group.start_soon(self._watch, group.cancel_scope)
-            try:
-                await self._stream.write(buffer, timeout)
-            except Exception as failure:  # noqa: BLE001 - raised again below, outside of an exception group
-                failures.append(failure)
-            group.cancel_scope.cancel()
-        if self._is_at_end or (self._received and stops_sending(self._received)):
-            raise httpcore.WriteError("the server has answered, or closed its end, before it had everything")
-        if failures:
-            raise failures[0]
+        if not self._is_answered:
+            with anyio.CancelScope() as self._at_work:
+                return await work()
+        raise httpcore.WriteError("the server has answered, or closed its end, before it had everything")
 
-    async def _watch(self, sending: anyio.CancelScope) -> None:
-        """Read until there is no point in sending any more, and then stop that."""
-        while not self._is_at_end and not (self._received and stops_sending(self._received)):
-            try:
-                chunk = await self._stream.read(READ_AT_ONCE, None)
-            except Exception:  # noqa: BLE001 - the write fails of it as well, or the read that comes after it
-                return
-            self._received += chunk
-            self._is_at_end = not chunk
-        sending.cancel()
+    @property
+    def _is_answered(self) -> bool:
+        return self._is_at_end or bool(self._received and stops_sending(self._received))
+
+    async def _listen(self, reader: anyio.CancelScope) -> None:
+        try:
+            with reader:
+                while not self._is_answered:
+                    chunk = await self._stream.read(READ_AT_ONCE, None)
+                    self._received += chunk
+                    self._is_at_end = not chunk
+        except Exception:  # noqa: BLE001 - whatever is written or read next fails of it as well
+            return
+        finally:
+            self._has_stopped.set()
+        if self._is_answered and self._at_work is not None:
+            self._at_work.cancel()
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Give what came while sending, or what comes next."""
+        if self._reader is not None:
+            self._reader.cancel()
+            await self._has_stopped.wait()
+            self._reader = None
         if self._received:
             received, self._received = self._received[:max_bytes], self._received[max_bytes:]
             return received
@@ -83,6 +144,8 @@ class EarlyResponseStream:
 
     async def aclose(self) -> None:
         """Close the connection."""
+        if self._reader is not None:
+            self._reader.cancel()
         await self._stream.aclose()
 
     async def start_tls(self, *args: Any, **options: Any) -> "EarlyResponseStream":

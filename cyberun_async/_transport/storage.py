@@ -12,6 +12,7 @@ from cyberun_async._protocol.refusals import ERROR_TEXT
 from cyberun_async._protocol.secret import Secret, secrets_of_url
 from cyberun_async._settings import Settings
 from cyberun_async._transport.bodies import RequestBody, let_go, raw_chunks, read_body
+from cyberun_async._transport.early_response import listening
 from cyberun_async._transport.exchange import InFlight, as_child, finish
 from cyberun_async._transport.failures import (
     below,
@@ -155,7 +156,7 @@ class Storage:
         def mapped(failure: Exception) -> Exception:
             return sent.failure or storage_failure(url, failure)
 
-        return await map_exceptions(lambda: as_child(exchange, among=self._in_flight), mapped)
+        return await map_exceptions(lambda: as_child(lambda: listening(exchange), among=self._in_flight), mapped)
 
     def _past_parser(self, response: httpx.Response) -> "PastParser | None":
         """Give the short way to the bytes of a large body; only on our own connections is it known what is in between."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import anyio
@@ -40,9 +41,9 @@ def storage(*answers: Answer) -> Answer:
     async def handle(peer: Peer) -> None:
         while True:
             head = await head_of(peer)
-            if not head.startswith(b"POST"):
+            if b"POST /" not in head:  # Its body may come after it.
                 break
-            url = f"http://127.0.0.1:{peer.server.port}/k?sig=s"
+            url = f"{peer.server.url}/k?sig=s"
             await peer.answer(f'{{"file_key": "k", "upload_url": "{url}"}}')
         await (script.pop(0) if len(script) > 1 else script[0])(peer)
 
@@ -61,6 +62,7 @@ async def refuse_and_half_close(peer: Peer) -> None:
 async def refuse_and_close(peer: Peer) -> None:
     await peer.send(REFUSED)
     await anyio.sleep(0.05)
+    await peer.reset()
 
 
 async def refuse_in_silence(peer: Peer) -> None:
@@ -111,6 +113,21 @@ async def test_refused(answer: Answer) -> None:
         with pytest.raises(StorageError, match="RequestExpired") as caught:
             await client.upload(DATA, name="a.bin")
     assert (caught.value.status, caught.value.retryable, puts(server)) == (403, False, 2)
+
+
+@pytest.mark.parametrize("answer", [refuse_and_close, refuse_in_silence])
+async def test_refused_by_tls(answer: Answer, server_tls: ssl.SSLContext, trusted: None) -> None:
+    """A refusal is heard on an encrypted connection, too."""
+    async with raw_server(storage(answer), tls=server_tls) as server, client_of(server) as client:
+        with pytest.raises(StorageError, match="RequestExpired"):
+            await client.upload(DATA, name="a.bin")
+    assert puts(server) == 2
+
+
+async def test_taken_by_tls(server_tls: ssl.SSLContext, trusted: None) -> None:
+    """What is read while sending takes nothing from an encrypted connection."""
+    async with raw_server(storage(take), tls=server_tls) as server, client_of(server) as client:
+        assert await client.upload(DATA, name="a.bin") == "k"
 
 
 async def test_expired() -> None:
