@@ -5,7 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from cyberun_async.local import LocalCyberun
+
+pytestmark = pytest.mark.slow
 
 PROGRAM = Path(__file__).parents[1] / "docs" / "examples" / "first_picture.py"
 

@@ -43,6 +43,7 @@ print(*[name for name in {LATER} if name in sys.modules])
     assert printed_by(program) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("use", "loaded"),
     [

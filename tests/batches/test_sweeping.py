@@ -27,6 +27,10 @@ from cyberun_async._protocol.sweeping import ACTIVE, FEW, LONG_REST, REST, PageO
 RUNNING, PENDING, PAUSED = TaskStatus.RUNNING, TaskStatus.PENDING, TaskStatus("paused")
 
 
+def unchanged(tasks: dict[str, TaskStatus]) -> None:
+    """Let nothing happen between two pages."""
+
+
 @attrs.define
 class Server:
     """A list of tasks in the order of `tasks`, with its habits."""
@@ -38,18 +42,24 @@ class Server:
     heeds_number: bool = True
     size: int = 100
     refuses: frozenset[TaskStatus] = frozenset()
-    between: Callable[[dict[str, TaskStatus]], object] = lambda _: None
+    between: Callable[[dict[str, TaskStatus]], object] = unchanged
     asked: list[PageOf] = attrs.Factory(list)
+    _lists: dict[TaskStatus | None, list[tuple[str, TaskStatus]]] = attrs.Factory(dict)
 
     def answer(self, asked: PageOf) -> Page[Sighting] | None:
         self.asked.append(asked)
         if asked.status in self.refuses:
             return None
-        listed = [(i, s) for i, s in self.tasks.items() if not self.heeds_filter or s == asked.status]
+        wanted = asked.status if self.heeds_filter else None
         start = (asked.number - 1) * self.size if self.heeds_number else 0
-        shown = listed[start : start + self.size]
+        shown = self._listed(wanted)[start : start + self.size]
         items = tuple(Sighting(i, s if self.tells_status else UNSTATED) for i, s in shown)
-        return Page(items=items, total=len(listed) if self.tells_total else None)
+        return Page(items=items, total=len(self._listed(wanted)) if self.tells_total else None)
+
+    def _listed(self, wanted: TaskStatus | None) -> list[tuple[str, TaskStatus]]:
+        if wanted not in self._lists:
+            self._lists[wanted] = [(i, s) for i, s in self.tasks.items() if wanted in {None, s}]
+        return self._lists[wanted]
 
     def sweep(self, sweep: Sweep) -> dict[str, TaskStatus]:
         """Go through with it, and give whom it found."""
@@ -61,7 +71,9 @@ class Server:
                     sweep.leave_list()
                 else:
                     found |= {each.id: each.status for each in sweep.took(asked, page)}
-                self.between(self.tasks)
+                if self.between is not unchanged:
+                    self.between(self.tasks)
+                    self._lists.clear()
         return found
 
 

@@ -111,6 +111,7 @@ def test_a_result_that_cannot_be_saved(cyberun: Cyberun, tmp_path: Path) -> None
     assert "one: not saved" in done.out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("twice", [False, True], ids=["once", "twice"])
 def test_ctrl_c(held: LocalCyberun, tmp_path: Path, twice: bool) -> None:
     """Ctrl-C once sees through what runs and submits no more; twice leaves; and the same line goes on."""

@@ -11,6 +11,9 @@ import pytest
 import cyberun_async
 from cyberun_async.local import LocalCyberun, Workflow
 
+# Each starts a Python.
+pytestmark = pytest.mark.slow
+
 WITHOUT = """
 import sys
 class Missing:

@@ -97,6 +97,7 @@ def read_in_a_terminal(columns: int, *arguments: str) -> str:
     return re.sub(r"\x1b\[[0-9;]*m", "", shown.decode())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("columns", [80, 100])
 @pytest.mark.parametrize("arguments", [["--help"], ["batch", "--help"]], ids=" ".join)
 def test_the_help_fits_the_terminal(columns: int, arguments: list[str]):

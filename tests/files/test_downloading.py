@@ -16,6 +16,7 @@ from pathlib import Path
 import anyio
 import httpx
 import pytest
+from support.sampling import count
 from support.shelf import QUICK, SECRET, TASK_ID, Get, Plan, Shelf, a_shelf
 
 from cyberun_async import (
@@ -187,6 +188,7 @@ anyio.run(main)
 """
 
 
+@pytest.mark.slow
 async def test_survives_kill_9(tmp_path: Path) -> None:
     """Killed in the middle, a download is gone on with by the next process, and its name is never seen before the end."""
     data = data_of(12 * MIB)
@@ -873,6 +875,7 @@ async def test_part_ends_short(tmp_path: Path) -> None:
     assert shelf.gets[-1].start == 70
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("size", [1000, 9 * MIB], ids=["parser", "past the parser"])
 async def test_cancelled_anywhere(size: int, tmp_path: Path) -> None:
     """Cancelled after any number of turns of the loop, a download leaves no connection, and the next one works."""
@@ -892,7 +895,7 @@ async def test_cancelled_anywhere(size: int, tmp_path: Path) -> None:
                     await client.download(TASK_ID, tmp_path)
                     finished = True
                     group.cancel_scope.cancel()
-            turns = turns * 5 // 4 + 1
+            turns += 1 + turns // count(sample=2, soak=8)
         [path] = await client.download(TASK_ID, tmp_path)
     assert path.read_bytes() == data_of(size)
     assert names_in(tmp_path) == ["a.bin"]

@@ -32,12 +32,14 @@ print([name for name in ("IPython", "ipywidgets", "cyberun_async._notebook") if 
 """
 
 
+@pytest.mark.slow
 def test_a_program_pays_nothing() -> None:
     """Without IPython nothing of it is imported, though all of it is installed."""
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("[]\n", "")
 
 
+@pytest.mark.slow
 def test_a_terminal_is_no_notebook() -> None:
     """In IPython's own terminal nothing is shown, and no widget is imported for it."""
     command = [sys.executable, "-m", "IPython", "--no-banner", "--colors=NoColor", "-c", PROGRAM]

@@ -13,6 +13,10 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Sequence
+from typing import TypeVar
+
+T = TypeVar("T")
 
 BASE_SEED = os.environ.get("SOAK_SEED")
 """Set by `nox -s soak` alone; each of its workers reads the same."""
@@ -28,3 +32,10 @@ def seeds(*, sample: int, soak: int) -> list[int]:
 def count(*, sample: int, soak: int) -> int:
     """Give the number of examples or rounds: `sample` in the gate, `soak` in the soak."""
     return sample if BASE_SEED is None else soak
+
+
+def some(cases: Sequence[T], *, sample: int) -> Sequence[T]:
+    """Give all cases in the soak, and in the gate about `sample` of them: evenly spaced, the first and the last included."""
+    if BASE_SEED is not None or sample >= len(cases):
+        return cases
+    return [cases[number * (len(cases) - 1) // (sample - 1)] for number in range(sample)]

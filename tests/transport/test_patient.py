@@ -16,6 +16,7 @@ import pytest
 from anyio.lowlevel import checkpoint
 from support.cancelling import CancelledAt, CutOff
 from support.raw import Peer, RawServer, proxy_to, raw_server
+from support.sampling import some
 from support.scripted import END, SSE_HEAD, at_work, chunk
 
 from cyberun_async import AsyncClient, Timeouts, TransportError, TransportTimeout
@@ -122,10 +123,11 @@ async def test_cut_into_segments(size: int) -> None:
     await connection.aclose()
 
 
+@pytest.mark.soak
 async def test_cut_anywhere() -> None:
     """A stream may be cut at every place, be it in the line that tells the size of a chunk."""
     whole = STORY + END
-    for place in range(1, len(whole)):
+    for place in some(range(1, len(whole)), sample=50):
         connection = await connection_of([whole[:place], whole[place:]])
         assert await all_of(connection) == WORDS, place
         await connection.aclose()

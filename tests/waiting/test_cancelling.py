@@ -9,6 +9,7 @@ import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 from support.cancelling import CancelledAt, CutOff
+from support.sampling import count
 from support.scripted import (
     COMPLETED,
     END,
@@ -171,6 +172,7 @@ async def _as_task(driven: CancelledAt) -> None:
     await driven.run()
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("stream", ["told", "mute"])
 @pytest.mark.parametrize("way", [wait_and_cancel, run])
@@ -193,7 +195,7 @@ async def test_cancelling_at_every_turn_of_the_loop(way: Callable[[AsyncClient],
                     group.cancel_scope.cancel()
             await nothing_is_left(server, client, way, attempt)
             # On an idle loop turns are quick: the later ones fall into the same waits.
-            turn += 1 + turn // 20
+            turn += 1 + turn // count(sample=4, soak=20)
 
     assert turn > 10
 

@@ -73,6 +73,7 @@ def told(lines: Iterator[str], until_name: str) -> list[tuple[str, str]]:
     return seen
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("framework", ["starlette", "fastapi", "litestar", "aiohttp"])
 def test_a_framework(framework: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The headers are right, a browser goes on where it was, and nothing is left when the last one has gone."""
