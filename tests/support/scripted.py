@@ -29,6 +29,7 @@ _KINDS = {
     re.compile(r"GET .*/r/tasks/([^/?]+)"): "task",
     re.compile(r"GET .*/r/tasks/([^/?]+)/result"): "result",
     re.compile(r"GET .*/r/tasks/([^/?]+)/events"): "events",
+    re.compile(r"GET .*/r/(tasks)"): "tasks",
     re.compile(r"POST .*/r/tasks/([^/?]+)/cancel"): "cancel",
     re.compile(r"GET .*/r/workflows/slug/([^/?]+)"): "definition",
     re.compile(r"POST .*/r/workflows/slug/([^/?]+)/run"): "run",
@@ -96,7 +97,7 @@ class Scripted:
         self._peers: set[Peer] = set()
 
     def on(self, kind: str, *handlers: Handler) -> None:
-        """Handle the requests of a kind: `task`, `result`, `events`, `cancel`, `definition`, `run`."""
+        """Handle the requests of a kind: `task`, `tasks`, `result`, `events`, `cancel`, `definition`, `run`."""
         self._scripts[kind] = list(handlers)
 
     def kinds(self) -> list[str]:
