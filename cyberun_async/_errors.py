@@ -14,6 +14,7 @@ CyberunError
 │   └── ServerError                      5xx
 ├── TransportError                       the server did not answer
 │   └── TransportTimeout (TimeoutError)
+├── TokenError                           the token provider failed
 ├── DecodeError                          an answer that is not what the API promises
 ├── TaskError                            the task ended without a result
 │   ├── TaskFailed
@@ -55,6 +56,8 @@ class CyberunError(Exception):
 
     task_id: str | None
     may_have_been_sent: bool = False
+    # Whether it ends a wait at once, whatever its kind: a token provider of the user's own has decided so.
+    is_final = False
 
     def __init__(self, message: str, *, task_id: str | None = None) -> None:
         """Keep the message and the task that it is about."""
@@ -123,6 +126,7 @@ class APIError(CyberunError):
         retry_after: Seconds the server asked to wait, or `None`.
         request_id: The server's name for the request, where it sent one.
         body: The answer's text, cut at the error text limit.
+        is_page: Whether the answer is a web page, as proxies and firewalls send it, and not an error response of the API.
 
     """
 
@@ -133,6 +137,7 @@ class APIError(CyberunError):
     retry_after: float | None
     request_id: str | None
     body: str
+    is_page: bool
 
     def __init__(
         self,
@@ -144,6 +149,7 @@ class APIError(CyberunError):
         retry_after: float | None = None,
         request_id: str | None = None,
         body: str = "",
+        is_page: bool = False,
         task_id: str | None = None,
     ) -> None:
         """Build the message from the facts."""
@@ -156,6 +162,7 @@ class APIError(CyberunError):
         self.body = body
         # Whoever answers with a 5xx may be a proxy that lost patience with a server that did its work.
         self.may_have_been_sent = status >= 500 or status in _MAY_HAVE_ACTED
+        self.is_page = is_page
         said = message.rstrip(" .;")
         super().__init__(f"{method} {path} was refused with {status}: {said}; {self._advice()}", task_id=task_id)
 
@@ -253,6 +260,32 @@ class TransportError(CyberunError):
 
 class TransportTimeout(TransportError, TimeoutError):
     """The server did not answer in time."""
+
+
+class TokenError(CyberunError):
+    """The token provider failed, so nothing was sent; `__cause__` is what it raised.
+
+    A provider's own `CyberunError` is raised as it is instead.
+
+    Attributes:
+        method: The HTTP method of the request that the token was for.
+        path: The path of the request below the base URL.
+        may_have_been_sent: Always `False`.
+
+    """
+
+    method: str
+    path: str
+    may_have_been_sent: bool = False
+
+    def __init__(self, reason: str, *, method: str, path: str, task_id: str | None = None) -> None:
+        """Build the message from the facts."""
+        self.method = method
+        self.path = path
+        super().__init__(
+            f"the token provider failed ({reason}), so {method} {path} was not sent: see to the provider, or try again",
+            task_id=task_id,
+        )
 
 
 class DecodeError(CyberunError):

@@ -8,7 +8,7 @@ import anyio
 import httpx
 import pytest
 
-from cyberun_async import AsyncClient, AuthenticationError, BadRequestError, ConfigurationError
+from cyberun_async import AsyncClient, AuthenticationError, BadRequestError, ConfigurationError, TokenError
 from cyberun_async._protocol.credentials import check_key, check_team, is_bound_to_team
 from cyberun_async._protocol.secret import Key, sealed
 from cyberun_async.local import LocalCyberun
@@ -279,14 +279,15 @@ async def test_provider_of_nonsense(server: LocalCyberun, given: object, words: 
 
 
 async def test_provider_that_fails(server: LocalCyberun) -> None:
-    """What a provider raises is its caller's own, and comes as it is."""
+    """What a provider raises is the cause of a `TokenError`."""
 
     async def fail() -> str:
         raise LookupError("no session")
 
     async with client_of(server, fail) as client:
-        with pytest.raises(LookupError, match="no session"):
+        with pytest.raises(TokenError, match="no session") as caught:
             await client.workflows.get("text-to-image")
+    assert isinstance(caught.value.__cause__, LookupError)
 
 
 async def test_provider_that_is_not_async() -> None:

@@ -42,6 +42,7 @@ from cyberun_async import (
     TaskResult,
     TaskStatus,
     Timeouts,
+    TokenError,
     TransportError,
     TransportTimeout,
     WaitTimeout,
@@ -405,6 +406,12 @@ TABLE: Mapping[type[CyberunError], Sequence[tuple[str, Meeting, str]]] = {
                 )
             ),
             "POST /r/workflows/slug/w/run got no answer (no connection in time); the request was not sent: check base_url and the network, or try again"),
+    ],
+    TokenError: [
+        ("a provider that has no connection itself", lambda _: raise_(
+                TokenError("ConnectError: no route to host", method="GET", path="/r/tasks/t-1", task_id="t-1")
+            ),
+            "the token provider failed (ConnectError: no route to host), so GET /r/tasks/t-1 was not sent: see to the provider, or try again"),
     ],
     DecodeError: [
         ("no JSON", lambda at: look(at, malformed={"body": "<html>"}),

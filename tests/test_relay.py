@@ -12,7 +12,7 @@ import anyio.to_thread
 import pytest
 from support.relaying import KEEP_ALIVE, STEPS, WHOLE, Told, names, rest, scene, take, until
 
-from cyberun_async import AsyncClient, ConfigurationError, InvalidParameters
+from cyberun_async import AsyncClient, ConfigurationError, InvalidParameters, Polling
 from cyberun_async.local import LocalCyberun
 from cyberun_async.local.scripts import after, complete, error, raw, status
 from cyberun_async.relay import Relay, RelayedStream
@@ -318,7 +318,12 @@ async def test_a_provider_that_fails_ends_one_task(caplog: pytest.LogCaptureFixt
 
     async with (
         scene() as here,
-        AsyncClient(provide, base_url=here.server.base_url, team_id=here.server.team_id) as theirs,
+        AsyncClient(
+            provide,
+            base_url=here.server.base_url,
+            team_id=here.server.team_id,
+            polling=Polling(interval=0.01, patience=0.05),
+        ) as theirs,
     ):
         task_id = await here.task()
         assert names(await rest(here.relay.stream("x", client=theirs))) == ["unavailable"]

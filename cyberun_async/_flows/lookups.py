@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from cyberun_async._flows.looks import Look, Turn
+from cyberun_async._protocol.pacing import Question
 from cyberun_async._protocol.status import TaskStatus
 from cyberun_async._settings import Polling
 from cyberun_async._transport.transport import Transport
@@ -218,17 +219,20 @@ class Lookups:
         if not self._is_here(look):
             return
         look.pace.looked(when)
-        look.pace.answered()
+        look.pace.answered(Question.TASK)
         if status == look.known:
             self._go_on_waiting(look)
         else:
             self._tell(look, status)
 
     def _missed(self, look: Look, when: float, *, may_be_gone: bool) -> None:
-        if not may_be_gone:
-            look.pace.failed(when)
-        if may_be_gone or look.pace.is_out_of_patience(anyio.current_time()):
+        if may_be_gone:
             self._tell(look, Turn.GONE)
+            return
+        late = look.pace.lateness(when)
+        if look.pace.failed(Question.TASK, when, anyio.current_time(), late=late):
+            # Its own poll fails as well, and says how.
+            self._tell(look, Turn.LOOK)
         else:
             look.pace.looked(when)
             self._go_on_waiting(look)

@@ -2,15 +2,15 @@
 
 import logging
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from contextlib import suppress
 
 import anyio
 
 from cyberun_async._errors import APIError, CyberunError, DecodeError, TransportError
+from cyberun_async._flows.asking import FAILURES, Inquiry
 from cyberun_async._flows.looks import Look, Turn
 from cyberun_async._flows.lookups import Lookups
 from cyberun_async._protocol import endpoints
-from cyberun_async._protocol.call import Call
 from cyberun_async._protocol.events import (
     ErrorEvent,
     StatusEvent,
@@ -20,11 +20,12 @@ from cyberun_async._protocol.events import (
     event_from_status,
     read_event,
 )
+from cyberun_async._protocol.hints import terminal_status_in
 from cyberun_async._protocol.news import News
-from cyberun_async._protocol.pacing import Pace
+from cyberun_async._protocol.pacing import Pace, Question
 from cyberun_async._protocol.retrying import is_passing
 from cyberun_async._protocol.status import UNSTATED, TaskStatus
-from cyberun_async._protocol.tasks import TaskResult
+from cyberun_async._protocol.tasks import TaskResult, is_same_task
 from cyberun_async._settings import Polling
 from cyberun_async._transport.sse import ServerSentEvent
 from cyberun_async._transport.stream import Connection
@@ -32,13 +33,14 @@ from cyberun_async._transport.transport import Transport
 
 log = logging.getLogger("cyberun_async.events")
 
-T = TypeVar("T")
-
 GRACE = 0.25
-"""Seconds that a look in the air gets to land once the stream has news: cutting it off costs its connection."""
+"""Seconds that a request in flight gets to be answered once the stream has an update, unless the last was cut off."""
 
 DELIVERY = 1.0
 """Seconds that a stream gets to deliver what a look has seen, before it counts as not getting through."""
+
+MAX_AHEAD = 100
+"""Events that are read ahead, for the terminal one, while the first of them is held back for a request in flight."""
 
 
 class Watch:
@@ -46,6 +48,15 @@ class Watch:
 
     Nothing runs between two steps. The stream opens first and the task is looked at next, so that nothing that ends in
     between is missed. A stream can only bring news: whatever goes wrong with it, the looks decide what that means.
+
+    What keeps it alive, whatever the stream and the API do:
+
+    - each question (how does the task stand, what is its result) has an outage of its own, after which its failure is
+      raised; nothing that is answered meanwhile resets the other's;
+    - a request that the stream cut off once is let land the next time, for which the next event waits, once; a terminal
+      event never does;
+    - what says that the task has ended (a poll, an event of any kind, a list without it) is kept until the result was
+      read, or contradicts it.
 
     Args:
         transport: Sends the requests.
@@ -62,11 +73,12 @@ class Watch:
 
     __slots__ = (
         "_connection",
-        "_is_asking",
+        "_inquiry",
         "_is_new",
         "_last_event_id",
         "_lookups",
         "_news",
+        "_oddities",
         "_pace",
         "_ready",
         "_transport",
@@ -77,7 +89,7 @@ class Watch:
     def __init__(
         self, transport: Transport, lookups: Lookups, task_id: str, polling: Polling, *, is_new: bool = False
     ) -> None:
-        """Check the id; nothing is sent yet."""
+        """Check the id."""
         endpoints.get_task(task_id)
         self.result: TaskResult | None = None
         self._transport = transport
@@ -85,12 +97,13 @@ class Watch:
         self._is_new = is_new
         self.task_id: str = task_id
         self._pace = Pace(polling)
+        self._inquiry = Inquiry(transport, self._pace, task_id, transport.recent.time_of(task_id))
         self._news = News()
+        self._oddities: dict[str, int] | None = None
         # A deque of none takes as much memory as all the rest of a wait without a stream.
         self._ready: list[TaskEvent] = []
         self._connection: Connection | None = None
         self._last_event_id = ""
-        self._is_asking = False
 
     @property
     def status(self) -> TaskStatus | None:
@@ -112,7 +125,7 @@ class Watch:
 
         """
         if not self._pace.has_started:
-            self._pace.start(anyio.current_time())
+            self._pace.start(anyio.current_time(), is_new=self._inquiry.submitted_at is not None)
         try:
             while not self._ready:
                 await self._step()
@@ -133,28 +146,32 @@ class Watch:
             DecodeError: Likewise, with answers that are not what the API promises.
 
         """
-        self._pace.start(anyio.current_time())
-        while self.result is None:
-            if not await self._read_result():
+        while (result := self.result) is None:
+            self._inquiry.heard_of_end(self._news.status, anyio.current_time())
+            await self._read_result()
+            if self.result is None:
                 await anyio.sleep_until(self._pace.look_due)
-        return self.result
+        return result
 
     async def aclose(self) -> None:
         """Close the stream, under cancellation too; safe to call twice."""
         connection, self._connection = self._connection, None
         if connection is not None:
+            self._count_oddities()
             await connection.aclose()
 
     async def _step(self) -> None:
-        """Do the next thing that is due; looks go on beside what may take long."""
+        """Do the next thing that is due; polling goes on beside what may take long."""
         pace, now = self._pace, anyio.current_time()
         if self._connection is not None:
-            if pace.look_due <= now:
+            if pace.look_due > now:
+                await self._listen(self._connection, now)
+            elif self._inquiry.was_cut:
+                await self._race(self._read_stream, Turn.LOOK)
+            else:
                 # Ahead of the first event of a new stream, so that it is clear what the stream adds to.
                 with anyio.move_on_after(DELIVERY):
                     await self._look()
-            if not self._ready:
-                await self._listen(self._connection, now)
         elif pace.stream_due > now:
             await self._share_a_look(until=pace.stream_due)
         elif self._transport.has_free_stream:
@@ -192,15 +209,20 @@ class Watch:
         """
         failures: list[Exception] = []
         has_come = False
+        was_connected = self.is_connected
 
         async def stream() -> None:
             nonlocal has_come
             try:
                 await stream_side()
+                has_come = True
+                group.cancel_scope.deadline = anyio.current_time() + self._grace()
+                while self._may_read_ahead and self._connection is not None:
+                    await self._receive(self._connection)
+                    group.cancel_scope.deadline = anyio.current_time() + self._grace()
             except Exception as error:  # noqa: BLE001 - raised again below, outside of an exception group
                 failures.append(error)
-            has_come = True
-            group.cancel_scope.deadline = anyio.current_time() + self._grace()
+                group.cancel_scope.cancel()
 
         try:
             async with anyio.create_task_group() as group:
@@ -209,6 +231,9 @@ class Watch:
                 group.start_soon(stream)
                 try:
                     await self._look_until_news(told)
+                    if not was_connected and not self._ready[-1].is_terminal:
+                        # A stream that is about to open would have to be opened anew.
+                        await anyio.sleep(DELIVERY)
                 except Exception as error:  # noqa: BLE001 - likewise
                     failures.append(error)
                 group.cancel_scope.cancel()
@@ -223,9 +248,18 @@ class Watch:
         """Whether the stream takes no harm from being left; one that lets a look be first does not get through."""
         return self._connection is not None and self._connection.is_patient and not self._ready
 
+    @property
+    def _may_read_ahead(self) -> bool:
+        """Whether the stream is read on while a request is let land, since a terminal event does not wait for it."""
+        is_patient = self._connection is not None and self._connection.is_patient
+        return is_patient and self._grace() == float("inf") and len(self._ready) < MAX_AHEAD
+
     def _grace(self) -> float:
+        """Give the seconds that a request in flight has, now that the stream has an update."""
         is_over = bool(self._ready) and self._ready[-1].is_terminal
-        return GRACE if self._is_asking and not is_over else 0.0
+        if is_over or not self._inquiry.is_asking:
+            return 0.0
+        return float("inf") if self._inquiry.was_cut else GRACE
 
     # The stream
 
@@ -236,7 +270,9 @@ class Watch:
         try:
             call = endpoints.stream_task_events(self.task_id)
             self._connection = await self._transport.open_stream(call, last_event_id=self._last_event_id)
-        except (APIError, TransportError, DecodeError) as failure:
+        except FAILURES as failure:
+            if failure.is_final:
+                raise
             self._stream_broke(failure)
         else:
             self._news.connected()
@@ -263,7 +299,6 @@ class Watch:
             self._pace.look_now()
             return
         now = anyio.current_time()
-        self._pace.answered()
         for message in received:
             if self._take(message, now):
                 return
@@ -273,19 +308,53 @@ class Watch:
         try:
             event = read_event(message.event, message.data, self.task_id, self._transport.mismatches)
         except DecodeError as error:
-            log.warning("task %s: an event could not be read, so the task is looked up: %s", self.task_id, error)
+            self._note_oddity("could not be read", f"an event could not be read, so the task is polled: {error}")
             self._pace.look_soon(now)
+            return False
+        if event.task_id != self.task_id and not is_same_task(event.task_id, self.task_id):
+            self._note_oddity("were about another task", f"an event about task {event.task_id} was dropped")
             return False
         if isinstance(event, StatusEvent) and event.status == UNSTATED:
             self._pace.look_soon(now)
         if self._news.is_news(event):
             self._ready.append(event)
-            if isinstance(event, ErrorEvent):
+            if not event.is_terminal and (ended := self._end_in(event, message.data)) is not None:
+                self._look_into_end(ended, now)
+            elif isinstance(event, ErrorEvent):
                 self._pace.look_soon(now)
             elif not isinstance(event, UnknownEvent):
                 # One that nobody knows may be a heartbeat, which proves a connection and not a task.
                 self._pace.event_came(now)
         return event.is_terminal
+
+    def _end_in(self, event: TaskEvent, data: str) -> TaskStatus | None:
+        """Find a terminal status in an event that is not the last one by its kind."""
+        if isinstance(event, StatusEvent):
+            return event.status if event.status.is_terminal else None
+        return terminal_status_in(data)
+
+    def _look_into_end(self, ended: TaskStatus, now: float) -> None:
+        """Ask for the result at once, since an event says that it is there; one that says so again and again may wait."""
+        is_first = self._inquiry.ended is None and self._inquiry.ended_at is None
+        self._inquiry.heard_of_end(ended, now)
+        if is_first:
+            self._pace.look_now()
+        else:
+            self._pace.look_soon(now)
+
+    def _note_oddity(self, kind: str, message: str) -> None:
+        """Log the first event of a kind; a stream full of them must not become a log full of them."""
+        self._oddities = self._oddities or {}
+        self._oddities[kind] = self._oddities.get(kind, 0) + 1
+        if self._oddities[kind] == 1:
+            log.warning("task %s: %s", self.task_id, message)
+
+    def _count_oddities(self) -> None:
+        """Log how many there were on the stream that ends."""
+        for kind, count in (self._oddities or {}).items():
+            if count > 1:
+                log.warning("task %s: %d events of its stream %s", self.task_id, count, kind)
+        self._oddities = None
 
     def _stream_broke(self, why: CyberunError | str) -> None:
         log.debug("task %s: the stream is down: %s", self.task_id, why)
@@ -307,43 +376,78 @@ class Watch:
         self, *, until: float = float("inf"), wants_stream: bool = False, stream_goes_first: bool = False
     ) -> None:
         """Wait for the client's looks to bring news of the task, and look at it alone where they say so."""
-        look = Look(self.task_id, self._news.status, self._pace, wants_stream=wants_stream)
-        await self._heed(await self._lookups.turn(look, until=until), stream_goes_first=stream_goes_first)
+        look, due = Look(self.task_id, self._news.status, self._pace, wants_stream=wants_stream), self._pace.look_due
+        try:
+            told = await self._lookups.turn(look, until=until)
+        except BaseException:
+            # A poll of all that was not answered in time for this one counts as cut off, too.
+            self._inquiry.was_cut |= due <= anyio.current_time()
+            raise
+        await self._heed(told, stream_goes_first=stream_goes_first)
 
     async def _heed(self, told: TaskStatus | Turn, *, stream_goes_first: bool) -> None:
         """Act on what came of a shared look."""
         if told is Turn.LOOK:
             await self._look(stream_goes_first=stream_goes_first)
         elif told is Turn.GONE:
-            self._pace.looked(anyio.current_time())
-            result = await self._ask(endpoints.get_task_result(self.task_id))
-            if result is not None:
-                await self._weigh(result.status, result, stream_goes_first=stream_goes_first)
+            await self._look_for_end(stream_goes_first=stream_goes_first)
         elif not isinstance(told, Turn):
             await self._weigh(told, stream_goes_first=stream_goes_first)
 
     async def _look(self, *, stream_goes_first: bool = False) -> None:
-        """Read the task once, and turn what it says into an event where that is news."""
-        self._pace.looked(anyio.current_time())
-        task = await self._ask(endpoints.get_task(self.task_id))
-        if task is not None:
-            await self._weigh(task.status, stream_goes_first=stream_goes_first)
+        """Ask once: how the task stands, or for its result where something says that it has ended."""
+        if self._pace.is_deferred(anyio.current_time()):
+            self._pace.look_now()
+        elif self._inquiry.ended is not None:
+            await self._read_result()
+        else:
+            status = await self._poll()
+            if status is not None:
+                await self._weigh(status, stream_goes_first=stream_goes_first)
 
-    async def _weigh(
-        self, status: TaskStatus, result: TaskResult | None = None, *, stream_goes_first: bool = False
-    ) -> None:
-        """Turn a status that was looked up into an event where it is news."""
+    async def _poll(self) -> TaskStatus | None:
+        """Ask how the task stands.
+
+        Where that has failed for too long although the stream brings updates, the result is asked: it has a status, too.
+        """
+        try:
+            task = await self._inquiry.task()
+        except FAILURES as failure:
+            may_pass = is_passing(failure, has_answered=self._transport.has_answered)
+            if may_pass and self._pace.has_event_in_outage(Question.TASK):
+                with suppress(*FAILURES):
+                    result = await self._inquiry.result()
+                    if result is not None:
+                        self._pace.answered(Question.TASK)
+                        return result.status
+            raise
+        return None if task is None else task.status
+
+    async def _look_for_end(self, *, stream_goes_first: bool) -> None:
+        """Ask for the result of a task that is in no list of unfinished ones, and how the task stands by that."""
+        now = anyio.current_time()
+        self._pace.looked(now)
+        self._inquiry.heard_of_end(None, now)
+        result = await self._inquiry.result()
+        if result is None:
+            return
+        if result.status.is_terminal:
+            self._finish(result)
+        elif result.status != UNSTATED:
+            await self._weigh(result.status, stream_goes_first=stream_goes_first)
+
+    async def _weigh(self, status: TaskStatus, *, stream_goes_first: bool = False) -> None:
+        """Turn a status that was polled into an event where it is news."""
         if stream_goes_first and self._is_ahead(status):
             # Either the stream is about to tell it, or the look was behind, or else the stream is mute.
             await anyio.sleep(DELIVERY)
-            task = await self._ask(endpoints.get_task(self.task_id))
-            if task is None:
+            polled = await self._poll()
+            if polled is None:
                 return
-            status = task.status
+            status = polled
         if status.is_terminal or status == UNSTATED:
-            self.result = result if status.is_terminal else None
-            if (self.result is not None or await self._read_result()) and self.result is not None:
-                self._tell(event_from_result(self.result))
+            self._inquiry.heard_of_end(status if status.is_terminal else None, anyio.current_time())
+            await self._read_result()
         elif self._is_ahead(status):
             self._tell(event_from_status(self.task_id, status))
             if stream_goes_first:
@@ -354,32 +458,20 @@ class Watch:
         is_over = status.is_terminal or status == UNSTATED
         return not is_over and status != self._news.status and not self._pace.has_event_since_look
 
+    async def _read_result(self) -> None:
+        """Ask for the result, and plan to ask again where it is not final."""
+        result = await self._inquiry.result()
+        if result is not None and result.status.is_terminal:
+            self._finish(result)
+        else:
+            self._pace.lagging(anyio.current_time())
+
+    def _finish(self, result: TaskResult) -> None:
+        """Keep the final result, and hand out its event."""
+        self.result = result
+        self._tell(event_from_result(result))
+
     def _tell(self, event: TaskEvent) -> None:
         """Hand out what a look knows, and have it dropped from the stream."""
         self._news.is_news(event)
         self._ready.append(event)
-
-    async def _read_result(self) -> bool:
-        """Read the result, and keep it if it is final."""
-        result = await self._ask(endpoints.get_task_result(self.task_id))
-        if result is not None and result.status.is_terminal:
-            self.result = result
-            return True
-        self._pace.lagging(anyio.current_time())
-        return False
-
-    async def _ask(self, call: Call[T]) -> T | None:
-        """Send a call that may fail now and then, and give `None` where it did."""
-        self._is_asking, since = True, anyio.current_time()
-        try:
-            answer = await self._transport.send_once(call)
-        except (APIError, TransportError, DecodeError) as failure:
-            self._pace.failed(since)
-            if not is_passing(failure) or self._pace.is_out_of_patience(anyio.current_time()):
-                raise
-            log.debug("task %s: a look failed: %s", self.task_id, failure)
-            return None
-        finally:
-            self._is_asking = False
-        self._pace.answered()
-        return answer

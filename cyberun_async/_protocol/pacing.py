@@ -1,7 +1,9 @@
 """When to look at a task, and when to try its stream again."""
 
 import random
+from enum import Enum
 
+from cyberun_async._protocol.outage import Outage
 from cyberun_async._settings import Polling
 
 FIRST_RECONNECT = 0.5
@@ -16,7 +18,17 @@ FIRST_LAG = 0.1
 LEAST_BETWEEN_LOOKS = 1.0
 """Seconds between two looks that events ask for: a stream full of oddities must not become a stream of looks."""
 
+UNANSWERED_STREAM = 0.5
+"""Seconds after which a task is polled beside a stream that has not answered: a proxy may withhold its headers."""
+
 _LONG_AGO = float("-inf")
+
+
+class Question(Enum):
+    """What a wait asks the API; each has a patience of its own."""
+
+    TASK = "how the task stands"
+    RESULT = "what its result is"
 
 
 class Pace:
@@ -30,12 +42,13 @@ class Pace:
     """
 
     __slots__ = (
-        "_failing_since",
         "_fruitless",
         "_lags",
         "_last_event",
         "_last_look",
         "_least_delay",
+        "_not_before",
+        "_outages",
         "_polling",
         "_unrelaxed",
         "has_started",
@@ -49,24 +62,39 @@ class Pace:
         self.has_started: bool = False
         self._fruitless = self._lags = 0
         self._last_event = self._last_look = _LONG_AGO
-        self._failing_since: float | None = None
+        self._outages: dict[Question, Outage] | None = None
+        self._not_before = _LONG_AGO
         self._least_delay = 0.0
         self._unrelaxed: float | None = None
         self.look_due: float = _LONG_AGO
         self.stream_due: float = _LONG_AGO
 
-    def start(self, now: float) -> None:
-        """Begin with the stream; the first look follows once it is open, or does not open. Only the first start counts."""
+    def start(self, now: float, *, is_new: bool = False) -> None:
+        """Begin with the stream; the first look follows once it is open, or does not open. Only the first start counts.
+
+        Args:
+            now: The time.
+            is_new: Whether the task was submitted here a moment ago, so that it can hardly have ended.
+
+        """
         if not self.has_started:
             self.has_started = True
             self.stream_due = now
-            self.look_due = now + self._polling.interval
+            self.look_due = now + (self._polling.interval if is_new else min(UNANSWERED_STREAM, self._polling.interval))
 
     # Looks
 
     def look_now(self) -> None:
         """Make a look due: what happens to the stream, only a look explains."""
-        self.look_due = _LONG_AGO
+        self.look_due = self._not_before
+
+    def is_deferred(self, now: float) -> bool:
+        """Whether the server wants to be left alone for now."""
+        return now < self._not_before
+
+    def lateness(self, now: float) -> float:
+        """Give the seconds by which a look that begins now is later than planned."""
+        return max(now - self.look_due, 0.0) if self.look_due > _LONG_AGO else 0.0
 
     def first_look_now(self) -> None:
         """Make the first look due."""
@@ -75,7 +103,7 @@ class Pace:
 
     def look_soon(self, now: float) -> None:
         """Bring the next look forward: something on the stream calls for it."""
-        self.look_due = min(self.look_due, max(now, self._last_look + LEAST_BETWEEN_LOOKS))
+        self.look_due = min(self.look_due, max(now, self._last_look + LEAST_BETWEEN_LOOKS, self._not_before))
         self._unrelaxed = None
 
     def looked(self, now: float) -> None:
@@ -85,26 +113,53 @@ class Pace:
         self._plan_look(self._polling.relaxed if is_relaxed else self._polling.interval)
         self._unrelaxed = None if is_relaxed else self.look_due
 
+    def landed(self, now: float) -> None:
+        """Plan anew where a look has taken longer than the time to the next, which would leave none for the stream."""
+        if _LONG_AGO < self.look_due <= now:
+            interval = self._polling.relaxed if self.has_event_since_look else self._polling.interval
+            self.look_due = now + interval * random.uniform(1.0, 1.2)
+
     def _plan_look(self, interval: float) -> None:
-        self.look_due = self._last_look + interval * random.uniform(1.0, 1.2)
+        self.look_due = max(self._last_look + interval * random.uniform(1.0, 1.2), self._not_before)
 
     def lagging(self, now: float) -> None:
         """Plan to read a result again that does not yet say what its task says."""
-        self.look_due = now + min(FIRST_LAG * 2.0 ** min(self._lags, 30), self._polling.interval)
+        delay = min(FIRST_LAG * 2.0 ** min(self._lags, 30), self._polling.interval)
+        self.look_due = max(now + delay, self._not_before)
         self._lags += 1
 
-    def answered(self) -> None:
-        """Note that the server answers."""
-        self._failing_since = None
+    # Failures
 
-    def failed(self, since: float) -> None:
-        """Note that what was sent at `since` got no answer that is of use."""
-        if self._failing_since is None:
-            self._failing_since = since
+    def answered(self, question: Question) -> None:
+        """Note that a question was answered."""
+        if self._outages is not None:
+            self._outages.pop(question, None)
 
-    def is_out_of_patience(self, now: float) -> bool:
-        """Whether the server has failed to answer for too long; the time that nobody asks does not count."""
-        return self._failing_since is not None and now - self._failing_since > self._polling.patience
+    def failed(
+        self, question: Question, began: float, now: float, *, late: float = 0.0, retry_after: float | None = None
+    ) -> bool:
+        """Note that a question got no answer that is of use, and say whether to give up.
+
+        Args:
+            question: What was asked.
+            began: When.
+            now: When that had failed.
+            late: Seconds by which it was asked later than planned.
+            retry_after: Seconds for which the server wants to be left alone; they are kept as far as the patience goes.
+
+        """
+        self._outages = self._outages or {}
+        outage = self._outages.setdefault(question, Outage(began, self._polling.patience))
+        outage.failed(began, now, late=late)
+        if retry_after:
+            self._not_before = now + min(retry_after, outage.remaining)
+            self.look_due = max(self.look_due, self._not_before)
+        return outage.is_over
+
+    def has_event_in_outage(self, question: Question) -> bool:
+        """Whether the stream has brought an update since a question began to fail."""
+        outage = (self._outages or {}).get(question)
+        return outage is not None and self._last_event > outage.began
 
     # The stream
 

@@ -57,7 +57,28 @@ def refusal(
         retry_after=retry_after_of(headers),
         request_id=hide(headers.get("x-request-id", ""), secrets)[:MAX_SHOWN] or None,
         body=redacted(body, secrets),
+        is_page=is_page(headers, text),
         task_id=task_id,
+    )
+
+
+_PAGES = ("text/html", "application/xhtml+xml")
+
+_CHALLENGES = ("cf-mitigated", "x-amzn-waf-action")
+"""Headers by which a firewall says that it has answered in the place of the server."""
+
+
+def is_page(headers: Mapping[str, str], text: str) -> bool:
+    """Whether an error response is a web page or a challenge, as what stands in front of an API sends it.
+
+    Sources: https://developers.cloudflare.com/cloudflare-challenges/challenge-types/challenge-pages/detect-response/ and
+    https://docs.aws.amazon.com/waf/latest/developerguide/waf-captcha-and-challenge-how-it-works.html
+    """
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    return (
+        kind in _PAGES
+        or any(name in headers for name in _CHALLENGES)
+        or text.lstrip("\ufeff \t\r\n")[:15].lower().startswith(("<!doctype html", "<html"))
     )
 
 

@@ -5,6 +5,7 @@ from datetime import datetime
 
 import attrs
 
+from cyberun_async._errors import DecodeError
 from cyberun_async._protocol.conversions import Partial, expected
 from cyberun_async._protocol.fields import extra_field, on_wire, wire
 from cyberun_async._protocol.hiding import hide
@@ -232,3 +233,25 @@ class TaskResult:
         from cyberun_async._protocol.outputs import files_of
 
         return files_of(self)
+
+
+def with_evidence(result: TaskResult, ended: TaskStatus | None) -> TaskResult:
+    """Give a result whose status is none that is known the terminal one that something else has reported."""
+    return result if ended is None or result.status.is_known else attrs.evolve(result, status=ended)
+
+
+def is_same_task(one: str, other: str) -> bool:
+    """Whether two ids are those of one task: a server may write its UUIDs in either case."""
+    return one == other or one.lower() == other.lower()
+
+
+def check_task(given: str, wanted: str) -> None:
+    """Refuse an answer that is about another task than was asked about.
+
+    Raises:
+        DecodeError: It is.
+
+    """
+    if not is_same_task(given, wanted):
+        message = f"it is about another task, {given[:100]}"
+        raise DecodeError(message)

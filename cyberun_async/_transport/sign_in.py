@@ -3,10 +3,15 @@
 import inspect
 from contextvars import ContextVar
 
-from cyberun_async._errors import ConfigurationError
+import anyio
+
+from cyberun_async._errors import ConfigurationError, CyberunError, TokenError
+from cyberun_async._protocol.call import Call
 from cyberun_async._protocol.credentials import check_key
+from cyberun_async._protocol.hiding import hide
 from cyberun_async._protocol.secret import Key, sealed
 from cyberun_async._settings import TokenProvider
+from cyberun_async._transport.failures import describe
 from cyberun_async._transport.single_flight import SingleFlight
 
 
@@ -15,12 +20,14 @@ class SignIn:
 
     Args:
         token: The key, or the provider of tokens.
+        within: Seconds that the provider may take.
 
     """
 
-    def __init__(self, token: Key | TokenProvider) -> None:
-        """Ask for nothing yet."""
+    def __init__(self, token: Key | TokenProvider, *, within: float) -> None:
+        """Keep what there is to sign in with."""
         self._token = token
+        self._within = within
         self._flights = SingleFlight[None, Key]()
 
     @property
@@ -28,11 +35,12 @@ class SignIn:
         """Whether asking again may give another token."""
         return not isinstance(self._token, Key)
 
-    async def token(self) -> Key:
+    async def token(self, call: Call[object]) -> Key:
         """Give the key, or ask the provider for a token.
 
         Raises:
             ConfigurationError: The provider is not async, gives what cannot be a token, or needs a token itself.
+            TokenError: The provider failed with an error that is not ours, or took too long.
 
         """
         if isinstance(self._token, Key):
@@ -44,7 +52,14 @@ class SignIn:
             )
             raise ConfigurationError(message)
         provider = self._token
-        return await self._flights.run(None, lambda: self._ask(provider))
+        try:
+            return await self._flights.run(None, lambda: self._ask(provider))
+        except CyberunError as error:
+            # Whatever its kind, it is the provider's decision, and not a failure of the request.
+            error.is_final = True
+            raise
+        except Exception as error:
+            raise TokenError(hide(describe(error)), method=call.method, path=call.path, task_id=call.task_id) from error
 
     async def _ask(self, provider: TokenProvider) -> Key:
         call = _ProviderCall(self)
@@ -54,7 +69,8 @@ class SignIn:
             if not inspect.isawaitable(given):
                 message = "api_key is a function that is not async: pass an async one, or the key itself"
                 raise ConfigurationError(message)
-            return check_key(sealed(await given))
+            with anyio.fail_after(self._within):
+                return check_key(sealed(await given))
         finally:
             call.is_running = False
             _calls_around.reset(before)

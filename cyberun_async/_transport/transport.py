@@ -15,10 +15,11 @@ from cyberun_async._protocol.codec import structure
 from cyberun_async._protocol.hiding import hide, redacted
 from cyberun_async._protocol.json_text import parse_json
 from cyberun_async._protocol.mismatch_log import MismatchLog
+from cyberun_async._protocol.recent import RecentSubmissions
 from cyberun_async._protocol.refusals import ERROR_TEXT, refusal, retry_after_of
 from cyberun_async._protocol.retrying import delay_before_retry
 from cyberun_async._protocol.secret import Key
-from cyberun_async._protocol.tasks import with_task_id
+from cyberun_async._protocol.tasks import Submitted, Task, TaskResult, check_task, with_task_id
 from cyberun_async._settings import Settings
 from cyberun_async._transport.bodies import UnreadableBody, read_body
 from cyberun_async._transport.exchange import InFlight, as_child, finish
@@ -74,6 +75,8 @@ class Transport(ProcessBound):
         on_free_stream: Called whenever a stream has ended, so that another may be opened.
         refused_for_rate: How often the server has said 429 so far.
         mismatches: Logs which fields of responses differ from their documentation.
+        has_answered: Whether the API has answered a call, or opened a stream, so that it can be reached by this client.
+        recent: The tasks that were submitted a moment ago.
 
     """
 
@@ -107,9 +110,11 @@ class Transport(ProcessBound):
         self.on_free_stream: Callable[[], None] = lambda: None
         self.refused_for_rate: int = 0
         self.mismatches = MismatchLog()
+        self.has_answered: bool = False
+        self.recent = RecentSubmissions()
         self._in_flight = InFlight()
         self._home = HomeLoop()
-        self._sign_in = SignIn(settings.token)
+        self._sign_in = SignIn(settings.token, within=settings.timeouts.call)
         self._is_closed = False
         self._not_before = float("-inf")
 
@@ -214,7 +219,7 @@ class Transport(ProcessBound):
                 await self._pause()
                 return await self._attempt(call, token, attempt)
 
-        return await self._signed_in(exchange)
+        return await self._signed_in(call, exchange)
 
     async def _attempt(self, call: Call[object], token: Key, attempt: int) -> Answer:
         self.check_usable()
@@ -249,23 +254,32 @@ class Transport(ProcessBound):
 
         """
         if not answer.is_success:
-            raise _refusal(call, answer)
+            raise self._refusal(call, answer)
         if call.returns is NoneType:
             return None  # type: ignore[return-value]
         try:
-            return self._structured(call, answer)
+            record = self._structured(call, answer)
         except DecodeError as error:
             failure = _decode_error(call, error.problem, answer.token, answer.body)
+        else:
+            self.has_answered = True
+            if isinstance(record, Submitted):
+                self.recent.add(record.task_id, anyio.current_time())
+            return record
         # In there, the first error would become its context, whose frames hold the whole answer.
         raise failure
 
     def _structured(self, call: Call[T], answer: Answer) -> T:
+        """Structure a body, and refuse what is about another task than was asked about."""
         if call.read is not None:
             return call.read(answer.body, answer.headers)
         value = parse_json(answer.body)
         if call.task_id is not None:
             value = with_task_id(value, call.task_id)
-        return structure(value, call.returns, self.mismatches)
+        record = structure(value, call.returns, self.mismatches)
+        if call.task_id is not None and isinstance(record, (Task, TaskResult)):
+            check_task(record.id, call.task_id)
+        return record
 
     # Streams
 
@@ -307,9 +321,9 @@ class Transport(ProcessBound):
             self.check_usable()
             return await self._exchange(call, token, 1, lambda: self._connect(call, token, last_event_id, opened))
 
-        answer = await self._signed_in(exchange)
+        answer = await self._signed_in(call, exchange)
         if not answer.is_success:
-            raise _refusal(call, answer)
+            raise self._refusal(call, answer)
         if not opened:
             kind, encoding = (answer.headers.get(name, "")[:100] for name in ("content-type", "content-encoding"))
             compressed = f" compressed by {encoding!r}" if encoding else ""
@@ -331,6 +345,7 @@ class Transport(ProcessBound):
             on_close=self._stream_closed,
         )
         opened.append(connection)
+        self.has_answered = True
         keep_alive(response)
         return Answer(response.status_code, response.headers, b"", token)
 
@@ -340,11 +355,11 @@ class Transport(ProcessBound):
 
     # Both
 
-    async def _signed_in(self, exchange: Callable[[Key], Awaitable[Answer]]) -> Answer:
+    async def _signed_in(self, call: Call[object], exchange: Callable[[Key], Awaitable[Answer]]) -> Answer:
         """Carry out an exchange once, or twice where a fresh token may be what it takes."""
-        answer = await exchange(await self._sign_in.token())
+        answer = await exchange(await self._sign_in.token(call))
         if answer.status == httpx.codes.UNAUTHORIZED and self._sign_in.has_provider:
-            answer = await exchange(await self._sign_in.token())
+            answer = await exchange(await self._sign_in.token(call))
         return answer
 
     async def _exchange(
@@ -385,6 +400,19 @@ class Transport(ProcessBound):
                 telling.response(request, seconds, status, error)
         return answer
 
+    def _refusal(self, call: Call[T], answer: Answer) -> APIError:
+        # Its own error responses are JSON; anything else may come from what stands in front of it.
+        self.has_answered |= answer.body.lstrip()[:1] == b"{"
+        return refusal(
+            answer.status,
+            answer.headers,
+            answer.body,
+            method=call.method,
+            path=call.path,
+            secrets=(answer.token,),
+            task_id=call.task_id,
+        )
+
     # Rate limits
 
     def _slow_down(self, asked: float | None) -> None:
@@ -398,18 +426,6 @@ class Transport(ProcessBound):
         # Another 429 may put it off meanwhile.
         while anyio.current_time() < self._not_before:  # noqa: ASYNC110 - it is a moment, and no event
             await anyio.sleep_until(self._not_before)
-
-
-def _refusal(call: Call[T], answer: Answer) -> APIError:
-    return refusal(
-        answer.status,
-        answer.headers,
-        answer.body,
-        method=call.method,
-        path=call.path,
-        secrets=(answer.token,),
-        task_id=call.task_id,
-    )
 
 
 def _decode_error(call: Call[T], problem: str, token: Key, body: bytes = b"") -> DecodeError:

@@ -52,6 +52,7 @@ from cyberun_async import (
     TaskResult,
     TaskStatus,
     Timeouts,
+    TokenError,
     TransportError,
     UnknownEvent,
     WaitTimeout,
@@ -229,6 +230,9 @@ def errors(error: CyberunError) -> str | None:
     if isinstance(error, APIError):
         assert_type(error.status, int)
         assert_type(error.retry_after, float | None)
+        assert_type(error.is_page, bool)
+    elif isinstance(error, TokenError):
+        assert_type(error.path, str)
     elif isinstance(error, TransportError):
         assert_type(error.may_have_been_sent, bool)
     elif isinstance(error, DecodeError):

@@ -488,17 +488,6 @@ async def test_an_id_that_cannot_be_one_is_refused(task_id: Any) -> None:
 # A token provider
 
 
-async def test_a_token_provider_that_fails_ends_the_wait_with_its_own_error() -> None:
-    """It is the user's code: what it raises comes out as it is."""
-
-    async def token() -> str:
-        raise Refusal
-
-    async with scripted() as server, connected_by(server.base_url, token) as client:
-        with pytest.raises(Refusal):
-            await client.wait_for_result(TASK)
-
-
 class Provider:
     """Gives a token until it is spent."""
 

@@ -6,7 +6,7 @@ import pytest
 
 from cyberun_async import Polling
 from cyberun_async._protocol import pacing
-from cyberun_async._protocol.pacing import LONGEST_RECONNECT, Pace
+from cyberun_async._protocol.pacing import LONGEST_RECONNECT, Pace, Question
 
 POLLING = Polling(interval=3.0, relaxed=15.0, patience=300.0)
 
@@ -27,12 +27,28 @@ def pace() -> Pace:
 
 
 def test_the_stream_comes_first() -> None:
-    """At the start the stream is due at once, and a look only where it takes longer than an interval."""
+    """At the start the stream is due at once, and a poll only where it does not answer within half a second."""
     pace = Pace(POLLING)
     pace.start(100.0)
     pace.start(200.0)
 
-    assert (pace.stream_due, pace.look_due) == (100.0, 103.0)
+    assert (pace.stream_due, pace.look_due) == (100.0, 100.5)
+
+
+@pytest.mark.parametrize(
+    ("interval", "is_new", "due"),
+    [
+        pytest.param(3.0, False, 100.5, id="half a second"),
+        pytest.param(0.1, False, 100.1, id="never later than an interval"),
+        pytest.param(3.0, True, 103.0, id="a task that was just submitted can hardly have ended"),
+    ],
+)
+def test_the_first_poll_beside_a_stream_that_does_not_answer(interval: float, is_new: bool, due: float) -> None:
+    """It comes soon, since a proxy may withhold the headers of a stream for as long as it likes."""
+    pace = Pace(Polling(interval=interval))
+    pace.start(100.0, is_new=is_new)
+
+    assert pace.look_due == due
 
 
 def test_looks_are_an_interval_apart(pace: Pace) -> None:
@@ -85,17 +101,79 @@ def test_a_lagging_result_is_read_ever_later(pace: Pace) -> None:
     assert delays == [0.1, 0.2, 0.4, 0.8, 1.6, 3.0, 3.0]
 
 
-def test_patience_counts_from_the_first_failure(pace: Pace) -> None:
-    """An answer begins it anew, and time in which nobody asks does not count."""
-    assert not pace.is_out_of_patience(10_000.0)
-    pace.failed(10_000.0)
-    pace.failed(10_200.0)
-    assert not pace.is_out_of_patience(10_300.0)
-    assert pace.is_out_of_patience(10_301.0)
+@pytest.mark.parametrize(
+    ("failures", "is_over"),
+    [
+        pytest.param([(0, 0)], False, id="one"),
+        pytest.param([(0, 1000)], False, id="one that takes longer than the patience"),
+        pytest.param([(0, 0), (3, 3), (299, 299)], False, id="for less than the patience"),
+        pytest.param([(0, 0), (3, 3), (300, 300)], True, id="for as long as the patience"),
+        pytest.param([(0, 60), (63, 123), (126, 186), (189, 249), (252, 312)], False, id="the slowest does not count"),
+        pytest.param([(0, 60), (63, 123), (126, 186), (189, 249), (252, 312), (315, 375)], True, id="but the next one"),
+        pytest.param([(0, 0), (3, 3), (6, 4000)], False, id="the process stood still in the middle of a request"),
+        pytest.param([(0, 0), (299, 299), (302, 4000), (4003, 4003)], True, id="and then another one fails"),
+        pytest.param([(0, 0), (3, 3), (4000, 4000, 3994)], False, id="the process stood still between two"),
+        pytest.param([(0, 0), (299, 299), (4000, 4000, 3698)], False, id="near the end of the patience, too"),
+        pytest.param([(0, 0), (299, 299), (4000, 4000, 3698), (4003, 4003)], True, id="and then another one fails"),
+        pytest.param([(0, 0), (299, 299), (400, 400, 98), (500, 500, 97)], True, id="a caller who is always late"),
+    ],
+)
+def test_patience(failures: list[tuple[float, ...]], *, is_over: bool) -> None:
+    """It is over once somebody has asked in vain for so long; each failure is when it was asked, had failed, and how late."""
+    pace = Pace(POLLING)
+    verdicts = [pace.failed(Question.TASK, began, now, late=sum(late)) for began, now, *late in failures]
 
-    pace.answered()
-    pace.failed(10_301.0)
-    assert not pace.is_out_of_patience(10_302.0)
+    assert verdicts == [False] * (len(failures) - 1) + [is_over]
+
+
+def test_each_question_has_a_patience_of_its_own(pace: Pace) -> None:
+    """An answer to one resets its own failures, and no other's."""
+    for now in (0.0, 299.0):
+        assert not pace.failed(Question.TASK, now, now)
+        assert not pace.failed(Question.RESULT, now, now)
+    pace.answered(Question.TASK)
+
+    assert not pace.failed(Question.TASK, 301.0, 301.0)
+    assert pace.failed(Question.RESULT, 301.0, 301.0)
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "due"),
+    [
+        pytest.param(None, 104.0, id="none"),
+        pytest.param(1.0, 104.0, id="shorter than the interval"),
+        pytest.param(20.0, 121.0, id="longer than the interval"),
+        pytest.param(3600.0, 401.0, id="longer than the patience"),
+    ],
+)
+def test_the_server_may_ask_to_be_left_alone(pace: Pace, retry_after: float | None, due: float) -> None:
+    """A `Retry-After` delays the next poll, whatever asks for one meanwhile, and never beyond the patience."""
+    pace.failed(Question.TASK, 101.0, 101.0, retry_after=retry_after)
+    assert pace.look_due == due
+
+    if due > 104.0:
+        for hasten in (pace.look_now, lambda: pace.look_soon(102.0), lambda: pace.lagging(102.0)):
+            hasten()
+            assert pace.look_due == due
+        assert pace.is_deferred(due - 1.0)
+        assert not pace.is_deferred(due)
+
+
+def test_a_poll_is_late_from_the_time_that_was_planned(pace: Pace) -> None:
+    """One that is asked for at once is never late."""
+    assert [pace.lateness(now) for now in (103.0, 104.0, 110.0)] == [0.0, 0.0, 6.0]
+    pace.look_now()
+    assert pace.lateness(110.0) == 0.0
+
+
+def test_an_event_in_an_outage(pace: Pace) -> None:
+    """It is one that came after the first request that failed."""
+    assert not pace.has_event_in_outage(Question.TASK)
+    pace.event_came(101.0)
+    pace.failed(Question.TASK, 102.0, 102.0)
+    assert not pace.has_event_in_outage(Question.TASK)
+    pace.event_came(103.0)
+    assert pace.has_event_in_outage(Question.TASK)
 
 
 def test_reconnects_back_off_until_there_is_news(pace: Pace) -> None:

@@ -1,0 +1,119 @@
+"""Asking the API about one task: which failures pass, which end the wait, and when the patience is over."""
+
+import logging
+from typing import TypeVar
+
+import anyio
+
+from cyberun_async._errors import APIError, CyberunError, DecodeError, TokenError, TransportError
+from cyberun_async._protocol import endpoints
+from cyberun_async._protocol.call import Call
+from cyberun_async._protocol.pacing import Pace, Question
+from cyberun_async._protocol.retrying import is_lag, is_passing
+from cyberun_async._protocol.status import TaskStatus
+from cyberun_async._protocol.tasks import Task, TaskResult, with_evidence
+from cyberun_async._transport.transport import Transport
+
+log = logging.getLogger("cyberun_async.events")
+
+T = TypeVar("T")
+
+FAILURES = (APIError, TransportError, DecodeError, TokenError)
+"""What a request may fail with and the wait go on."""
+
+
+class Inquiry:
+    """What one wait asks about its task.
+
+    Each question has an outage of its own in the wait's pace: an answer to one says nothing about the other.
+
+    Args:
+        transport: Sends the requests.
+        pace: The times of the wait.
+        task_id: The task.
+        submitted_at: When this client has submitted it, where that is not long ago.
+
+    Attributes:
+        submitted_at: When this client has submitted the task, where that is not long ago.
+        ended: The terminal status that something has reported, until the result contradicts it.
+        ended_at: When something first said that the task has ended.
+        is_asking: Whether a request is in flight.
+        was_cut: Whether the last request was cancelled before it was answered: the next one is let land.
+
+    """
+
+    __slots__ = ("_pace", "_task_id", "_transport", "ended", "ended_at", "is_asking", "submitted_at", "was_cut")
+
+    def __init__(self, transport: Transport, pace: Pace, task_id: str, submitted_at: float | None) -> None:
+        """Ask nothing yet."""
+        self._transport = transport
+        self._pace = pace
+        self._task_id = task_id
+        self.submitted_at: float | None = submitted_at
+        self.ended: TaskStatus | None = None
+        self.ended_at: float | None = None
+        self.is_asking: bool = False
+        self.was_cut: bool = False
+
+    def heard_of_end(self, status: TaskStatus | None, now: float) -> None:
+        """Note that something says that the task has ended, and how; the result has the last word."""
+        self.ended = status or self.ended
+        if self.ended_at is None:
+            self.ended_at = now
+
+    async def task(self) -> Task | None:
+        """Ask how the task stands, and plan the next poll; `None` where that failed and may pass."""
+        now = anyio.current_time()
+        late = self._pace.lateness(now)
+        self._pace.looked(now)
+        task = await self._ask(Question.TASK, endpoints.get_task(self._task_id), late)
+        self._pace.landed(anyio.current_time())
+        return task
+
+    async def result(self) -> TaskResult | None:
+        """Ask for the result, which may not be final; `None` where that failed and may pass."""
+        late = self._pace.lateness(anyio.current_time())
+        result = await self._ask(Question.RESULT, endpoints.get_task_result(self._task_id), late)
+        if result is None:
+            return None
+        result = with_evidence(result, self.ended)
+        if not result.status.is_terminal:
+            # Whatever said so was early or wrong: the next poll tells.
+            self.ended = None
+        return result
+
+    async def _ask(self, question: Question, call: Call[T], late: float) -> T | None:
+        began = anyio.current_time()
+        self.is_asking = True
+        try:
+            answer = await self._transport.send_once(call)
+        except FAILURES as failure:
+            self.was_cut = False
+            self._pass_or_raise(question, failure, began, late)
+            return None
+        except BaseException:
+            self.was_cut = True
+            self._pace.look_now()
+            raise
+        finally:
+            self.is_asking = False
+        self.was_cut = False
+        self._pace.answered(question)
+        return answer
+
+    def _pass_or_raise(self, question: Question, failure: CyberunError, began: float, late: float) -> None:
+        """Let a failure pass, or raise it."""
+        now = anyio.current_time()
+        if self._is_lag(question, failure, now):
+            if question is Question.TASK:
+                self._pace.lagging(now)
+        else:
+            retry_after = failure.retry_after if isinstance(failure, APIError) else None
+            is_over = self._pace.failed(question, began, now, late=late, retry_after=retry_after)
+            if is_over or not is_passing(failure, has_answered=self._transport.has_answered):
+                raise failure
+        log.debug("task %s: asking %s failed: %s", self._task_id, question.value, failure)
+
+    def _is_lag(self, question: Question, failure: CyberunError, now: float) -> bool:
+        happened = self.submitted_at if question is Question.TASK else self.ended_at
+        return happened is not None and is_lag(failure, question, now - happened)
