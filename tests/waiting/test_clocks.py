@@ -70,7 +70,7 @@ async def test_a_result_that_can_never_be_read(
 
 @virtual
 async def test_a_stream_of_events_does_not_keep_it_alive() -> None:
-    """Keep-alives and progress say nothing of a result that cannot be read."""
+    """What keeps a stream alive, and progress, say nothing of a result that cannot be read."""
 
     async def progress(exchange: Exchange) -> None:
         await exchange.send(SSE_HEAD)
