@@ -25,7 +25,7 @@ CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium")
 ADDRESS = ("127.0.0.1", 8017)
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 PICTURES = {
-    "web-wide-light.png": {"viewport": {"width": 1100, "height": 760}, "color_scheme": "light"},
+    "web-wide-light.png": {"viewport": {"width": 1100, "height": 790}, "color_scheme": "light"},
     "web-narrow-dark.png": {"viewport": {"width": 420, "height": 1010}, "color_scheme": "dark"},
 }
 PROMPTS = ("a harbour in the morning", "a mountain lake in autumn", "a lighthouse at dusk")

@@ -93,6 +93,9 @@ def test_limits(site: Site, visitor: httpx.Client, wishes: dict[str, str]) -> No
     ("data", "code"),
     [
         pytest.param(b"GIF89a, or so", 422, id="no picture"),
+        pytest.param(b"a list of things to buy", 422, id="a text"),
+        pytest.param(b"RIFF\x00\x00\x00\x00WAVEfmt ", 422, id="a sound"),
+        pytest.param(b"", 422, id="nothing"),
         pytest.param(b"\x89PNG\r\n\x1a\n" + b"x" * (9 << 20), 413, id="too large"),
     ],
 )
@@ -113,6 +116,14 @@ def test_a_visitor_has_so_many_at_once(site: Site, visitor: httpx.Client) -> Non
     site.cyberun.clock.advance_blocking(A_LIFE)
     submit(visitor)
     assert len(visitor.get("/tasks").json()) == 4
+
+
+def test_an_order_that_may_have_arrived(site: Site, visitor: httpx.Client) -> None:
+    """A visitor whose order got lost on the way back is not invited to pay for another one."""
+    site.cyberun.faults.lose_reply(on="workflows.run")
+    answer = visitor.post("/tasks", data={"prompt": "x"})
+    assert (answer.status_code, "cost twice" in answer.json()["detail"]) == (502, True)
+    assert site.count("workflows.run") == 1
 
 
 @pytest.mark.parametrize("path", ["", "/events", "/picture"])

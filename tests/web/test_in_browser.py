@@ -230,4 +230,45 @@ def test_failures_are_told(site: Site, visitor: BrowserContext) -> None:
     for _ in range(3):
         ask_for_a_picture(page)
     page.get_by_role("button", name="Paint it").click()
-    playwright.expect(page.locator("#status")).to_contain_text("3 pictures at a time")
+    problem = page.get_by_role("alert")
+    playwright.expect(problem).to_contain_text("3 pictures at a time")
+    to_step(site, 8)
+    sees(page, "painting", 0.4)
+    playwright.expect(problem).to_contain_text("3 pictures at a time")
+
+
+def test_a_picture_is_cancelled(site: Site, visitor: BrowserContext) -> None:
+    """A button cancels the task, and is there for as long as there is something to cancel."""
+    page = open_page(visitor, site)
+    button = page.get_by_role("button", name="Cancel")
+    playwright.expect(button).to_be_hidden()
+    ask_for_a_picture(page)
+    to_step(site, 8)
+    button.click()
+    sees(page, "cancelled", 0.4)
+    playwright.expect(button).to_be_hidden()
+    assert site.count("tasks.cancel") == 1
+
+
+def test_a_picture_is_saved(site: Site, visitor: BrowserContext) -> None:
+    """A link saves the picture that is shown, under a name with its type."""
+    page = open_page(visitor, site)
+    link = page.get_by_role("link", name="Save the picture")
+    playwright.expect(link).to_be_hidden()
+    ask_for_a_picture(page)
+    to_step(site, 20)
+    sees_the_picture(page)
+    with page.expect_download() as download:
+        link.click()
+    assert download.value.suggested_filename.endswith(".png")
+    assert Path(download.value.path()).read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_is_no_picture(site: Site, visitor: BrowserContext, tmp_path: Path) -> None:
+    """A text that is called a picture is refused beside the form, and nothing is ordered."""
+    (tmp_path / "notes.png").write_text("a list of things to buy")
+    page = open_page(visitor, site)
+    page.get_by_label("From a picture").set_input_files(tmp_path / "notes.png")
+    page.get_by_role("button", name="Paint it").click()
+    playwright.expect(page.get_by_role("alert")).to_contain_text("no picture")
+    assert site.count("workflows.run") == 0

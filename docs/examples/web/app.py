@@ -17,7 +17,7 @@ from fastapi import APIRouter, Depends, FastAPI, Form, HTTPException, Request, U
 from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cyberun_async import AsyncClient, CyberunError, InvalidParameters, NotFoundError
+from cyberun_async import AsyncClient, CyberunError, InvalidParameters, NotFoundError, TransportError
 from cyberun_async.relay import HEADERS, Relay
 from cyberun_async.webhooks import WebhookError, verify
 
@@ -26,6 +26,7 @@ log = logging.getLogger("web_example")
 PAGE = Path(__file__).with_name("page.html")
 COOKIE = "visitor"
 PICTURES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp"}
+BEGINNINGS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF")
 
 # What a visitor may ask for.
 MAX_PROMPT = 300
@@ -140,7 +141,12 @@ class Backend:
             if await self._running(visitor) + on_their_way > MAX_TASKS:
                 raise HTTPException(429, f"{MAX_TASKS} pictures at a time: please wait for one of yours")
             task_id = await self.client_of(visitor).submit(workflow, parameters)
-            await self.tasks.add(task_id, visitor, prompt)
+            try:
+                await self.tasks.add(task_id, visitor, prompt)
+            except sqlite3.Error:
+                # It is paid for: at least the log knows of it.
+                log.exception("task %s of a visitor could not be written down", task_id)
+                raise
         return task_id
 
     async def _running(self, visitor: str) -> int:
@@ -195,6 +201,11 @@ async def page(request: Request) -> Response:
     return response
 
 
+def is_picture(data: bytes) -> bool:
+    """Tell a picture by its own bytes: a name or a type is what the visitor says."""
+    return data.startswith(BEGINNINGS) and (not data.startswith(b"RIFF") or data[8:12] == b"WEBP")
+
+
 @routes.post("/tasks", status_code=201)
 async def submit(
     *,
@@ -208,11 +219,11 @@ async def submit(
 ) -> dict[str, str]:
     """Submit a task: a picture from words, or from words and a picture, whose type its own bytes tell."""
     if picture is not None:
-        return {
-            "task_id": await backend.submit(
-                visitor, prompt, "img2img", {"image": await picture.read(), "prompt": prompt}
-            )
-        }
+        image = await picture.read()
+        if not is_picture(image):
+            raise HTTPException(422, "that file is no picture: PNG, JPEG or WebP, please")
+        parameters: dict[str, object] = {"image": image, "prompt": prompt}
+        return {"task_id": await backend.submit(visitor, prompt, "img2img", parameters)}
     parameters = {"prompt": prompt, "steps": steps, "width": width, "height": height}
     return {"task_id": await backend.submit(visitor, prompt, "text-to-image", parameters)}
 
@@ -247,10 +258,15 @@ async def events(task_id: str, request: Request, client: OwnersClient, backend: 
 async def picture(task_id: str, client: OwnersClient) -> Response:
     """Hand out the picture; its signed link stays here."""
     files = (await client.tasks.result(task_id)).files
-    kind = PICTURES.get(Path(files[0].name).suffix.lower()) if files else None
+    suffix = Path(files[0].name).suffix.lower() if files else ""
+    kind = PICTURES.get(suffix)
     if kind is None:
         raise HTTPException(404, "there is no picture yet")
-    headers = {"Cache-Control": "private, max-age=31536000, immutable", "X-Content-Type-Options": "nosniff"}
+    headers = {
+        "Cache-Control": "private, max-age=31536000, immutable",
+        "X-Content-Type-Options": "nosniff",
+        "Content-Disposition": f'inline; filename="picture-{secrets.token_hex(4)}{suffix}"',
+    }
     return Response(await client.read_file(files[0]), media_type=kind, headers=headers)
 
 
@@ -273,6 +289,10 @@ async def answer_failure(_: Request, error: Exception) -> Response:
     if isinstance(error, NotFoundError):
         return JSONResponse({"detail": "there is no such task"}, 404)
     log.warning("%s: %s", type(error).__name__, error)
+    if isinstance(error, TransportError) and error.may_have_been_sent and error.method == "POST":
+        return JSONResponse(
+            {"detail": "nobody knows whether your picture was ordered: ordering it again may cost twice"}, 502
+        )
     return JSONResponse({"detail": "the pictures' service has a problem: please try again"}, 502)
 
 
