@@ -20,6 +20,7 @@ import attrs
 from cyberun_async._errors import DecodeError, WebhookError
 from cyberun_async._protocol.codec import structure
 from cyberun_async._protocol.fields import extra_field, on_wire, wire
+from cyberun_async._protocol.secret import Secret
 from cyberun_async._protocol.status import Evidence, TaskStatus, status_from
 from cyberun_async._protocol.tasks import Extras, Said, read_output, read_reason
 from cyberun_async._protocol.timestamps import format_timestamp
@@ -148,38 +149,61 @@ def verify(
     Source: https://docs.cyberun.cloud/cloud/guides/webhooks
 
     """
-    keys = [key for secret in _listed(secrets) for key in _keys(secret)]
+    listed = _listed(secrets)
+    # The variables of frames may be shown: from here on, a secret is in none of them.
+    del secrets
+    keys = Secret(tuple(key for secret in listed for key in _keys(secret)))
     given = _given_digest(signature)
+    if isinstance(max_bytes, bool) or not isinstance(max_bytes, int):
+        raise WebhookError(f"max_bytes must be a whole number of bytes, not {type(max_bytes).__name__}")
     if len(_raw(body)) > max_bytes:
         raise _refuse(f"the body is larger than {max_bytes} bytes (max_bytes)")
-    # All keys are tried, so that the time this takes does not tell which of them fits.
-    if True not in [hmac.compare_digest(given, _digest(body, key)) for key in keys]:
+    if not _is_signed(body, given, keys):
         raise _refuse("the signature does not fit the raw body and the secret")
     return _read(body)
+
+
+def _is_signed(body: bytes, given: bytes, keys: Secret[tuple[bytes, ...]]) -> bool:
+    # All keys are tried, so that the time this takes does not tell which of them fits.
+    return True in [hmac.compare_digest(given, _digest(body, key)) for key in keys.reveal()]
 
 
 def sign(body: bytes, secret: str) -> str:
     """Give the value of `X-Webhook-Signature-256` for a body, for tests of your own receiver.
 
     Raises:
-        WebhookError: The secret is empty, or the body is no `bytes`.
+        WebhookError: The secret is empty or surrounded by white space, or the body is no `bytes`.
 
     Source: https://docs.cyberun.cloud/cloud/guides/webhooks
 
     """
-    as_documented, _ = _keys(secret)
-    return f"sha256={_digest(_raw(body), as_documented).hex()}"
+    hidden = Secret[object](secret)
+    del secret
+    return _signature(_raw(body), hidden)
 
 
 def make_delivery(event: WebhookEvent, secret: str) -> tuple[bytes, dict[str, str]]:
     """Give body and headers of a signed delivery, for tests of your own receiver.
 
     Raises:
-        WebhookError: The secret is empty.
+        WebhookError: The secret is empty or surrounded by white space, or the event has no JSON form.
 
     Source: https://docs.cyberun.cloud/cloud/guides/webhooks
 
     """
+    hidden = Secret[object](secret)
+    del secret
+    body = _written(event)
+    return body, {"Content-Type": "application/json", SIGNATURE_HEADER: _signature(body, hidden)}
+
+
+def _signature(body: bytes, secret: Secret[object]) -> str:
+    return f"sha256={_digest(body, _keys(secret)[0]).hex()}"
+
+
+def _written(event: WebhookEvent) -> bytes:
+    if not isinstance(event, WebhookEvent):
+        raise WebhookError(f"a delivery is made of a WebhookEvent, not of {type(event).__name__}")
     payload = {
         "event_type": event.event_type,
         "task_id": event.task_id,
@@ -188,33 +212,48 @@ def make_delivery(event: WebhookEvent, secret: str) -> tuple[bytes, dict[str, st
         "task_error": event.error,
         "timestamp": event.timestamp and format_timestamp(event.timestamp),
     }
-    body = json.dumps(payload).encode()
-    return body, {"Content-Type": "application/json", SIGNATURE_HEADER: sign(body, secret)}
+    try:
+        return json.dumps(payload).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise WebhookError(f"the event has no JSON form ({error})") from None
 
 
 def _refuse(reason: str) -> WebhookError:
     return WebhookError(f"{reason}: do not trust the delivery, and answer it with 400")
 
 
-def _listed(secrets: str | Sequence[str] | None) -> Sequence[str]:
-    listed = (secrets,) if isinstance(secrets, str) else secrets
-    if not listed:
+def _listed(secrets: object) -> tuple[Secret[object], ...]:
+    listed = (secrets,) if isinstance(secrets, (str, bytes, bytearray)) else secrets
+    del secrets
+    hidden = tuple(map(Secret, listed)) if isinstance(listed, Iterable) else ()
+    del listed
+    if not hidden:
         raise WebhookError("there is no secret to check the signature with: pass the webhook's")
-    return listed
+    return hidden
 
 
-def _keys(secret: object) -> tuple[bytes, bytes]:
+def _keys(secret: Secret[object]) -> tuple[bytes, bytes]:
     """Give both readings of a secret: whole, as documented, and without its prefix.
 
     Whether `whsec_` belongs to the key is the one thing the documentation leaves open. To forge
     either takes the same secret, so accepting both gives nothing away.
     """
-    # A bare prefix would make one of the keys empty, and an empty key is everybody's.
-    if not isinstance(secret, str) or not secret.removeprefix(_SECRET_PREFIX).strip():
-        raise WebhookError("a secret is empty, or is no text: pass the webhook's as it was shown")
+    problem = _problem_of(secret)
+    if problem is not None:
+        raise WebhookError(problem)
     # "surrogatepass" because the error of a strict encoder would show the secret.
-    whole = secret.encode(errors="surrogatepass")
+    whole = str(secret.reveal()).encode(errors="surrogatepass")
     return whole, whole.removeprefix(_SECRET_PREFIX.encode())
+
+
+def _problem_of(secret: Secret[object]) -> str | None:
+    text = secret.reveal()
+    # A bare prefix would make one of the keys empty, and an empty key is everybody's.
+    if not isinstance(text, str) or not text.removeprefix(_SECRET_PREFIX).strip():
+        return "a secret is empty, or is no text: pass the webhook's as it was shown"
+    if text != text.strip():
+        return "a secret has white space around it, so that nothing it signs would fit: read it without its line break"
+    return None
 
 
 def _digest(body: bytes, key: bytes) -> bytes:
@@ -223,20 +262,28 @@ def _digest(body: bytes, key: bytes) -> bytes:
 
 def _given_digest(signature: str | Headers | None) -> bytes:
     value = signature if isinstance(signature, str) else _header(signature)
-    match = _SIGNATURE.fullmatch(value) if isinstance(value, str) else None
+    match = _SIGNATURE.fullmatch(value)
     if match is None:
         raise _refuse(f"{SIGNATURE_HEADER} is not 'sha256=' and 64 hexadecimal digits")
     return bytes.fromhex(match[1])
 
 
-def _header(headers: Headers | None) -> object:
+def _header(headers: object) -> str:
     wanted = SIGNATURE_HEADER.lower()
     # `headers.get(...)` gives None; nothing else without items is a set of headers either.
-    items: Iterable[tuple[str, object]] = getattr(headers, "items", tuple)()
-    values = [value for name, value in items if name.lower() == wanted]
+    items = getattr(headers, "items", None)
+    pairs = [tuple(pair) for pair in (items() if callable(items) else ()) if isinstance(pair, Iterable)]
+    values = [pair[1] for pair in pairs if len(pair) == 2 and _decoded(pair[0]).lower() == wanted]
     if len(values) != 1:
         raise _refuse(f"{SIGNATURE_HEADER} is {'repeated' if values else 'missing'}")
-    return values[0]
+    return _decoded(values[0])
+
+
+def _decoded(value: object) -> str:
+    """Give text as it is, and what a server may have for it: the bytes that came; all else is no header's."""
+    if isinstance(value, (bytes, bytearray)):
+        return value.decode("latin-1")
+    return value if isinstance(value, str) else ""
 
 
 def _raw(body: object) -> bytes:

@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import json
+from collections.abc import Callable
 from datetime import datetime, timezone
 from email.message import Message
 from typing import Any
@@ -11,6 +12,7 @@ import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.secrecy import variables_of
 
 from cyberun_async import webhooks
 from cyberun_async.webhooks import SIGNATURE_HEADER, WebhookError, WebhookEvent
@@ -371,3 +373,50 @@ def test_nothing_is_signed_with_an_empty_secret() -> None:
     """A test that forgot its secret is told so."""
     with pytest.raises(WebhookError, match="secret is empty"):
         webhooks.sign(BODY, "")
+
+
+# What is of another kind
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        pytest.param([(SIGNATURE_HEADER.lower().encode(), SIGNATURE.encode())], id="bytes, as ASGI has them"),
+        pytest.param([(7, "x"), (None, None), (SIGNATURE_HEADER, SIGNATURE)], id="beside names that are no text"),
+        pytest.param([("x",), 7, ("a", "b", "c"), (SIGNATURE_HEADER, SIGNATURE)], id="beside what is no pair"),
+    ],
+)
+def test_headers_of_other_kinds(headers: list[Any]) -> None:
+    """A name that is no text is none that is looked for; one in bytes is what the server had."""
+
+    class Raw:
+        def items(self) -> list[Any]:
+            return headers
+
+    assert webhooks.verify(BODY, Raw(), SECRET) == EVENT
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        pytest.param(lambda: webhooks.verify(BODY, SIGNATURE, f"{SECRET}\n"), "white space around it", id="line break"),
+        pytest.param(lambda: webhooks.verify(BODY, SIGNATURE, [SECRET, f" {SECRET}"]), "white space", id="blank"),
+        pytest.param(lambda: webhooks.sign(BODY, f"{SECRET}\r\n"), "white space", id="signing"),
+        pytest.param(lambda: webhooks.verify(BODY, SIGNATURE, 7), "no secret", id="a number for a secret"),  # type: ignore[arg-type]
+        pytest.param(lambda: webhooks.verify(BODY, SIGNATURE, [7]), "no text", id="a number among secrets"),  # type: ignore[list-item]
+        pytest.param(lambda: webhooks.verify(BODY, SIGNATURE, bytearray(b"x")), "no text", id="bytes for a secret"),  # type: ignore[arg-type]
+        pytest.param(lambda: webhooks.verify(BODY, 7, SECRET), "missing", id="a number for a signature"),  # type: ignore[arg-type]
+        pytest.param(lambda: webhooks.verify(BODY, type("H", (), {"items": 7})(), SECRET), "missing", id="odd headers"),
+        pytest.param(lambda: webhooks.verify(BODY, SIGNATURE, SECRET, max_bytes="1"), "max_bytes must", id="limit"),  # type: ignore[arg-type]
+        pytest.param(lambda: webhooks.make_delivery(COMPLETED, SECRET), "WebhookEvent, not of dict", id="no event"),  # type: ignore[arg-type]
+        pytest.param(
+            lambda: webhooks.make_delivery(attrs.evolve(EVENT, output={"a": {1}}), SECRET), "no JSON form", id="a set"
+        ),
+    ],
+)
+def test_arguments_of_other_kinds(call: Callable[[], object], words: str) -> None:
+    """Each says what was expected, and neither it nor a variable of our frames shows the secret."""
+    with pytest.raises(WebhookError, match=words) as caught:
+        call()
+    assert SECRET not in str(caught.value)
+    assert SECRET not in "\n".join(variables_of(caught.value))
