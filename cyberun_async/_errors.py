@@ -240,22 +240,23 @@ class TransportError(CyberunError):
         path: str,
         may_have_been_sent: bool,
         retryable: bool = True,
+        advice: str = "check base_url, and which certificates this machine trusts",
         task_id: str | None = None,
     ) -> None:
-        """Build the message from the facts."""
+        """Build the message from the facts; the advice is for what was not sent, and would not be at another try."""
         self.method = method
         self.path = path
         self.may_have_been_sent = may_have_been_sent
         self.retryable = retryable
-        super().__init__(f"{method} {path} got no answer ({reason}); the request {self._fate()}", task_id=task_id)
+        super().__init__(f"{method} {path} got no answer ({reason}); the request {self._fate(advice)}", task_id=task_id)
 
-    def _fate(self) -> str:
+    def _fate(self, final: str) -> str:
         if self.may_have_been_sent:
             advice = "sending it again does no harm" if self.method in _HARMLESS else _LOOK_FIRST
             return f"may have reached the server: {advice}"
         if self.retryable:
             return "was not sent: check base_url and the network, or try again"
-        return "was not sent: check base_url, and which certificates this machine trusts"
+        return f"was not sent: {final}"
 
 
 class TransportTimeout(TransportError, TimeoutError):

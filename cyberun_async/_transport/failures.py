@@ -1,6 +1,7 @@
 """Every way in which the layers below fail, as one of our errors."""
 
 import logging
+import re
 import ssl
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -69,6 +70,17 @@ _IN_PLAIN_WORDS: tuple[tuple[type[Exception], str], ...] = (
     (TimeoutError, "nothing came in time"),
 )
 """What a user makes of a failure; one that is not listed goes by the name of its class."""
+
+_STATUS = re.compile(r"\d{3}(?= )", re.ASCII)
+"""What a proxy answers to CONNECT, at the beginning of httpcore's words for it."""
+
+_PASSING = frozenset({408, 425, 429})
+"""Of the refusals of a proxy, those that may not stand."""
+
+_FINAL_BY_SOCKS = ("Requested ", "Invalid username/password", "not allowed by ruleset")
+"""httpcore's words for a SOCKS proxy that refuses for good."""
+
+_OF_PROXIES = "see that the proxy's address has the user and password it wants, and that it lets you to this host"
 
 _SHOWN = 500
 """Characters of a failure's own words that an error repeats: some of them quote what the server sent."""
@@ -184,6 +196,7 @@ def transport_error(
         may_have_been_sent=may_have_been_sent(error) if trace is None else trace.has_begun,
         retryable=is_retryable(error),
         task_id=call.task_id,
+        **({"advice": _OF_PROXIES} if _is_final_by_proxy(error) else {}),
     )
 
 
@@ -230,12 +243,20 @@ def reason_of(error: Exception) -> str:
 
 def is_retryable(error: Exception) -> bool:
     """Whether trying again may help; a certificate that does not verify stays so."""
-    return _certificate_error(error) is None and not isinstance(error, _HOPELESS)
+    return _certificate_error(error) is None and not isinstance(error, _HOPELESS) and not _is_final_by_proxy(error)
 
 
 def may_have_been_sent(error: Exception) -> bool:
     """Whether the request may have reached the server, by the kind of failure; `False` only where no connection was made."""
     return not isinstance(error, (*_NEVER_SENT, *_never_sent_by_aiohttp()))
+
+
+def _is_final_by_proxy(error: Exception) -> bool:
+    """Whether a proxy refuses to connect for good: it wants a password, or does not let anybody there."""
+    status = _STATUS.match(str(error)) if isinstance(error, httpx.ProxyError) else None
+    if status is None:
+        return isinstance(error, httpx.ProxyError) and any(words in str(error) for words in _FINAL_BY_SOCKS)
+    return 400 <= int(status[0]) < 500 and int(status[0]) not in _PASSING
 
 
 def _is_late(error: Exception) -> bool:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import httpx
 
+from cyberun_async._protocol.secret import Secret
 from cyberun_async._transport.early_response import EarlyResponseBackend
 from cyberun_async._transport.failures import below
 from cyberun_async._transport.patient import PatientBackend
@@ -25,7 +26,7 @@ class _Route(NamedTuple):
     """What the connections of one pool have in common."""
 
     secure: bool
-    proxy: str | None
+    proxy: Secret[str] | None
 
 
 class _Pool:
@@ -111,7 +112,8 @@ class SmallPools(httpx.AsyncBaseTransport):
         """Find the way to a host, by the proxy variables of the environment."""
         place = (url.scheme, url.netloc)
         if place not in self._routes:
-            self._routes[place] = _Route(url.scheme == "https", await find_proxy(url))
+            address = await find_proxy(url)
+            self._routes[place] = _Route(url.scheme == "https", None if address is None else Secret(address))
         return self._routes[place]
 
     def _take(self, route: _Route, tls: SSLContext) -> _Pool:
@@ -134,7 +136,7 @@ class SmallPools(httpx.AsyncBaseTransport):
                 max_keepalive_connections=self._per_pool if self._keep_alive else 0,
                 keepalive_expiry=self._keep_alive,
             ),
-            proxy=proxy_of(route.proxy, tls),
+            proxy=proxy_of(None if route.proxy is None else route.proxy.reveal(), tls),
         )
         if self._wrap is not None:
             # httpcore's pools take a backend, but httpx passes none on.

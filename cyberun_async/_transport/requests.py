@@ -15,6 +15,9 @@ from cyberun_async._protocol.json_text import encode_json
 from cyberun_async._protocol.secret import Key, Secret
 from cyberun_async._settings import Settings
 from cyberun_async._transport.failures import Unsendable, below
+from cyberun_async._version import VERSION
+
+USER_AGENT = f"cyberun-async/{VERSION}"
 
 _SCHEMES = ("http", "https")
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -34,7 +37,7 @@ def make_request(
     every: dict[str, str] = {
         "Accept": "application/json",
         "Accept-Encoding": "identity",
-        "User-Agent": "cyberun-async",
+        "User-Agent": USER_AGENT,
         **headers,
     }
     if settings.team_id is not None and not is_bound_to_team(token):

@@ -10,9 +10,13 @@ import anyio
 import httpx
 import pytest
 from support.raw import Peer, always_answer, proxy_to, raw_server
+from support.secrecy import everything_about
 
 from cyberun_async import AsyncClient, ConfigurationError, Retries, TransportError
 from cyberun_async._protocol import endpoints
+from cyberun_async._transport import proxies
+from cyberun_async._transport.failures import is_retryable
+from cyberun_async._transport.no_proxy import is_excluded
 from cyberun_async._transport.proxies import find_proxy, proxy_of
 
 
@@ -148,3 +152,120 @@ async def test_cancelled_in_a_tunnel(
             assert (await client.tasks.get("t-1")).id == "t-1"
         with anyio.fail_after(5):
             await proxy.until(lambda proxy: proxy.open == 0)
+
+
+@pytest.mark.parametrize(
+    ("no_proxy", "host", "port", "is_so"),
+    [
+        ("", "a.corp", 443, False),
+        (",, ,", "a.corp", 443, False),
+        ("*", "a.corp", 443, True),
+        ("a.corp", "a.corp", 443, True),
+        ("A.Corp.", "a.corp", 443, True),
+        ("a.corp", "A.CORP.", 443, True),
+        ("corp", "a.corp", 443, True),
+        (".corp", "a.corp", 443, True),
+        (".corp", "corp", 443, True),
+        ("*.corp", "a.corp", 443, True),
+        ("*.corp", "a.b.corp", 443, True),
+        ("*.corp", "acorp", 443, False),
+        ("*corp", "acorp", 443, True),
+        ("orp", "a.corp", 443, False),
+        (".", "a.corp", 443, False),
+        ("x.test, a.corp", "a.corp", 443, True),
+        ("x.test a.corp", "a.corp", 443, True),
+        ("a.corp:443", "a.corp", 443, True),
+        ("a.corp:8443", "a.corp", 443, False),
+        ("*.corp:443", "a.corp", 443, True),
+        ("*:8443", "a.corp", 8443, True),
+        ("https://a.corp:443", "a.corp", 443, True),
+        ("10.0.0.1", "10.0.0.1", 443, True),
+        ("10.0.0.1:80", "10.0.0.1", 443, False),
+        ("10.0.0.0/8", "10.1.2.3", 443, True),
+        ("10.0.0.0/8", "11.1.2.3", 443, False),
+        ("10.0.0.7/8", "10.1.2.3", 443, True),
+        ("1", "10.0.0.1", 443, False),
+        ("0.0.1", "10.0.0.1", 443, False),
+        ("fd00::1", "fd00::1", 443, True),
+        ("fd00:0:0:0:0:0:0:1", "fd00::1", 443, True),
+        ("[fd00::1]", "fd00::1", 443, True),
+        ("[fd00::1]:443", "fd00::1", 443, True),
+        ("[fd00::1]:80", "fd00::1", 443, False),
+        ("fd00::/8", "fd12::1", 443, True),
+        ("[fd00::]/8", "fd12::1", 443, False),
+        ("fd00::1", "a.corp", 443, False),
+        ("a.corp:99999999", "a.corp", 443, False),
+    ],
+)
+def test_exclusions(no_proxy: str, host: str, port: int, is_so: bool) -> None:
+    """Each form of `NO_PROXY` that is in use means what it means elsewhere."""
+    assert is_excluded(no_proxy, host, port) is is_so
+
+
+@pytest.mark.parametrize(
+    ("url", "no_proxy", "is_direct"),
+    [
+        ("https://cyberun.test", "cyberun.test:443", True),
+        ("https://cyberun.test:8443", "cyberun.test:443", False),
+        ("https://[fd00::1]/", "fd00::1", True),
+        ("https://münchen.test", "xn--mnchen-3ya.test", True),
+        ("https://xn--mnchen-3ya.test", "münchen.test", True),
+    ],
+)
+async def test_excluded_urls(url: str, no_proxy: str, is_direct: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The port may be the scheme's, and a name may be in either of its forms."""
+    monkeypatch.setenv("https_proxy", "http://p:1")
+    monkeypatch.setenv("no_proxy", no_proxy)
+    assert await find_proxy(url) == (None if is_direct else "http://p:1")
+
+
+@pytest.mark.parametrize("is_direct", [True, False])
+async def test_proxies_of_the_system(is_direct: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the system names the proxy, the system is asked for which hosts."""
+    monkeypatch.setattr(proxies, "getproxies", lambda: {"https": "p:1"})
+    monkeypatch.setattr(proxies, "proxy_bypass", lambda host: is_direct and host == "cyberun.test")
+    assert await find_proxy("https://cyberun.test") == (None if is_direct else "http://p:1")
+
+
+@pytest.mark.parametrize(
+    ("refusal", "requests"),
+    [
+        pytest.param("407 Proxy Authentication Required", 1, id="407"),
+        pytest.param("403 Forbidden", 1, id="403"),
+        pytest.param("404", 1, id="404"),
+        pytest.param("503 Service Unavailable", 2, id="503"),
+        pytest.param("429 Too Many Requests", 2, id="429"),
+    ],
+)
+async def test_final_refusals(refusal: str, requests: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy that refuses to connect for good is asked once, and the error says what to see to."""
+
+    async def refuse(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(f"HTTP/1.1 {refusal}\r\nContent-Length: 0\r\n\r\n".encode())
+
+    async with raw_server(refuse) as proxy:
+        monkeypatch.setenv("https_proxy", f"http://user:pass-word@127.0.0.1:{proxy.port}")
+        # A budget that the first delay after the second try does not fit into.
+        retries = Retries(initial=0.05, budget=0.06, maximum=10.0)
+        async with AsyncClient("sk-test", base_url="https://cyberun.test", retries=retries) as client:
+            with pytest.raises(TransportError, match=f"the proxy refused: {refusal}") as caught:
+                await client.tasks.get("t-1")
+        assert caught.value.retryable is (requests > 1)
+        assert ("has the user and password it wants" in str(caught.value)) is (requests == 1)
+        assert min(len(proxy.requests), 2) == requests
+        assert "pass-word" not in everything_about(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("words", "is_final"),
+    [
+        ("Invalid username/password", True),
+        ("Requested NO AUTHENTICATION REQUIRED from proxy server, but got USERNAME/PASSWORD.", True),
+        ("Proxy Server could not connect: Connection not allowed by ruleset.", True),
+        ("Proxy Server could not connect: Host unreachable.", False),
+    ],
+)
+def test_socks(words: str, is_final: bool) -> None:
+    """So it is with SOCKS."""
+    assert is_retryable(httpx.ProxyError(words)) is not is_final

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from importlib import metadata
+
 import pytest
 from support.raw import Peer, raw_server
 
 from cyberun_async import AsyncClient, Limits
 from cyberun_async._protocol import endpoints
 from cyberun_async._protocol.call import Call
+from cyberun_async._version import VERSION
 
 COMMON = (
     "Host: 127.0.0.1:{port}\r\n"
     "Accept: application/json\r\n"
     "Accept-Encoding: identity\r\n"
     "Authorization: Bearer {key}\r\n"
-    "User-Agent: cyberun-async\r\n"
+    "User-Agent: cyberun-async/{version}\r\n"
 )
 JWT = "eyJ.e30.c2ln"
 
@@ -60,7 +63,7 @@ async def test_bytes(key: str, call: Call[object], line: str, rest: str) -> None
         async with AsyncClient(key, team_id="team", base_url=server.url, limits=Limits(max_connections=1)) as client:
             with pytest.raises(Exception, match="refused with 400"):
                 await client._transport.send(call)
-        expected = f"{line} HTTP/1.1\r\n{COMMON.format(port=server.port, key=key)}{rest}"
+        expected = f"{line} HTTP/1.1\r\n{COMMON.format(port=server.port, key=key, version=VERSION)}{rest}"
         assert in_order(server.requests[0].decode()) == in_order(expected)
 
 
@@ -69,3 +72,8 @@ def in_order(request: str) -> tuple[str, list[str], str]:
     head, _, body = request.partition("\r\n\r\n")
     line, *headers = head.split("\r\n")
     return line, sorted(headers), body
+
+
+def test_version() -> None:
+    """What is sent as the version is that of the package."""
+    assert metadata.version("cyberun-async") == VERSION
