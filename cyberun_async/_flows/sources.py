@@ -1,7 +1,9 @@
 """Where the bytes of an input file come from, read in blocks."""
 
+import inspect
 import os
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Protocol, TypeVar, cast
 
@@ -65,7 +67,8 @@ class _Bytes:
     """Bytes in memory, as they are now."""
 
     def __init__(self, data: "bytes | bytearray | memoryview") -> None:
-        self._data = memoryview(data).cast("B")
+        view = memoryview(data)
+        self._data = view.cast("B") if view.c_contiguous else memoryview(view.tobytes())
         self._at = 0
         self.size = len(self._data)
 
@@ -115,22 +118,21 @@ class _Iterable:
 
 
 class _File:
-    """A file on disk, or a binary file object from where it stands; made in a thread."""
+    """A file on disk, or an object with `read()` from where it stands; made in a thread."""
 
     def __init__(self, file: InputFile) -> None:
         self._file = file
         self._is_ours = is_path(file.source)
         self._io = _opened(file)
-        self._start: int | None = None
-        if self._io.seekable():
-            self._start = self._io.tell()
-            self.size = self._io.seek(0, os.SEEK_END) - self._start
-            self._io.seek(self._start)
-        elif file.size is not None:
-            self.size = file.size
-        else:
-            raise StorageError("it cannot be measured; give its size", file=file.name)
-        self._version = _version(self._io)
+        try:
+            self._start, self.size = _measured(self._io, file)
+            self._version = _version(self._io)
+        except BaseException:
+            if self._is_ours:
+                self._io.close()
+            raise
+        # Some give all they have at once, and take no number.
+        self._most = (BLOCK,) if _takes_a_number(self._io.read) else ()
 
     async def rewind(self) -> bool:
         if self._start is not None:
@@ -138,7 +140,7 @@ class _File:
         return self._start is not None
 
     async def read(self) -> bytes:
-        return checked(self._file, await in_thread(self._file, self._io.read, BLOCK))
+        return checked(self._file, await in_thread(self._file, self._io.read, *self._most))
 
     async def has_changed(self) -> bool:
         return await in_thread(self._file, _version, self._io) != self._version
@@ -155,11 +157,57 @@ def _opened(file: InputFile) -> BinaryIO:
     return cast("BinaryIO", file.source)
 
 
+def _measured(source: BinaryIO, file: InputFile) -> tuple[int | None, int]:
+    """Give where an open file stands, unless it cannot go back there, and how many bytes it has from there on.
+
+    Raises:
+        StorageError: It cannot say how many, and nobody has.
+
+    """
+    start = _position(source)
+    if start is not None:
+        with suppress(ValueError, OSError):  # What is compressed knows its end only once it was read.
+            source.seek(0, os.SEEK_END)
+            size = source.tell() - start
+            source.seek(start)
+            return start, size
+    if file.size is None:
+        raise StorageError("it cannot be measured; give its size", file=file.name)
+    return start, file.size
+
+
+def _position(source: BinaryIO) -> int | None:
+    """Give where an open file stands, if it can go back there.
+
+    Not everything that can be read has the methods for it: `SpooledTemporaryFile` has no `seekable` before Python 3.11,
+    and others have nothing but `read`.
+    """
+    if getattr(source, "closed", False) is True:
+        raise ValueError("it is closed")
+    seekable = getattr(source, "seekable", None)
+    if not hasattr(source, "seek") or not hasattr(source, "tell") or (seekable is not None and not seekable()):
+        return None
+    try:
+        return source.tell()
+    except (OSError, ValueError):
+        return None
+
+
+def _takes_a_number(read: Callable[..., object]) -> bool:
+    try:
+        inspect.signature(read).bind(BLOCK)
+    except TypeError:
+        return False
+    except ValueError:  # Some built-in functions do not say what they take.
+        return True
+    return True
+
+
 def _version(file: BinaryIO) -> tuple[int, ...]:
     """Give what changes with a file on disk; nothing does with one in memory."""
     try:
         status = os.fstat(file.fileno())
-    except (AttributeError, OSError):
+    except (AttributeError, OSError, TypeError, ValueError):
         return ()
     return (status.st_mtime_ns, status.st_size)
 

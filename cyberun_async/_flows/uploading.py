@@ -15,6 +15,7 @@ from cyberun_async._protocol.files import InputFile, PresignedUpload, input_file
 from cyberun_async._protocol.secret import Secret, secrets_of_url
 from cyberun_async._protocol.transfers import Patience, Refusal, read_refusal
 from cyberun_async._settings import Settings
+from cyberun_async._transport.exchange import as_child
 from cyberun_async._transport.storage import Storage, StorageAnswer, StorageFailure
 from cyberun_async._transport.transport import Transport
 
@@ -43,6 +44,10 @@ class Uploads:
 
     async def upload(self, file: InputFile, on_progress: UploadProgress | None = None) -> str:
         """Send one file and give its key; see `AsyncClient.upload`."""
+        # As a child, since asyncio's own cancellation would leave a file open that a thread is about to open.
+        return await as_child(lambda: self._upload(file, on_progress))
+
+    async def _upload(self, file: InputFile, on_progress: UploadProgress | None) -> str:
         async with self._storage.gate:
             source = await open_source(file)
             try:

@@ -54,17 +54,18 @@ class InMemory(httpx.AsyncBaseTransport):
 
     Attributes:
         requests: All that came, in order.
+        bodies: The body of each.
 
     """
 
     def __init__(self, answer: Callable[[httpx.Request], Reply]) -> None:
         self._answer = answer
         self.requests: list[httpx.Request] = []
+        self.bodies: list[bytes] = []
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         self.requests.append(request)
-        async for _ in request.stream:  # type: ignore[union-attr]
-            pass
+        self.bodies.append(b"".join([block async for block in request.stream]))  # type: ignore[union-attr]
         await anyio.lowlevel.checkpoint()
         reply = self._answer(request)
         headers = [(n.encode(), v if isinstance(v, bytes) else v.encode()) for n, v in reply.headers.items()]
