@@ -1,7 +1,9 @@
-"""What `Content-Encoding` says of a body.
+"""What `Content-Encoding` says of a body, and how it is undone.
 
 Source: https://www.rfc-editor.org/rfc/rfc9110#name-content-codings
 """
+
+import zlib
 
 _COMPRESSIONS = {
     "gzip": "gzip",
@@ -23,6 +25,8 @@ What is not one of them changes no byte, whatever it is meant to say: web framew
 value, and S3 keeps `aws-chunked`, which is of the upload.
 """
 
+_GZIP_START = b"\x1f\x8b"
+
 _EXTENSIONS = {
     "gzip": ".gz",
     "br": ".br",
@@ -38,6 +42,45 @@ def compressions(content_encoding: str) -> tuple[str, ...]:
     """Give the compressions that were applied to a body, in order; none for one that is as it is."""
     names = (name.strip().strip('"').lower() for name in content_encoding.split(","))
     return tuple(_COMPRESSIONS[name] for name in names if name in _COMPRESSIONS)
+
+
+def decompress(body: bytes, content_encoding: str, most: int) -> bytes:
+    """Undo the compressions of a body, and stop at `most` bytes, of which a few may expand to gigabytes.
+
+    Raises:
+        ValueError: It is compressed by what is not understood here, or is not what it says; with the reason.
+
+    """
+    for coding in reversed(compressions(content_encoding)):
+        if coding not in {"gzip", "deflate"}:
+            message = f"compressed by {content_encoding[:100]!r}, which was not asked for"
+            raise ValueError(message)
+        try:
+            body = _gunzip(body, most) if coding == "gzip" else _inflate(body, most)
+        except zlib.error as error:
+            message = f"compressed by {content_encoding[:100]!r}, and does not expand ({error})"
+            raise ValueError(message) from None
+    return body[:most]
+
+
+def _gunzip(body: bytes, most: int) -> bytes:
+    """Expand every member; what follows the last one is padding."""
+    expanded = b""
+    while not expanded or body.startswith(_GZIP_START):
+        member = zlib.decompressobj(zlib.MAX_WBITS | 16)
+        expanded += member.decompress(body, most - len(expanded))
+        body = member.unused_data
+        if not body or len(expanded) >= most:
+            break
+    return expanded
+
+
+def _inflate(body: bytes, most: int) -> bytes:
+    """Expand a zlib stream, or what some servers send in its place, a raw one."""
+    try:
+        return zlib.decompressobj().decompress(body, most)
+    except zlib.error:
+        return zlib.decompressobj(-zlib.MAX_WBITS).decompress(body, most)
 
 
 def name_as_stored(name: str, content_encoding: str) -> str:

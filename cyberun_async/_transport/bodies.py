@@ -1,16 +1,14 @@
 """Reading the body of an answer, within a limit, and letting go of it."""
 
-import zlib
 from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import suppress
 
 import anyio
 import httpx
 
+from cyberun_async._protocol.content_codings import decompress
 from cyberun_async._transport.early_response import unless_answered
 from cyberun_async._transport.failures import below
-
-_GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
 
 
 class UnreadableBody(Exception):
@@ -21,7 +19,10 @@ class UnreadableBody(Exception):
 
     """
 
-    body: bytes = b""
+    def __init__(self, message: str, body: bytes) -> None:
+        """Keep what was read."""
+        super().__init__(message)
+        self.body = body
 
 
 class RequestBody(httpx.AsyncByteStream):
@@ -91,30 +92,15 @@ async def read_body(response: httpx.Response, limit: int, *, cut: bool = False, 
         with anyio.move_on_after(cleanup, shield=True):
             await let_go(response.stream, unfinished)
     try:
-        expanded = _expand(bytes(body), response.headers.get("content-encoding", ""), limit + 1)
-        if len(expanded) > limit and not cut:
-            message = f"its body has more than {limit} bytes (Limits.max_answer)"
-            raise UnreadableBody(message)
-    except UnreadableBody as failure:
+        expanded = decompress(bytes(body), response.headers.get("content-encoding", ""), limit + 1)
+    except ValueError as failure:
         if not cut:
-            failure.body = bytes(body)
-            raise
+            raise UnreadableBody(f"its body is {failure}", bytes(body)) from None
         return b""
+    if len(expanded) > limit and not cut:
+        message = f"its body has more than {limit} bytes (Limits.max_answer)"
+        raise UnreadableBody(message, bytes(body))
     return expanded[:limit]
-
-
-def _expand(body: bytes, encoding: str, most: int) -> bytes:
-    """Undo a compression, which we do not ask for but a proxy may apply; stop at `most` bytes."""
-    if encoding.lower() in {"", "identity"}:
-        return body
-    if encoding.lower() not in {"gzip", "x-gzip", "deflate"}:
-        message = f"its body is compressed by {encoding[:100]!r}, which was not asked for"
-        raise UnreadableBody(message)
-    try:
-        return zlib.decompressobj(_GZIP_OR_ZLIB).decompress(body, most)
-    except zlib.error as error:
-        message = f"its body does not expand ({error})"
-        raise UnreadableBody(message) from None
 
 
 async def let_go(stream: object, unfinished: AsyncIterator[bytes] | None) -> None:

@@ -10,6 +10,7 @@ import httpx
 
 from cyberun_async._errors import ConfigurationError
 from cyberun_async._protocol.call import Call
+from cyberun_async._protocol.content_codings import compressions
 from cyberun_async._protocol.credentials import is_bound_to_team
 from cyberun_async._protocol.json_text import encode_json
 from cyberun_async._protocol.secret import Key, Secret
@@ -129,8 +130,8 @@ def timeout_extension(connect: float, read: float, write: float) -> dict[str, ob
 def is_event_stream(response: httpx.Response) -> bool:
     """Whether the body is a stream of events, and not compressed."""
     kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-    encoding = response.headers.get("content-encoding", "identity").lower()
-    return response.status_code == httpx.codes.OK and kind == "text/event-stream" and encoding == "identity"
+    is_plain = not compressions(response.headers.get("content-encoding", ""))
+    return response.status_code == httpx.codes.OK and kind == "text/event-stream" and is_plain
 
 
 def check_own_client(client: httpx.AsyncClient) -> None:

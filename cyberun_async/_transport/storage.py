@@ -7,6 +7,7 @@ import anyio
 import attrs
 import httpx
 
+from cyberun_async._protocol.content_codings import decompress
 from cyberun_async._protocol.hiding import hide
 from cyberun_async._protocol.refusals import ERROR_TEXT
 from cyberun_async._protocol.secret import Secret, secrets_of_url
@@ -229,7 +230,10 @@ class Body:
                 text += chunk
         except StorageFailure:
             pass
-        return text
+        try:
+            return decompress(text, self.headers.get("content-encoding", ""), most)
+        except ValueError:
+            return b""
 
     async def aclose(self) -> None:
         """Close the connection unless the body was read to its end, under cancellation too; safe to call twice."""

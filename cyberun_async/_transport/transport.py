@@ -12,6 +12,7 @@ import httpx
 from cyberun_async._errors import APIError, ConfigurationError, DecodeError, TransportError
 from cyberun_async._protocol.call import Call
 from cyberun_async._protocol.codec import structure
+from cyberun_async._protocol.content_codings import compressions
 from cyberun_async._protocol.hiding import hide, redacted
 from cyberun_async._protocol.json_text import parse_json
 from cyberun_async._protocol.mismatch_log import MismatchLog
@@ -326,7 +327,7 @@ class Transport(ProcessBound):
             raise self._refusal(call, answer)
         if not opened:
             kind, encoding = (answer.headers.get(name, "")[:100] for name in ("content-type", "content-encoding"))
-            compressed = f" compressed by {encoding!r}" if encoding else ""
+            compressed = f" compressed by {encoding!r}" if compressions(encoding) else ""
             problem = f"{answer.status} with the content type {kind!r}{compressed}, where a text/event-stream should be"
             raise _decode_error(call, problem, answer.token)
 

@@ -68,6 +68,21 @@ async def test_request(last_event_id: str, sent: bytes | None) -> None:
     assert b"x-evil" not in fields
 
 
+@pytest.mark.parametrize("encoding", ["none", "utf-8", "UTF-8", "", "identity", "identity, none"])
+async def test_content_encoding(encoding: str) -> None:
+    """A content coding that is no compression changes nothing: some web frameworks send one with each stream."""
+
+    async def answer(peer: Peer) -> None:
+        await peer.request()
+        await peer.open_events(f"Content-Encoding: {encoding}\r\n")
+        await peer.send(b"data: {}\n\n")
+
+    async with raw_server(answer) as server, client_of(server) as client:
+        connection = await client._transport.open_stream(CALL)
+        assert [event.data for event in await connection.receive() or ()] == ["{}"]
+        await connection.aclose()
+
+
 @pytest.mark.parametrize(
     "kind", ["text/event-stream", "text/event-stream; charset=utf-8", "Text/Event-Stream;x=y", " text/event-stream "]
 )
@@ -104,6 +119,13 @@ async def test_content_type(kind: str) -> None:
             DecodeError,
             "compressed by 'gzip'",
             id="compressed",
+        ),
+        pytest.param(
+            200,
+            "Content-Type: text/event-stream\r\nContent-Encoding: br, identity\r\n",
+            DecodeError,
+            "compressed by 'br, identity'",
+            id="compressed, in several steps",
         ),
     ],
 )
