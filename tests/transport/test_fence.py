@@ -16,6 +16,7 @@ from cyberun_async import (
     OutputFile,
     Retries,
     StorageError,
+    TokenError,
     TransportError,
 )
 from cyberun_async._protocol import endpoints
@@ -219,7 +220,7 @@ THEIRS = [httpx.ReadError("of their own request"), OSError("their disk"), Timeou
 
 @pytest.mark.parametrize("failure", THEIRS, ids=lambda failure: type(failure).__name__)
 async def test_providers(failure: Exception) -> None:
-    """What a provider of tokens raises is not taken for a failure of ours, and is not tried again."""
+    """What a provider of tokens raises is not taken for a failure of the request, and is not tried again."""
     asked = []
 
     async def provide() -> str:
@@ -227,9 +228,9 @@ async def test_providers(failure: Exception) -> None:
         raise failure
 
     async with AsyncClient(provide, team_id="t") as client:
-        with pytest.raises(type(failure)) as caught:
+        with pytest.raises(TokenError) as caught:
             await client.tasks.get("t-1")
-    assert caught.value is failure
+    assert caught.value.__cause__ is failure
     assert len(asked) == 1
 
 
