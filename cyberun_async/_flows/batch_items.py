@@ -32,6 +32,7 @@ from cyberun_async._protocol.retrying import is_passing
 from cyberun_async._protocol.tasks import Submitted, Task, TaskResult
 from cyberun_async._settings import Settings
 from cyberun_async._transport.exchange import finish, see_through
+from cyberun_async._transport.flat_group import FlatTaskGroup
 from cyberun_async._transport.transport import Transport
 
 log = logging.getLogger("cyberun_async.batch")
@@ -183,7 +184,7 @@ class Runner:
             for task_id in left:
                 await self._cancel(task_id)
 
-        async with anyio.create_task_group() as group:
+        async with FlatTaskGroup() as group:
             for _ in range(min(CANCELS_AT_ONCE, len(self.tasks))):
                 group.start_soon(cancel)
 

@@ -13,6 +13,7 @@ from cyberun_async._flows.batch_items import Runner
 from cyberun_async._flows.batch_plan import Plan
 from cyberun_async._protocol.batches import BatchCounts, Item, Keyed, Outcome, Parameters, read_item
 from cyberun_async._transport.exchange import finish
+from cyberun_async._transport.flat_group import FlatTaskGroup
 from cyberun_async._transport.process_bound import ProcessBound
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class Batch(ProcessBound, AsyncIterator[Outcome]):
         self._runner = runner
         self._plan = plan
         self._items = items
-        self._group: anyio.abc.TaskGroup | None = None
+        self._group: FlatTaskGroup | None = None
         self._feeding: anyio.CancelScope | None = None  # Made in the event loop, which is not there yet.
         self._runner.on_room = self._changed
         self._is_fed = False
@@ -84,7 +85,7 @@ class Batch(ProcessBound, AsyncIterator[Outcome]):
             raise ConfigurationError(message)
         try:
             await self._runner.open()
-            group = anyio.create_task_group()
+            group = FlatTaskGroup()
             await group.__aenter__()
         except BaseException:
             self._is_over = True

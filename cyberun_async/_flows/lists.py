@@ -16,6 +16,7 @@ from cyberun_async._protocol.sweeping import (
     is_filter_ignored,
     rest_of_list,
 )
+from cyberun_async._transport.flat_group import FlatTaskGroup
 from cyberun_async._transport.transport import Transport
 
 __all__ = ["FEW", "Lists"]
@@ -76,7 +77,7 @@ class Lists:
             except Exception as failure:  # noqa: BLE001 - whoever looks alone meets it again, and raises it
                 answers[page_of] = failure
 
-        async with anyio.create_task_group() as group:
+        async with FlatTaskGroup() as group:
             for page_of in pages:
                 group.start_soon(ask, page_of)
         return answers

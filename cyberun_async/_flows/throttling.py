@@ -4,10 +4,10 @@ from collections.abc import AsyncGenerator, AsyncIterable
 from typing import TYPE_CHECKING
 
 import anyio
-import anyio.abc
 
 from cyberun_async._errors import ConfigurationError
 from cyberun_async._protocol.events import TaskEvent
+from cyberun_async._transport.flat_group import FlatTaskGroup
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -85,11 +85,11 @@ class throttle:  # noqa: N801 - used as a function
         self._failure: Exception | None = None
         self._is_over = False
         self._news = anyio.Event()
-        self._group: anyio.abc.TaskGroup | None = None
+        self._group: FlatTaskGroup | None = None
 
     async def __aenter__(self) -> "Self":
         """Begin to read the events in the background."""
-        self._group = await anyio.create_task_group().__aenter__()
+        self._group = await FlatTaskGroup().__aenter__()
         self._group.start_soon(self._read)
         return self
 

@@ -19,6 +19,7 @@ from cyberun_async._protocol.status import TaskStatus
 from cyberun_async._protocol.tasks import Submitted, TaskResult
 from cyberun_async._settings import Settings
 from cyberun_async._transport.exchange import finish, see_through
+from cyberun_async._transport.flat_group import FlatTaskGroup
 from cyberun_async._transport.transport import Transport
 
 log = logging.getLogger("cyberun_async.wait")
@@ -211,7 +212,8 @@ async def _wait(
                 if wait.signal is None:
                     return verdict(await _follow(watch, on_event))
                 return verdict(await _follow_beside(watch, on_event, wait.signal, lambda: lookups.notify(task_id)))
-    except anyio.get_cancelled_exc_class():
+    except (anyio.get_cancelled_exc_class(), KeyboardInterrupt):
+        # trio raises Ctrl-C where asyncio cancels the main task for it.
         if wait.on_cancel == "cancel":
             await cancel_remote(transport, settings, submission.task_id)
         raise
@@ -252,7 +254,6 @@ async def _follow_beside(
 ) -> TaskResult:
     """Follow a task and listen for a signal; one that fails leaves quietly, since the race goes on without it."""
     results: list[TaskResult] = []
-    failures: list[Exception] = []
 
     async def listen() -> None:
         try:
@@ -262,15 +263,10 @@ async def _follow_beside(
         else:
             notify()
 
-    async with anyio.create_task_group() as group:
+    async with FlatTaskGroup() as group:
         group.start_soon(listen)
-        try:
-            results.append(await _follow(watch, on_event))
-        except Exception as error:  # noqa: BLE001 - raised again below, outside of an exception group
-            failures.append(error)
+        results.append(await _follow(watch, on_event))
         group.cancel_scope.cancel()
-    if failures:
-        raise failures[0]
     return results[0]
 
 

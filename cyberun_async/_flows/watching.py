@@ -27,6 +27,7 @@ from cyberun_async._protocol.retrying import is_passing
 from cyberun_async._protocol.status import UNSTATED, TaskStatus
 from cyberun_async._protocol.tasks import TaskResult, is_same_task
 from cyberun_async._settings import Polling
+from cyberun_async._transport.flat_group import FlatTaskGroup
 from cyberun_async._transport.sse import ServerSentEvent
 from cyberun_async._transport.stream import Connection
 from cyberun_async._transport.transport import Transport
@@ -207,41 +208,31 @@ class Watch:
             told: What a look of others has brought.
 
         """
-        failures: list[Exception] = []
         has_come = False
         was_connected = self.is_connected
 
         async def stream() -> None:
             nonlocal has_come
-            try:
-                await stream_side()
-                has_come = True
+            await stream_side()
+            has_come = True
+            group.cancel_scope.deadline = anyio.current_time() + self._grace()
+            while self._may_read_ahead and self._connection is not None:
+                await self._receive(self._connection)
                 group.cancel_scope.deadline = anyio.current_time() + self._grace()
-                while self._may_read_ahead and self._connection is not None:
-                    await self._receive(self._connection)
-                    group.cancel_scope.deadline = anyio.current_time() + self._grace()
-            except Exception as error:  # noqa: BLE001 - raised again below, outside of an exception group
-                failures.append(error)
-                group.cancel_scope.cancel()
 
         try:
-            async with anyio.create_task_group() as group:
+            async with FlatTaskGroup() as group:
                 # The stream is the child: what httpcore does when it is cut off does not outlive a second,
                 # one-shot cancellation of the caller. Each look is a child by itself.
                 group.start_soon(stream)
-                try:
-                    await self._look_until_news(told)
-                    if not was_connected and not self._ready[-1].is_terminal:
-                        # A stream that is about to open would have to be opened anew.
-                        await anyio.sleep(DELIVERY)
-                except Exception as error:  # noqa: BLE001 - likewise
-                    failures.append(error)
+                await self._look_until_news(told)
+                if not was_connected and not self._ready[-1].is_terminal:
+                    # A stream that is about to open would have to be opened anew.
+                    await anyio.sleep(DELIVERY)
                 group.cancel_scope.cancel()
         finally:
             if not has_come and not self._may_go_on_listening:
                 await self.aclose()
-        if failures:
-            raise failures[0]
 
     @property
     def _may_go_on_listening(self) -> bool:

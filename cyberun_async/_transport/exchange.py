@@ -12,6 +12,8 @@ from typing import TypeVar
 
 import anyio
 
+from cyberun_async._transport.flat_group import FlatTaskGroup
+
 T = TypeVar("T")
 
 
@@ -81,21 +83,15 @@ async def as_child(
 
     """
     outcomes: list[T] = []
-    failures: list[Exception] = []
 
     async def child() -> None:
-        try:
-            with nullcontext() if among is None else among.counting(group.cancel_scope):
-                outcomes.append(await work())
-        except Exception as error:  # noqa: BLE001 - raised again below, outside of an exception group
-            failures.append(error)
+        with nullcontext() if among is None else among.counting(group.cancel_scope):
+            outcomes.append(await work())
 
-    async with anyio.create_task_group() as group:
+    async with FlatTaskGroup() as group:
         if timeout is not None:
             group.cancel_scope.deadline = anyio.current_time() + timeout
         group.start_soon(child)
-    if failures:
-        raise failures[0]
     if outcomes:
         return outcomes[0]
     if timeout is None or (among is not None and among.is_closed):
@@ -128,14 +124,10 @@ async def finish(work: Callable[[], Awaitable[object]], *, within: float) -> boo
 async def see_through(work: Callable[[], Awaitable[object]], *, within: float) -> None:
     """Run something that is better not cut off: when the caller is cancelled, it gets a few seconds more."""
     shield = anyio.CancelScope(shield=True)
-    failures: list[Exception] = []
 
     async def shielded() -> None:
         with shield:
-            try:
-                await work()
-            except Exception as error:  # noqa: BLE001 - raised again below, outside of an exception group
-                failures.append(error)
+            await work()
         group.cancel_scope.cancel()
 
     async def limit_once_cancelled() -> None:
@@ -144,8 +136,6 @@ async def see_through(work: Callable[[], Awaitable[object]], *, within: float) -
         finally:
             shield.deadline = anyio.current_time() + within
 
-    async with anyio.create_task_group() as group:
+    async with FlatTaskGroup() as group:
         group.start_soon(shielded)
         group.start_soon(limit_once_cancelled)
-    if failures:
-        raise failures[0]
