@@ -14,7 +14,17 @@ from cyberun_async._errors import ConfigurationError
 from cyberun_async._flows.events import EventStream
 from cyberun_async._flows.lookups import Lookups
 from cyberun_async._flows.submitting import Definitions, prepare
-from cyberun_async._flows.waiting import Abandon, EventCallback, Signal, Wait, run, wait_for_result
+from cyberun_async._flows.waiting import (
+    Abandon,
+    EventCallback,
+    Signal,
+    Submission,
+    Wait,
+    check_on_submitted,
+    run,
+    submit,
+    wait_for_result,
+)
 from cyberun_async._flows.watching import Watch
 from cyberun_async._protocol.credentials import check_key, check_team
 from cyberun_async._protocol.endpoints import Dispatch
@@ -250,6 +260,7 @@ class AsyncClient(ProcessBound):
         workflow: str,
         parameters: Mapping[str, object] | None = None,
         *,
+        on_submitted: "Callable[[str], object] | None" = None,
         validate: bool = True,
         dispatch_target: str | None = None,
         target_pool: str | None = None,
@@ -269,6 +280,9 @@ class AsyncClient(ProcessBound):
         Args:
             workflow: A slug (`text-to-image`), a pinned slug (`text-to-image@2`), or a UUID.
             parameters: By key.
+            on_submitted: Called with the task's id as soon as it is known, also where the caller is cancelled in the middle
+                of the submission, which is then seen through for a few seconds; may be async. What it raises is raised,
+                with the id as its `task_id`.
             validate: Whether to check the parameters first.
             dispatch_target: Where the task is to run; left to the server by default, like the next three.
             target_pool: The pool of agents.
@@ -285,11 +299,17 @@ class AsyncClient(ProcessBound):
         Source: https://docs.cyberun.cloud/api-reference/task/execute-a-workflow-by-id
 
         """
+        check_on_submitted(on_submitted)
         dispatch = Dispatch(dispatch_target, target_pool, submitter_region, tool_type)
         call = await prepare(
             self._definitions, lambda: self._uploads, workflow, parameters, validate=validate, dispatch=dispatch
         )
-        return (await self._transport.send(call)).task_id
+        submission = Submission()
+        await submit(
+            self._transport, self._settings, call, submission, on_submitted, is_id_needed=on_submitted is not None
+        )
+        assert submission.task_id is not None
+        return submission.task_id
 
     def events(self, task_id: str) -> EventStream:
         """Follow a task's events from now to its end.

@@ -36,6 +36,10 @@ def _is_journal(_: object, field: "attrs.Attribute[Journal | None]", value: Jour
         raise ConfigurationError(message)
 
 
+def _is_on_submitted(_: object, __: object, value: "Callable[..., object] | None") -> None:
+    check_on_submitted(value)
+
+
 @attrs.frozen(kw_only=True)
 class Plan:
     """How somebody wants a batch to go.
@@ -52,7 +56,7 @@ class Plan:
     on_exit: Abandon = attrs.field(validator=_one_of("leave", "cancel"))
     journal: Journal | None = attrs.field(validator=_is_journal)
     resubmit: Collection[Resubmit] = attrs.field(converter=read_resubmit)
-    on_submitted: Callable[[str, str], object] | None = attrs.field(default=None, validator=check_on_submitted)
+    on_submitted: Callable[[str, str], object] | None = attrs.field(default=None, validator=_is_on_submitted)
     attempts: int = attrs.field(default=1, validator=_is_count)
     max_tasks: int | None = attrs.field(default=None, validator=attrs.validators.optional(_is_count))
     stop_after_failures: int | None = attrs.field(default=None, validator=attrs.validators.optional(_is_count))

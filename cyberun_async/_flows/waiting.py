@@ -56,7 +56,11 @@ def _is_callback(_: object, __: object, value: EventCallback | None) -> None:
         raise ConfigurationError(message)
 
 
-def check_on_submitted(_: object, __: object, value: Callable[..., object] | None) -> None:
+def _is_on_submitted(_: object, __: object, value: Callable[..., object] | None) -> None:
+    check_on_submitted(value)
+
+
+def check_on_submitted(value: Callable[..., object] | None) -> None:
     """Refuse what cannot be called.
 
     Raises:
@@ -83,7 +87,7 @@ class Wait:
     on_timeout: Abandon = attrs.field(validator=_is_policy)
     on_cancel: Abandon = attrs.field(validator=_is_policy)
     signal: Signal | None = None
-    on_submitted: Callable[[str], object] | None = attrs.field(default=None, validator=check_on_submitted)
+    on_submitted: Callable[[str], object] | None = attrs.field(default=None, validator=_is_on_submitted)
 
     @property
     def needs_id(self) -> bool:
@@ -156,18 +160,41 @@ async def run(
         submission.has_begun = False
         call = await prepare()
         submission.has_begun = True
-
-        async def submit() -> None:
-            submission.task_id = (await transport.send(call)).task_id
-            if wait.on_submitted is not None:
-                await report_submitted(wait.on_submitted, submission.task_id)
-
-        if wait.needs_id:
-            await see_through(submit, within=settings.timeouts.cleanup)
-        else:
-            await submit()
+        await submit(transport, settings, call, submission, wait.on_submitted, is_id_needed=wait.needs_id)
 
     return await _wait(transport, lookups, settings, submitted, wait, is_new=True)
+
+
+async def submit(
+    transport: Transport,
+    settings: Settings,
+    call: Call[Submitted],
+    submission: Submission,
+    on_submitted: Callable[[str], object] | None,
+    *,
+    is_id_needed: bool,
+) -> None:
+    """Submit a task, and report its id before anything else is done.
+
+    Args:
+        transport: Where to.
+        settings: The client's.
+        call: The prepared submission.
+        submission: Gets the id.
+        on_submitted: Is called with the id.
+        is_id_needed: Whether the submission is seen through although the caller is cancelled.
+
+    """
+
+    async def send() -> None:
+        submission.task_id = (await transport.send(call)).task_id
+        if on_submitted is not None:
+            await report_submitted(on_submitted, submission.task_id)
+
+    if is_id_needed:
+        await see_through(send, within=settings.timeouts.cleanup)
+    else:
+        await send()
 
 
 async def report_submitted(callback: Callable[..., object], *args: str) -> None:

@@ -130,6 +130,11 @@ _DATA = re.compile(r"data:", re.IGNORECASE)
 _PATH = re.compile(r"[/\\]|\.{1,2}(?:[/\\]|$)|~(?:\w*[/\\]|$)|[a-z]:", re.IGNORECASE)
 
 
+def is_path_in_form(text: str) -> bool:
+    """Whether text has the form of a path, wherever that may lead."""
+    return _PATH.match(text.lstrip()) is not None
+
+
 def misfit_of_text(text: str) -> str | None:
     """Say what text is that cannot be the key of an uploaded file, and what to give in its place.
 
@@ -142,7 +147,7 @@ def misfit_of_text(text: str) -> str | None:
         return "must be the key of an uploaded file, not a data URI: give the bytes that it holds"
     if _URL.match(text):
         return "must be the key of an uploaded file, not a URL: fetch it, and give its bytes"
-    if _PATH.match(text):
+    if is_path_in_form(text):
         return "must be the key of an uploaded file, not a path as text: give a pathlib.Path, which is uploaded"
     return None
 

@@ -3,9 +3,10 @@
 import asyncio
 import shlex
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +17,7 @@ from cyberun_async import (
     AsyncClient,
     CancelledEvent,
     ConfigurationError,
+    CyberunError,
     FailedEvent,
     InvalidParameters,
     OutputFile,
@@ -28,8 +30,8 @@ from cyberun_async.cli._connect import Account, connect, connection, local_cyber
 from cyberun_async.cli._exit import ExitCode
 from cyberun_async.cli._lists import show_result, show_task, show_tasks, show_workflow, show_workflows
 from cyberun_async.cli._parameters import Given, read_parameters
-from cyberun_async.cli._show import Display, describe, display, event_as_json, tell
-from cyberun_async.cli._text import write_json, write_line
+from cyberun_async.cli._show import Display, announce, describe, display, event_as_json
+from cyberun_async.cli._text import tell, write_json, write_line
 
 Json = Annotated[
     bool,
@@ -57,6 +59,12 @@ Workflow = Annotated[
 TaskId = Annotated[str, Parameter(help="The task's id, as `submit` and `tasks` print it.")]
 
 
+def above_zero(_: object, value: float | None) -> None:
+    """Refuse what is no number above zero, before anything is done."""
+    if value is not None and not 0 < value < inf:
+        raise ValueError("Must be a number above zero.")
+
+
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Patience:
@@ -65,13 +73,19 @@ class Patience:
     timeout: Annotated[
         float | None,
         Parameter(
-            help="Wait at most so many seconds for the task's end, then exit with 5; without it, wait until it ends."
+            validator=above_zero,
+            help="Wait at most so many seconds for the task's end, then exit with 5; without it, wait until it ends.",
         ),
     ] = None
     on_timeout: Annotated[Abandon, Parameter(help="What becomes of the task then: it goes on, or is cancelled.")] = (
         "leave"
     )
     out: Out = None
+
+    @property
+    def out_options(self) -> list[str]:
+        """Give the option that a later command needs to put the files in the same place."""
+        return [] if self.out is None else ["--out", str(self.out)]
 
 
 NO_PATIENCE = Patience()
@@ -99,10 +113,13 @@ async def run(
     make_folder(patience.out)
     show = display(as_json=json)
     async with connection(account, local=local) as client:
-        task_id = await _submit(client, workflow, given)
-        show.submitted(workflow, task_id)
         back = None if local else account
-        await _see_through(client, show, task_id, patience, back)
+        task_id = await _submit(client, workflow, given, show.submitted, account=back, out=patience.out_options)
+        try:
+            await _see_through(client, show, task_id, patience, back)
+        except CyberunError as error:
+            error.task_id = error.task_id or task_id
+            raise
 
 
 async def submit(
@@ -118,12 +135,12 @@ async def submit(
     Example: `cyberun-async submit text-to-image -p prompt=dusk`
     """
     _check_stdin(given, account)
+
+    def submitted(workflow: str, task_id: str) -> None:
+        announce(workflow, task_id, as_json=json)
+
     async with connect(account) as client:
-        task_id = await _submit(client, workflow, given)
-    if json:
-        write_json({"type": "submitted", "workflow": workflow, "task_id": task_id})
-    else:
-        write_line(task_id)
+        await _submit(client, workflow, given, submitted, account=account)
 
 
 async def wait(
@@ -218,7 +235,7 @@ async def tasks(
     status: Annotated[
         str | None, Parameter(help="List only the tasks in this status, such as `running` or `failed`.")
     ] = None,
-    limit: Annotated[int, Parameter(help="List so many tasks at most.")] = 20,
+    limit: Annotated[int, Parameter(validator=validators.Number(gte=0), help="List so many tasks at most.")] = 20,
     json: Json = False,
     account: Account = FROM_ENVIRONMENT,
 ) -> None:
@@ -259,7 +276,10 @@ def serve(
         int, Parameter(validator=validators.Number(gte=0, lte=65535), help="The port to listen on; 0 takes a free one.")
     ] = 0,
     pace: Annotated[
-        float, Parameter(help="How many seconds a task's second takes; 0.1 makes tasks ten times as fast.")
+        float,
+        Parameter(
+            validator=above_zero, help="How many seconds a task's second takes; 0.1 makes tasks ten times as fast."
+        ),
     ] = 1.0,
     json: Json = False,
 ) -> None:
@@ -313,12 +333,30 @@ def make_folder(folder: Path | None) -> None:
         raise ConfigurationError(message) from None
 
 
-async def _submit(client: AsyncClient, workflow: str, given: Given) -> str:
+async def _submit(
+    client: AsyncClient,
+    workflow: str,
+    given: Given,
+    submitted: Callable[[str, str], None],
+    *,
+    account: Account | None,
+    out: Sequence[str] = (),
+) -> str:
+    """Submit a task and show its id, although the user may be leaving: from then on it can be found again."""
     values = await read_parameters(client, workflow, given)
+    ids: list[str] = []
+
+    def note(task_id: str) -> None:
+        ids.append(task_id)
+        submitted(workflow, task_id)
+
     try:
-        return await client.submit(workflow, values)
+        return await client.submit(workflow, values, on_submitted=note)
     except asyncio.CancelledError:
-        tell("interrupted while submitting: `cyberun-async tasks` shows whether there is a task")
+        if ids:
+            tell(_directions(["wait", *ids, *out], account))
+        else:
+            tell("interrupted while submitting: `cyberun-async tasks` shows whether there is a task")
         raise
 
 
@@ -326,7 +364,7 @@ async def _see_through(
     client: AsyncClient, show: Display, task_id: str, patience: Patience, account: Account | None
 ) -> None:
     """Follow a task to its end and fetch its files; whoever leaves before that is told how to come back."""
-    out = [] if patience.out is None else ["--out", str(patience.out)]
+    out = patience.out_options
     with _way_back(["wait", task_id, *out], account), show.following():
         result = await client.wait_for_result(
             task_id, timeout=patience.timeout, on_timeout=patience.on_timeout, on_event=show.event

@@ -1,20 +1,16 @@
 """The command that takes many items through a workflow."""
 
 import asyncio
-import csv
-import hashlib
-import json as json_
 import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
-from anyio import to_thread
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
@@ -32,18 +28,19 @@ from cyberun_async import (
 )
 from cyberun_async._flows.together import side_by_side
 from cyberun_async._protocol.batches import Resubmit
-from cyberun_async._protocol.filenames import safe_name
-from cyberun_async.cli._app import FROM_ENVIRONMENT, Json, Workflow, make_folder
+from cyberun_async.cli._app import FROM_ENVIRONMENT, Json, Workflow, above_zero, make_folder
 from cyberun_async.cli._connect import Account, connect
 from cyberun_async.cli._exit import ExitCode
-from cyberun_async.cli._parameters import typed
-from cyberun_async.cli._show import tell
-from cyberun_async.cli._text import printable, write_json, write_line
-
-Fields = dict[str, object]
+from cyberun_async.cli._items import Fields, Lines, check_items, read_lines
+from cyberun_async.cli._results import Results
+from cyberun_async.cli._signals import TERMINATION
+from cyberun_async.cli._text import printable, tell, write_json, write_line
 
 SAVED_AT_ONCE = 8
 """Items whose files are fetched at the same time."""
+
+GRACE = 4
+"""Seconds that SIGTERM leaves to what runs: containers are killed after ten, and leaving takes some."""
 
 
 async def batch(
@@ -65,8 +62,12 @@ async def batch(
     key: Annotated[
         str | None, Parameter(help="The field that names each item; by default its line number does.")
     ] = None,
-    max_in_flight: Annotated[int, Parameter(help="Keep at most so many tasks going at once.")] = 100,
-    timeout: Annotated[float | None, Parameter(help="Wait at most so many seconds for each task.")] = None,
+    max_in_flight: Annotated[
+        int, Parameter(validator=validators.Number(gte=1), help="Keep at most so many tasks going at once.")
+    ] = 100,
+    timeout: Annotated[
+        float | None, Parameter(validator=above_zero, help="Wait at most so many seconds for each task.")
+    ] = None,
     resubmit: Annotated[
         tuple[Resubmit, ...],
         Parameter(negative="", show_default=False, help="Submit these items again, each of which is billed again."),
@@ -81,38 +82,51 @@ async def batch(
 
     Example: `cyberun-async batch text-to-image prompts.csv --out out/`
     """
-    make_folder(out)
-    items = dict(_read(inputs, key))
-    tally = Tally(len(items), as_json=json)
-    try:
-        async with connect(account) as client:
-            if _is_csv(inputs):
-                items = await _typed(client, workflow, items)
+    journal = journal or out / "journal"
+    results = Results(out, journal)
+    lines = read_lines(inputs, key)
+    async with connect(account) as client:
+        items = await _checked(client, workflow, lines, as_json=json)
+        make_folder(out)
+        tally = Tally(len(items), as_json=json)
+        try:
             running = client.map(
                 workflow,
                 items.items(),
                 max_in_flight=max_in_flight,
                 timeout=timeout,
                 on_event=tally.event,
-                journal=Journal(journal or out / "journal"),
+                journal=Journal(journal),
                 resubmit=resubmit,
             )
             async with running:
                 with tally.shown(), _interruptible(running, tally):
-                    await side_by_side(*[lambda: _save_each(client, running, out, tally)] * SAVED_AT_ONCE)
-    except asyncio.CancelledError:
-        if tally.was_stopped:
+                    await side_by_side(*[lambda: _save_each(client, running, results, tally)] * SAVED_AT_ONCE)
+        except asyncio.CancelledError:
+            if not tally.was_stopped:
+                raise
             tell("left: the same line goes on where this one was")
-            raise KeyboardInterrupt from None
-        raise
-    return tally.summary(out)
+    return tally.summary(results)
 
 
-async def _typed(client: AsyncClient, workflow: str, items: Mapping[str, Fields]) -> dict[str, Fields]:
-    """Read the texts of a CSV as what the workflow takes."""
-    definitions = (await client.workflows.get(workflow)).parameters
-    texts = {name: {field: str(text) for field, text in fields.items()} for name, fields in items.items()}
-    return {name: typed(fields, definitions) for name, fields in texts.items()}
+async def _checked(client: AsyncClient, workflow: str, lines: Lines, *, as_json: bool) -> dict[str, Fields]:
+    """Give all items, or show what is wrong with any of them.
+
+    Raises:
+        InvalidParameters: One cannot be submitted, so none is.
+
+    """
+    items = check_items(lines, (await client.workflows.get(workflow)).parameters)
+    for problem in items.problems:
+        if as_json:
+            write_json({"type": "problem", "line": problem.line, "message": problem.text})
+        else:
+            tell(f"{lines.path}, line {problem.line}: {problem.text}")
+    if items.problems:
+        count = len({problem.line for problem in items.problems})
+        what = "1 line" if count == 1 else f"{count} lines"
+        raise InvalidParameters([f"{lines.path}: {what} cannot be submitted, so nothing was"])
+    return items.by_key
 
 
 class Tally:
@@ -159,17 +173,17 @@ class Tally:
         elif problem:
             write_line(printable(f"{outcome.key}: {problem}"))
 
-    def summary(self, out: Path) -> ExitCode:
+    def summary(self, results: Results) -> ExitCode:
         """Show the sum of it, keep it beside the results, and give the exit code."""
         ended = sum(self._counts.values())
         words = ("done", "failed", "uncertain")
         counts = {word: self._counts[word] for word in words} | {"left": self._total - ended}
         fields = {"type": "summary", **counts, "seconds": round(time.monotonic() - self._began, 1)}
-        (out / "summary.json").write_text(json_.dumps(fields) + "\n", encoding="utf-8")
         if self._as_json:
             write_json(fields)
         else:
             write_line(", ".join(f"{count} {word}" for word, count in counts.items()))
+        results.save_summary(fields)
         if self.was_stopped:
             return ExitCode.INTERRUPTED
         return ExitCode.OK if counts["done"] == self._total else ExitCode.TASK_FAILED
@@ -183,123 +197,51 @@ class Tally:
             f"{len(self._begun - self._running)} waiting",
             f"{rate * 60:.1f} a minute",
         ]
-        if rate:
+        if rate and not self.was_stopped:
             left = round((self._total - ended) / rate)
             parts.append(f"{left // 3600}:{left // 60 % 60:02}:{left % 60:02} left")
         return Text(", ".join(parts))
 
 
-async def _save_each(client: AsyncClient, running: Batch, out: Path, tally: Tally) -> None:
+async def _save_each(client: AsyncClient, running: Batch, results: Results, tally: Tally) -> None:
     async for outcome in running:
         problem = None if outcome.error is None else str(outcome.error)
         try:
-            await _save(client, outcome, out / _folder_of(outcome.key))
+            await results.save(client, outcome)
         except (CyberunError, OSError) as error:
             problem = f"not saved: {error}"
         tally.ended(outcome, problem)
 
 
-async def _save(client: AsyncClient, outcome: Outcome, folder: Path) -> None:
-    """Write down what became of an item, last of all, so that what is written down is also there."""
-    note = folder / "outcome.json"
-    fields = {
-        "key": outcome.key,
-        "task_id": outcome.task_id,
-        "status": outcome.result.status if outcome.result else None,
-        "output": outcome.result.output if outcome.result else None,
-        "error": str(outcome.error) if outcome.error else None,
-        "is_uncertain": outcome.is_uncertain,
-    }
-    text = json_.dumps(fields, indent=2) + "\n"
-    if await to_thread.run_sync(_has, note, text):
-        return
-    await to_thread.run_sync(make_folder, folder)
-    if outcome.succeeded and outcome.task_id is not None:
-        await client.download(outcome.task_id, folder)
-    await to_thread.run_sync(_write, note, text)
-
-
-def _has(note: Path, text: str) -> bool:
-    return note.is_file() and note.read_text(encoding="utf-8") == text
-
-
-def _write(note: Path, text: str) -> None:
-    note.write_text(text, encoding="utf-8")
-
-
-def _folder_of(key: str) -> str:
-    """Give a name that is safe everywhere, and different for each key."""
-    name = safe_name(key)
-    return name if name == key else f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:8]}"
-
-
 @contextmanager
 def _interruptible(running: Batch, tally: Tally) -> Iterator[None]:
-    """Let one Ctrl-C stop the submitting, and a second one leave."""
+    """Let one Ctrl-C stop the submitting, and a second one leave; SIGTERM does the second some seconds after the first."""
+    if sys.platform == "win32":
+        yield
+        return
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+    timers: list[asyncio.TimerHandle] = []
 
-    def interrupted() -> None:
-        if tally.was_stopped and task is not None:
+    def stop() -> None:
+        if tally.was_stopped:
             task.cancel()
             return
         tally.was_stopped = True
         running.stop()
-        tell("no more is submitted, and what runs is seen through; Ctrl-C again leaves it running")
+        if TERMINATION.was_requested:
+            timers.append(loop.call_later(GRACE, task.cancel))
+            tell(f"no more is submitted; what does not end within {GRACE} s is left running")
+        else:
+            tell("no more is submitted, and what runs is seen through; Ctrl-C again leaves it running")
 
-    if sys.platform == "win32":
-        yield
-        return
-    loop.add_signal_handler(signal.SIGINT, interrupted)
+    before = signal.getsignal(signal.SIGINT)
+    # SIGTERM comes this way, too.
+    loop.add_signal_handler(signal.SIGINT, stop)
     try:
         yield
     finally:
+        for timer in timers:
+            timer.cancel()
         loop.remove_signal_handler(signal.SIGINT)
-
-
-# The items
-
-
-def _read(path: Path, key: str | None) -> Iterator[tuple[str, Fields]]:
-    """Give the key and the parameters of each line.
-
-    Raises:
-        InvalidParameters: The file cannot be read, a line is no item, or two have the same key.
-
-    """
-    seen: set[str] = set()
-    for number, fields in _lines(path):
-        name = number if key is None else fields.pop(key, None)
-        if not isinstance(name, (str, int)) or str(name) in seen:
-            what = "is there twice" if name is not None else "is missing"
-            raise InvalidParameters([f"{path}, line {number}: the key {name!r} {what}"])
-        seen.add(str(name))
-        yield str(name), fields
-
-
-def _lines(path: Path) -> Iterator[tuple[int, Fields]]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            if _is_csv(path):
-                rows = csv.DictReader(file)
-                yield from ((rows.line_num, {name: text for name, text in row.items() if text}) for row in rows)
-            else:
-                yield from (
-                    (number, _object(path, number, line)) for number, line in enumerate(file, 1) if line.strip()
-                )
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InvalidParameters([f"{path} cannot be read: {reason}"]) from None
-
-
-def _is_csv(path: Path) -> bool:
-    return path.suffix.lower() == ".csv"
-
-
-def _object(path: Path, number: int, line: str) -> Fields:
-    try:
-        fields = json_.loads(line)
-    except ValueError as error:
-        raise InvalidParameters([f"{path}, line {number} is not JSON: {error}"]) from None
-    if not isinstance(fields, Mapping):
-        raise InvalidParameters([f"{path}, line {number} must be a JSON object of parameters"])
-    return dict(fields)
+        signal.signal(signal.SIGINT, before)

@@ -1,6 +1,5 @@
 """Which Cyberun a command talks to, and as whom."""
 
-import sys
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -10,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Group, Parameter
 
 from cyberun_async import AsyncClient, ConfigurationError, Retries
+from cyberun_async._protocol.hiding import hide
 from cyberun_async._settings import from_environment
+from cyberun_async.cli._text import read_stdin
 
 if TYPE_CHECKING:
     from cyberun_async.local import LocalCyberun
@@ -105,8 +106,11 @@ def _find_key() -> str:
 
 def _read_key(path: Path) -> str:
     try:
-        key = sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8")
+        key = read_stdin() if str(path) == "-" else path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
+        if hide(str(path)) != str(path) or path.name.startswith(("sk-", "dk-", "ak-", "eyJ")):
+            message = "--key-file takes the name of a file that holds the key, and not the key: other users can list it"
+            raise ConfigurationError(message) from None
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
         message = f"the key file {path} cannot be read: {reason}"
         raise ConfigurationError(message) from None

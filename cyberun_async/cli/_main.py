@@ -2,21 +2,28 @@
 
 import io
 import os
-import signal
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from types import FrameType
 
 from cyclopts import App, CycloptsError, Group
 
 from cyberun_async._errors import CyberunError, NotFoundError
+from cyberun_async._protocol.hiding import hide
 from cyberun_async.cli import _app as tasks
 from cyberun_async.cli._batch import batch
 from cyberun_async.cli._doctor import conformance, doctor
 from cyberun_async.cli._exit import ExitCode, exit_code
-from cyberun_async.cli._show import tell
-from cyberun_async.cli._text import printable, write_json
+from cyberun_async.cli._signals import terminable
+from cyberun_async.cli._text import (
+    BrokenOutput,
+    flush_output,
+    occupy_closed_descriptors,
+    printable,
+    silence_output,
+    tell,
+    write_json,
+)
 
 OPTIONS = Group("Options", sort_key=8)
 
@@ -54,45 +61,46 @@ for flag in ("--help", "--version"):
 
 def run_command(arguments: Sequence[str]) -> int:
     """Run one command and give its exit code."""
+    occupy_closed_descriptors()
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         # A name that the terminal has no letters for is better shown in part than not at all.
         sys.stdout.reconfigure(errors="backslashreplace")
+    code: int = ExitCode.OK
     try:
         code = _run(arguments)
-        sys.stdout.flush()
+        flush_output()
     except BrokenPipeError:
-        return _leave_quietly()
+        return ExitCode.BROKEN_PIPE
+    except BrokenOutput as error:
+        return code or _report(error, as_json=False)
     return code
 
 
 def _run(arguments: Sequence[str]) -> int:
-    terminated: list[int] = []
-
-    def terminate(number: int, _: FrameType | None) -> None:
-        # The way out of a Ctrl-C is well trodden: the terminal is put in order, and files are closed.
-        terminated.append(number)
-        signal.raise_signal(signal.SIGINT)
-
-    before = signal.signal(signal.SIGTERM, terminate)
-    try:
-        return app(arguments, exit_on_error=False, print_error=False) or ExitCode.OK
-    except KeyboardInterrupt:
-        return ExitCode.TERMINATED if terminated else ExitCode.INTERRUPTED
-    except BrokenPipeError:
-        raise
-    except Exception as error:  # noqa: BLE001 - a user is shown one line whatever happens
-        return _report(error, as_json="--json" in arguments)
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    with terminable() as termination:
+        try:
+            code = app(arguments, exit_on_error=False, print_error=False) or ExitCode.OK
+        except KeyboardInterrupt:
+            code = ExitCode.INTERRUPTED
+        except BrokenPipeError:
+            silence_output()
+            raise
+        except Exception as error:  # noqa: BLE001 - a user is shown one line whatever happens
+            code = _report(error, as_json="--json" in arguments)
+        return ExitCode.TERMINATED if termination.was_requested else code
 
 
 def _report(error: Exception, *, as_json: bool) -> ExitCode:
     code = ExitCode.USAGE if isinstance(error, CycloptsError) else exit_code(error)
-    is_foreseen = isinstance(error, (CyberunError, CycloptsError, OSError))
-    message = str(error) if is_foreseen else f"{type(error).__name__}: {error}"
+    if isinstance(error, OSError) and not isinstance(error, CyberunError) and error.filename is None:
+        # What commands do with files is put into words where it is done: this is the help that could not be written.
+        error = BrokenOutput(error.strerror or str(error))
+    is_foreseen = isinstance(error, (CyberunError, CycloptsError, BrokenOutput, OSError))
+    # What was mistyped is repeated, and it may be a key.
+    message = hide(str(error) if is_foreseen else f"{type(error).__name__}: {error}")
     if os.environ.get("CYBERUN_DEBUG"):
         traceback.print_exception(error)
-    if as_json:
+    if as_json and not isinstance(error, BrokenOutput):
         task_id = getattr(error, "task_id", None)
         write_json(
             {"type": "error", "error": type(error).__name__, "message": message, "task_id": task_id, "exit_code": code}
@@ -110,9 +118,3 @@ def _hint(error: Exception) -> str:
         command = "tasks" if error.task_id else "workflows"
         return f" (cyberun-async {command} lists what there is)"
     return ""
-
-
-def _leave_quietly() -> ExitCode:
-    # Python flushes stdout once more on its way out, which would fail again, and loudly.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return ExitCode.BROKEN_PIPE

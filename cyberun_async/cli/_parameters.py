@@ -2,7 +2,6 @@
 
 import json
 import re
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,8 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from cyberun_async import AsyncClient, InvalidParameters, ParameterDef
+from cyberun_async._protocol.files import is_path_in_form
+from cyberun_async.cli._text import read_stdin
 
 
 @Parameter(name="*")
@@ -47,9 +48,34 @@ async def read_parameters(client: AsyncClient, workflow: str, given: Given) -> d
     texts, values = _split(given.pairs), _load(given.file)
     if not texts and not values:
         return {}
-    definitions = (await client.workflows.get(workflow)).parameters
-    values |= typed(texts, definitions)
-    return values | _files(values, definitions)
+    read, problems = read_values(texts, values, (await client.workflows.get(workflow)).parameters)
+    if problems:
+        raise InvalidParameters(problems)
+    return read
+
+
+def read_values(
+    texts: Mapping[str, str], values: Mapping[str, object], definitions: Sequence[ParameterDef]
+) -> tuple[dict[str, object], list[str]]:
+    """Read parameters that come as text, and those that come as JSON, and find the files that they name.
+
+    Returns:
+        The parameters, and one sentence for each that cannot be read.
+
+    """
+    types = {each.key: each.type for each in definitions}
+    read, problems = dict(values), []
+    for key, text in texts.items():
+        try:
+            read[key] = _READERS.get(types.get(key, ""), str)(text)
+        except (ValueError, KeyError):
+            problems.append(f"{key!r} must be a {types[key]}, not {text!r}")
+    for key, value in read.items():
+        if types.get(key) == "file" and isinstance(value, str):
+            path, problem = _file(key, value)
+            read[key] = path or value
+            problems += [problem] if problem else []
+    return read, problems
 
 
 def _split(pairs: Sequence[str]) -> dict[str, str]:
@@ -62,28 +88,13 @@ def _load(file: Path | None) -> dict[str, object]:
     if file is None:
         return {}
     try:
-        values = json.loads(sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8"))
+        values = json.loads(read_stdin() if str(file) == "-" else file.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise InvalidParameters([f"-P {file} cannot be read: {error.strerror}"]) from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidParameters([f"-P {file} is not JSON: {error}"]) from None
     if not isinstance(values, dict):
         raise InvalidParameters([f"-P {file} must be a JSON object of parameters"])
-    return values
-
-
-def typed(texts: Mapping[str, str], definitions: Sequence[ParameterDef]) -> dict[str, object]:
-    """Read each text as the type that its parameter has; those that the workflow does not have stay texts."""
-    types = {each.key: each.type for each in definitions}
-    values: dict[str, object] = {}
-    problems = []
-    for key, text in texts.items():
-        try:
-            values[key] = _READERS.get(types.get(key, ""), str)(text)
-        except (ValueError, KeyError):
-            problems.append(f"{key!r} must be a {types[key]}, not {text!r}")
-    if problems:
-        raise InvalidParameters(problems)
     return values
 
 
@@ -96,15 +107,18 @@ _WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no"
 _READERS: Mapping[str, Callable[[str], object]] = {"number": _number, "boolean": lambda text: _WORDS[text.lower()]}
 
 
-def _files(values: Mapping[str, object], definitions: Sequence[ParameterDef]) -> dict[str, Path]:
-    """Find the `@path` of each file parameter; an `@` in a prompt is a part of it."""
-    keys = {each.key for each in definitions if each.type == "file"}
-    texts = {key: value for key, value in values.items() if key in keys and isinstance(value, str)}
-    paths = {key: Path(text[1:]) for key, text in texts.items() if text.startswith("@")}
-    problems = [f"{key!r}: there is no file {str(path)!r}" for key, path in paths.items() if not path.is_file()]
-    for key, text in texts.items():
-        if key not in paths and Path(text).is_file():
-            problems.append(f"{key!r} names a file here: write {key}=@{text} to upload it")
-    if problems:
-        raise InvalidParameters(problems)
-    return paths
+def _file(key: str, text: str) -> tuple[Path | None, str | None]:
+    """Find the path behind `@path`, and say what is wrong with one; an `@` in a prompt is a part of it."""
+    if text.startswith("@"):
+        path = Path(text[1:])
+        return path, None if _is_file(path) else f"{key!r}: there is no file {str(path)!r}"
+    if _is_file(Path(text)) or is_path_in_form(text):
+        return None, f"{key!r} names a file: write {key}=@{text} to upload it"
+    return None, None
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # It is too long, or has a null byte.
+        return False

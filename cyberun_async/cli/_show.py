@@ -23,7 +23,7 @@ from cyberun_async import (
 from cyberun_async._protocol.bars import details, progress_of
 from cyberun_async._protocol.events import encode_event
 from cyberun_async._protocol.json_text import parse_json
-from cyberun_async.cli._text import printable, write_json, write_line
+from cyberun_async.cli._text import BrokenOutput, tell, write_json, write_line
 
 
 class Display(Protocol):
@@ -59,8 +59,9 @@ class Lines:
         self._last: object = None
 
     def submitted(self, workflow: str, task_id: str) -> None:
-        """Name the task."""
-        tell(f"{workflow}: task {task_id}")
+        """Name the task; where that cannot be seen, its id is worth a line of the output."""
+        if not tell(f"{workflow}: task {task_id}"):
+            write_line(task_id)
 
     def following(self) -> AbstractContextManager[object]:
         """Lines need no keeping."""
@@ -95,7 +96,7 @@ class JsonLines(Lines):
 
     def submitted(self, workflow: str, task_id: str) -> None:
         """Name the task."""
-        write_json({"type": "submitted", "workflow": workflow, "task_id": task_id})
+        announce(workflow, task_id, as_json=True)
 
     def event(self, event: TaskEvent) -> None:
         """Show every event, in the words of the API."""
@@ -114,7 +115,7 @@ def display(*, as_json: bool) -> Display:
     """Choose how to show: JSON where it is asked for, a live bar on a terminal, lines otherwise."""
     if as_json:
         return JsonLines()
-    if sys.stderr.isatty():
+    if sys.stderr is not None and sys.stderr.isatty():
         from rich.console import Console
 
         from cyberun_async.cli._bar import Bar
@@ -125,9 +126,16 @@ def display(*, as_json: bool) -> Display:
     return Lines()
 
 
-def tell(text: str) -> None:
-    """Write a line that only accompanies the output."""
-    print(*map(printable, text.split("\n")), sep="\n", file=sys.stderr, flush=True)
+def announce(workflow: str, task_id: str, *, as_json: bool) -> None:
+    """Write the id of a task that was submitted; it is paid for, so where stdout is broken stderr gets it."""
+    try:
+        if as_json:
+            write_json({"type": "submitted", "workflow": workflow, "task_id": task_id})
+        else:
+            write_line(task_id)
+    except (BrokenOutput, BrokenPipeError):
+        tell(f"{workflow}: task {task_id}")
+        raise
 
 
 def describe(event: TaskEvent) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import socket
 import uuid
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cyberun_async import AsyncClient, Retries, StorageError
+from cyberun_async import AsyncClient, ConfigurationError, Retries, StorageError
 from cyberun_async.local.scripts import cancel, fail, status
 
 if TYPE_CHECKING:
@@ -204,3 +205,73 @@ def test_what_the_server_says_cannot_move_the_cursor(cyberun: Command, server: L
     said = cyberun(*RUN).err
     assert not any(character in said for character in "\x1b\r\x07")
     assert "gone [2J  wrong  [red]really[/red]; change its parameters, or submit it again\n" in said
+
+
+BILLED_ONCE = {
+    "run, zero": (*RUN, "--timeout", "0"),
+    "run, below zero": (*RUN, "--timeout", "-5"),
+    "run, no number": (*RUN, "--timeout", "nan"),
+    "run, no end": (*RUN, "--timeout", "inf"),
+    "batch, zero": ("batch", "text-to-image", "items.jsonl", "--out", "out", "--timeout", "0"),
+    "batch, none in flight": ("batch", "text-to-image", "items.jsonl", "--out", "out", "--max-in-flight", "0"),
+}
+
+
+@pytest.mark.parametrize("arguments", BILLED_ONCE.values(), ids=BILLED_ONCE)
+def test_options_are_checked_before_anything_is_sent(
+    cyberun: Command, server: LocalCyberun, arguments: tuple[str, ...]
+):
+    """2 promises that nothing was submitted."""
+    Path("items.jsonl").write_text('{"prompt": "dusk"}')
+    before = len(server.requests)
+    done = cyberun(*arguments)
+    assert (done.code, done.out) == (2, "")
+    assert "Must be" in done.err
+    assert len(server.requests) == before
+
+
+def test_a_setting_that_fails_after_the_submission_is_1(cyberun: Command, monkeypatch: pytest.MonkeyPatch):
+    """2 promises that nothing was submitted, so it is 1, and the error names the task."""
+
+    async def wait_for_result(*_: object, **__: object) -> None:
+        raise ConfigurationError("the environment variable SSL_CERT_FILE names a file that cannot be used")
+
+    monkeypatch.setattr(AsyncClient, "wait_for_result", wait_for_result)
+    done = cyberun(*RUN, "--json")
+    assert done.code == 1
+    assert done.lines[-1]["task_id"] == done.lines[0]["task_id"]
+
+
+@pytest.mark.parametrize("key", ["sk-0123456789abcdef", "sk-short", f"eyJ{'x' * 300}.a.b"])
+def test_a_key_for_a_key_file_is_not_repeated(cyberun: Command, key: str):
+    """Who gives the key itself is told what the option takes, and sees it nowhere."""
+    done = cyberun("tasks", "--key-file", key)
+    assert done.code == 2
+    assert "takes the name of a file" in done.err
+    assert key not in done.err
+
+
+def test_a_mistyped_key_is_not_repeated(cyberun: Command):
+    """Nor does the message about an argument that is not known repeat what has the form of a key."""
+    done = cyberun("tasks", "sk-0123456789abcdef")
+    assert done.code == 2
+    assert "0123456789" not in done.err
+
+
+def test_byte_order_marks(cyberun: Command, server: LocalCyberun, monkeypatch: pytest.MonkeyPatch):
+    """Files that Windows has written are read, from the disk and from stdin."""
+    Path("key").write_text(server.api_key, encoding="utf-8-sig")
+    Path("parameters").write_text('{"prompt": "dusk", "width": 64, "height": 64}', encoding="utf-8-sig")
+    monkeypatch.delenv("CYBERUN_API_KEY")
+    assert cyberun("submit", "text-to-image", "-P", "parameters", "--key-file", "key").code == 0
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(Path("key").read_bytes())))
+    assert cyberun("submit", "text-to-image", "-P", "parameters", "--key-file", "-").code == 0
+
+
+def test_closed_stdin(cyberun: Command, monkeypatch: pytest.MonkeyPatch):
+    """A stdin that is closed is said to be."""
+    monkeypatch.setattr("sys.stdin", None)
+    for arguments in (("run", "text-to-image", "-P", "-"), ("tasks", "--key-file", "-")):
+        done = cyberun(*arguments)
+        assert done.code == 2
+        assert "Bad file descriptor" in done.err

@@ -94,6 +94,22 @@ async def test_seen_through() -> None:
     assert (noted, scope.cancelled_caught) == ([TASK], True)
 
 
+async def test_submit() -> None:
+    """`submit()` takes it, too: who is cancelled in the middle of it has the id all the same."""
+    noted: list[str] = []
+
+    async def leave(exchange: Exchange) -> None:
+        scope.cancel()
+        await SUBMITTED(exchange)
+
+    async with scripted() as server, connected(server) as client:
+        server.on("run", SUBMITTED, leave)
+        assert await client.submit("demo", validate=False, on_submitted=noted.append) == TASK
+        with anyio.CancelScope() as scope:
+            await client.submit("demo", validate=False, on_submitted=noted.append)
+    assert (noted, scope.cancelled_caught) == ([TASK, TASK], True)
+
+
 async def test_not_submitted() -> None:
     """It is not called where there is no id."""
     async with scripted() as server, connected(server) as client:
@@ -109,6 +125,8 @@ async def test_no_function() -> None:
             await client.run("demo", on_submitted="note")  # type: ignore[arg-type]
         with pytest.raises(ConfigurationError, match="on_submitted must be a function"):
             client.map("demo", [], on_submitted="note")  # type: ignore[arg-type]
+        with pytest.raises(ConfigurationError, match="on_submitted must be a function"):
+            await client.submit("demo", on_submitted="note")  # type: ignore[arg-type]
 
 
 # Batches
