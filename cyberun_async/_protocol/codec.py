@@ -27,6 +27,8 @@ from cyberun_async._protocol.pages import Page, PageMeta
 
 T = TypeVar("T")
 
+_NOTHING = (None, "")
+
 Hook = Callable[[Any, Any], object]
 """Structures a value; its second argument, for which cattrs has the type, is the log of mismatches."""
 
@@ -66,7 +68,7 @@ def structure_hook(kind: Any) -> Any:
 def _converter() -> Converter:
     converter = Converter(detailed_validation=False)
     for kind, convert in CONVERSIONS.items():
-        converter.register_structure_hook(kind, _hook_of(convert))
+        converter.register_structure_hook(kind, convert)
     converter.register_structure_hook(NoneType, _nothing)
     for is_kind, factory in (
         (attrs.has, _record_hook),
@@ -77,13 +79,6 @@ def _converter() -> Converter:
         converter.register_structure_hook_factory(is_kind, partial(factory, converter=converter))
     converter.register_structure_hook_func(lambda kind: kind is object, _anything)
     return converter
-
-
-def _hook_of(convert: Callable[[object], object]) -> Hook:
-    def hook(value: object, _: object) -> object:
-        return convert(value)
-
-    return hook
 
 
 def _anything(value: object, _: object) -> object:
@@ -106,7 +101,7 @@ class _Record:
         self._cls = cls
         self._fields: dict[str, tuple[str, Any, Hook]] = {}
         self._aliases: list[tuple[str, tuple[str, ...]]] = []
-        self._needed: list[tuple[str, str]] = []
+        self._needed: dict[str, str] = {}
         self._settle = getattr(cls, "_settle", None)
         self._keeps_extra = hasattr(cls, "extra")
         for field in attrs.fields(cls):
@@ -116,71 +111,90 @@ class _Record:
             read = field.metadata.get(READ)
             # A field that has a reader of its own takes no value unread: no value is of the type `None`.
             kind = None if read else _without_none(field.type)
-            self._fields[name] = (field.name, kind, _hook_of(read) if read else converter.get_structure_hook(kind))
+            self._fields[name] = (field.name, kind, read or converter.get_structure_hook(kind))
             if aliases := field.metadata.get(ALIASES):
                 self._aliases.append((name, aliases))
             if field.default is attrs.NOTHING:
-                self._needed.append((name, field.name))
+                self._needed[name] = field.name
 
-    def structure(self, value: object, log: MismatchLog) -> object:
+    def structure(self, value: object, log: MismatchLog) -> object:  # noqa: C901 - calls would cost more than the work
         if not isinstance(value, dict):
             raise expected("an object", value)
-        fields = self._fields
+        field_of = self._fields.get
         arguments: dict[str, object] = {}
         extra: dict[str, object] | None = None
         for key, item in value.items():
-            field = fields.get(key)
-            # Most values are what they are to become, and a call costs more than this test.
-            if field is not None and type(item) is field[1]:
-                arguments[field[0]] = item
-            elif item is not None and (field is None or not self._take(field, key, item, arguments, log)):
+            field = field_of(key)
+            if field is not None:
+                name, kind, build = field
+                # Most values are what they are to become, and a call costs more than this test.
+                if type(item) is kind:
+                    arguments[name] = item
+                    continue
+                if item is not None:
+                    try:
+                        built = build(item, log)
+                    except StructureError as error:
+                        built = Partial(None, error.as_part)
+                    if type(built) is not Partial:
+                        if built is not None:
+                            arguments[name] = built
+                        continue
+                    self._take_part(arguments, key, built, log)
+            if item is not None:
                 extra = {} if extra is None else extra
                 extra[key] = item
-        if extra is not None:
-            self._take_aliases(arguments, extra, log)
-        if self._settle is not None:
-            extra = self._settle(arguments, extra, value)
-        for _, name in self._needed:
-            if arguments.get(name) in (None, ""):
+        if extra is not None or self._settle is not None:
+            self._complete(arguments, extra, value, log)
+        for name in self._needed.values():
+            if not arguments.get(name) and arguments.get(name) in _NOTHING:
                 raise self._lacking(arguments, value, log)
-        if extra and self._keeps_extra:
-            arguments["extra"] = extra_of(extra)
         return self._cls(**arguments)
 
-    def _take(
-        self, field: tuple[str, Any, Hook], key: str, item: object, arguments: dict[str, object], log: MismatchLog
-    ) -> bool:
-        """Convert a value, and say whether all of it could be read."""
-        name, _, build = field
-        try:
-            built = build(item, log)
-        except StructureError as error:
-            if all(name != needed for _, needed in self._needed):  # Without such a field there is an error instead.
-                log(f"{self._cls.__name__}.{key}", error.as_part)
-            return False
-        if type(built) is Partial:
-            log(f"{self._cls.__name__}.{key}", built.problem)
-            arguments[name] = built.value
-            return False
-        if built is not None:
-            arguments[name] = built
-        return True
-
-    def _take_aliases(self, arguments: dict[str, object], extra: dict[str, object], log: MismatchLog) -> None:
-        """Read by another name the fields whose own gave nothing."""
-        for key, aliases in self._aliases:
-            field = self._fields[key]
+    def _complete(
+        self,
+        arguments: dict[str, object],
+        extra: dict[str, object] | None,
+        value: Mapping[str, object],
+        log: MismatchLog,
+    ) -> None:
+        """Read what stands under other names, let the record have its say, and keep the rest."""
+        for key, aliases in self._aliases if extra else ():
             for alias in aliases:
-                if arguments.get(field[0]) not in (None, ""):
-                    break
-                if alias in extra and self._take(field, alias, extra[alias], arguments, log):
-                    del extra[alias]
+                if extra and alias in extra and arguments.get(self._fields[key][0]) in _NOTHING:
+                    self._read_alias(arguments, key, alias, extra, log)
+        if self._settle is not None:
+            extra = self._settle(arguments, extra, value)
+        if extra and self._keeps_extra:
+            arguments["extra"] = extra_of(extra)
+
+    def _read_alias(
+        self, arguments: dict[str, object], key: str, alias: str, extra: dict[str, object], log: MismatchLog
+    ) -> None:
+        name, kind, build = self._fields[key]
+        item = extra[alias]
+        try:
+            built = item if type(item) is kind else build(item, log)
+        except StructureError as error:
+            built = Partial(None, error.as_part)
+        if isinstance(built, Partial):
+            self._take_part(arguments, key, built, log)
+        elif built is not None:
+            arguments[name] = built
+            del extra[alias]
+
+    def _take_part(self, arguments: dict[str, object], key: str, part: Partial, log: MismatchLog) -> None:
+        name = self._fields[key][0]
+        if part.value is not None:
+            arguments[name] = part.value
+        if key not in self._needed:  # Without such a field there is an error instead.
+            log(f"{self._cls.__name__}.{key}", part.problem)
 
     def _lacking(
         self, arguments: Mapping[str, object], value: Mapping[str, object], log: MismatchLog
     ) -> StructureError:
         """Say what is wrong with the fields that are needed."""
-        lacking = [key for key, name in self._needed if arguments.get(name) in (None, "")]
+        lacking = [key for key, name in self._needed.items() if arguments.get(name) in _NOTHING]
         for key in lacking:
             try:
                 if value.get(key) is not None:

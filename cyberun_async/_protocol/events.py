@@ -11,7 +11,7 @@ from typing import ClassVar, Literal
 import attrs
 
 from cyberun_async._errors import DecodeError
-from cyberun_async._protocol.codec import structure
+from cyberun_async._protocol.codec import structure_hook
 from cyberun_async._protocol.conversions import share_of
 from cyberun_async._protocol.fields import NOT_ON_WIRE, extra_field, wire
 from cyberun_async._protocol.hiding import redacted
@@ -243,7 +243,7 @@ def decode_event(name: str, data: str, *, task_id: str) -> TaskEvent:
 
 def read_event(name: str, data: str, task_id: str, log: MismatchLog) -> TaskEvent:
     """Read one event; see `decode_event`."""
-    kind = _KNOWN.get(name) or _KNOWN.get("cancelled" if (plain := name.strip().lower()) == "canceled" else plain)
+    kind = _KNOWN.get(name) or _KNOWN.get(TaskStatus(name.strip().lower()))
     if kind is None:
         return UnknownEvent(task_id=task_id, name=name, data=data)
     try:
@@ -254,11 +254,14 @@ def read_event(name: str, data: str, task_id: str, log: MismatchLog) -> TaskEven
         log(f"{kind.__name__}", f"expected an object, not {type(fields).__name__}")
         # The kind of an event is all that is needed, and text can only be its message.
         fields = {"message" if isinstance(fields, str) else "data": fields}
-    if not fields.get("task_id") or isinstance(fields["task_id"], (bool, list, dict)):
-        fields["task_id"] = task_id
+    given = fields.get("task_id")
+    if type(given) is not str or not given:
+        fields["task_id"] = str(given) if type(given) is int else task_id
     if kind.is_terminal and fields.get("status") == kind.status:  # type: ignore[union-attr]
         del fields["status"]
-    return structure(fields, kind, log)
+    # There is always an id, and nothing else is needed, so that this raises nothing.
+    event: TaskEvent = structure_hook(kind)(fields, log)  # type: ignore[arg-type]
+    return event
 
 
 def encode_event(event: TaskEvent) -> tuple[str, str]:

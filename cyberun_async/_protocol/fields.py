@@ -16,14 +16,14 @@ ALIASES = "cyberun_async.aliases"
 
 
 def on_wire(
-    name: str | None = None, *, aliases: tuple[str, ...] = (), read: Callable[[object], object] | None = None
+    name: str | None = None, *, aliases: tuple[str, ...] = (), read: Callable[[object, object], object] | None = None
 ) -> Mapping[str, object]:
     """Give the metadata of a field.
 
     Args:
         name: Its name on the wire, if it differs from ours.
         aliases: Names that are read where that name gives nothing.
-        read: Converts its value, if its type alone does not say how.
+        read: Converts its value, if its type alone does not say how; a hook of the codec.
 
     """
     metadata: dict[str, object] = {READ: read, ALIASES: aliases}
@@ -38,7 +38,7 @@ def wire(
     name: str | None = None,
     *,
     aliases: tuple[str, ...] = (),
-    read: Callable[[object], object] | None = None,
+    read: Callable[[object, object], object] | None = None,
     **options: Any,
 ) -> Any:
     """Declare a field with a default; see `on_wire`. The other options are those of `attrs.field`."""

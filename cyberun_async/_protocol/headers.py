@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from cyberun_async._protocol.conversions import Partial, StructureError, expected, text_of
 
 
-def headers_of(value: object) -> Mapping[str, str] | Partial:
+def headers_of(value: object, _: object = None) -> Mapping[str, str] | Partial:
     """Read headers: by name a value, which may be a number, or a list of values as Go writes them."""
     if not isinstance(value, dict):
         raise expected("an object", value)

@@ -16,7 +16,7 @@ _KEY_NAMES = ("key", "output_key", "id", "name")
 _MAX_DEPTH = 6
 
 
-def url_of(value: object) -> str | None:
+def url_of(value: object, _: object = None) -> str | None:
     """Read one URL: text, or an object that holds it."""
     if isinstance(value, dict):
         value = _url_in(value)
@@ -25,7 +25,7 @@ def url_of(value: object) -> str | None:
     raise expected("a URL", value)
 
 
-def urls_of(value: object) -> Mapping[str, str] | None:
+def urls_of(value: object, _: object = None) -> Mapping[str, str] | None:
     """Read URLs by output key; what is no URL is left out."""
     if not isinstance(value, (dict, list)):
         raise expected("an object of URLs", value)

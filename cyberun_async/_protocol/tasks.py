@@ -18,7 +18,7 @@ def reason_of(error: str | None) -> str | None:
     return hide(error) if error else None
 
 
-def read_reason(value: object) -> object:
+def read_reason(value: object, _: object = None) -> object:
     """Read the words of an error, which may be an object or a list."""
     if isinstance(value, str):
         return value if value.strip() else None
@@ -79,7 +79,7 @@ def _explain(said: Said, extra: Extras) -> Extras:
     return extra
 
 
-def read_output(value: object) -> object:
+def read_output(value: object, _: object = None) -> object:
     """Read an output, which is an object; empty text and an empty list are how a server may say none."""
     if isinstance(value, dict):
         return value

@@ -21,7 +21,6 @@ def parse_timestamp(text: str) -> datetime:
         ValueError: The text is not a timestamp.
 
     """
-    text = text.upper()  # The standard allows `z`, which `datetime` does not know.
     if text[4:5] != "-":
         # Later releases of Python read digits alone as a date, which may be seconds or milliseconds instead.
         message = "a timestamp begins with a year and a hyphen"
@@ -35,7 +34,7 @@ def parse_timestamp(text: str) -> datetime:
 
 def _in_one_form(text: str) -> str:
     """Write the timestamp in the one form that every Python reads."""
-    parts = _LOOSE.fullmatch(text)
+    parts = _LOOSE.fullmatch(text.upper())  # The standard allows small letters.
     if parts is None:
         return text
     day, minute, second, fraction, _, hours, minutes = parts.groups()

@@ -12,13 +12,13 @@ from cyberun_async._protocol.pages import MOST_PER_PAGE, Page, page_query
 from cyberun_async._protocol.paths import workflow_path
 
 
-def _read_type(value: object) -> str:
+def _read_type(value: object, _: object = None) -> str:
     if not isinstance(value, str):
         raise expected("a string", value)
     return value.strip().lower()
 
 
-def _read_options(value: object) -> tuple[str | float, ...]:
+def _read_options(value: object, _: object = None) -> tuple[str | float, ...]:
     """Read all options or none, since a value that is missing from the list would be refused."""
     if not isinstance(value, list):
         raise expected("a list", value)
@@ -36,7 +36,7 @@ def _option(item: object) -> str | float:
     return chosen
 
 
-def _read_accept(value: object) -> tuple[str, ...]:
+def _read_accept(value: object, _: object = None) -> tuple[str, ...]:
     """Read all types or none, likewise; as text they are separated as in HTML."""
     if isinstance(value, str):
         return tuple(part for part in value.replace(",", " ").split() if part)
