@@ -19,7 +19,7 @@ import attrs
 
 from cyberun_async._errors import DecodeError, WebhookError
 from cyberun_async._protocol.codec import structure
-from cyberun_async._protocol.fields import extra_field, on_wire, wire
+from cyberun_async._protocol.fields import extra_field, on_wire, redact_repr, wire
 from cyberun_async._protocol.secret import Secret
 from cyberun_async._protocol.status import Evidence, TaskStatus, status_from
 from cyberun_async._protocol.tasks import Extras, Said, read_output, read_reason
@@ -60,6 +60,7 @@ class Headers(Protocol):
         ...
 
 
+@redact_repr
 @attrs.frozen(kw_only=True)
 class WebhookEvent:
     """A delivery: a task has ended.

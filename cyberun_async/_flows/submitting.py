@@ -62,14 +62,15 @@ class Definitions:
                 del self._first_reads[workflow]
 
     async def _read(self, workflow: str) -> "tuple[ParameterDef, ...]":
+        from cyberun_async._protocol.parameters import definitions_of
         from cyberun_async._protocol.workflows import get_workflow
 
         definition = await self._transport.send(get_workflow(workflow))
         self._remembered.pop(workflow, None)
         if len(self._remembered) >= MOST_REMEMBERED:
             del self._remembered[next(iter(self._remembered))]
-        self._remembered[workflow] = definition.parameters
-        return definition.parameters
+        self._remembered[workflow] = parameters = definitions_of(definition)
+        return parameters
 
 
 async def prepare(

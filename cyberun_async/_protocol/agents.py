@@ -6,10 +6,11 @@ from datetime import datetime
 import attrs
 
 from cyberun_async._protocol.call import Call
-from cyberun_async._protocol.fields import extra_field, on_wire, wire
+from cyberun_async._protocol.fields import extra_field, on_wire, redact_repr, wire
 from cyberun_async._protocol.pages import MOST_PER_PAGE, Page, page_query
 
 
+@redact_repr
 @attrs.frozen(kw_only=True)
 class GPU:
     """One GPU of an agent; what it leaves out is `None`.
@@ -32,6 +33,7 @@ class GPU:
     extra: Mapping[str, object] = extra_field()
 
 
+@redact_repr
 @attrs.frozen(kw_only=True)
 class SystemStats:
     """What an agent says of its machine; what it leaves out is `None` or empty.
@@ -54,6 +56,7 @@ class SystemStats:
     extra: Mapping[str, object] = extra_field()
 
 
+@redact_repr
 @attrs.frozen(kw_only=True)
 class Agent:
     """A machine of the team that runs tasks.

@@ -8,7 +8,7 @@ import attrs
 
 from cyberun_async._errors import DecodeError, InvalidParameters
 from cyberun_async._protocol.call import Call
-from cyberun_async._protocol.fields import extra_field, on_wire, wire
+from cyberun_async._protocol.fields import extra_field, on_wire, redact_repr, wire
 from cyberun_async._protocol.headers import headers_of
 from cyberun_async._protocol.pages import MOST_PER_PAGE, Page, page_query
 from cyberun_async._protocol.paths import segment
@@ -16,6 +16,7 @@ from cyberun_async._protocol.paths import segment
 INVOKE_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 
 
+@redact_repr
 @attrs.frozen(kw_only=True)
 class Variable:
     """One environment variable of a service; its value is never shown.
@@ -34,6 +35,7 @@ class Variable:
     extra: Mapping[str, object] = extra_field()
 
 
+@redact_repr
 @attrs.frozen(kw_only=True)
 class Volume:
     """One folder of the host that a service sees.
@@ -52,6 +54,7 @@ class Volume:
     extra: Mapping[str, object] = extra_field()
 
 
+@redact_repr
 @attrs.frozen(kw_only=True)
 class Container:
     """A container service.
@@ -108,6 +111,7 @@ class Container:
     extra: Mapping[str, object] = extra_field()
 
 
+@redact_repr
 @attrs.frozen(kw_only=True)
 class Invocation:
     """What a service answered; a refusal by the service is an answer, not an error.

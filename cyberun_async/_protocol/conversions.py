@@ -183,7 +183,7 @@ def _moment_of_text(text: str) -> datetime | None:
 def _since_epoch(number: float) -> datetime | None:
     if number in {0, _GO_ZERO, 1000 * _GO_ZERO}:
         return None
-    seconds = number / 1000 if number >= _LEAST_MILLISECONDS else number
+    seconds = number / 1000 if _LEAST_MILLISECONDS <= number < 1000 * _LEAST_MILLISECONDS else number
     if not _LEAST_SECONDS <= seconds < _LEAST_MILLISECONDS:
         problem = "expected a timestamp, not a number beyond any date"
         raise StructureError(problem)

@@ -13,7 +13,7 @@ import attrs
 from cyberun_async._errors import DecodeError
 from cyberun_async._protocol.codec import structure_hook
 from cyberun_async._protocol.conversions import share_of
-from cyberun_async._protocol.fields import NOT_ON_WIRE, extra_field, wire
+from cyberun_async._protocol.fields import NOT_ON_WIRE, extra_field, redact_repr, wire
 from cyberun_async._protocol.hiding import redacted
 from cyberun_async._protocol.json_text import parse_json
 from cyberun_async._protocol.mismatch_log import LOG_OF_PROCESS, MismatchLog
@@ -25,6 +25,7 @@ Source = Literal["stream", "poll"]
 """Where an event was learned: from the server's stream, or by looking the task up."""
 
 
+@redact_repr
 @attrs.frozen(kw_only=True)
 class StatusEvent:
     """The task's status changed.
@@ -50,6 +51,7 @@ class StatusEvent:
     extra: Mapping[str, object] = extra_field()
 
 
+@redact_repr
 @attrs.frozen(kw_only=True)
 class ProgressEvent:
     """The task got further.
@@ -85,6 +87,7 @@ class ProgressEvent:
     extra: Mapping[str, object] = extra_field()
 
 
+@redact_repr
 @attrs.frozen(kw_only=True)
 class CompletedEvent:
     """The task is done; `tasks.result()` has the links to its files.
@@ -111,6 +114,7 @@ class CompletedEvent:
     extra: Mapping[str, object] = extra_field()
 
 
+@redact_repr
 @attrs.frozen(kw_only=True)
 class FailedEvent:
     """The task failed, for the reason that `error` gives.
@@ -140,6 +144,7 @@ class FailedEvent:
     extra: Mapping[str, object] = extra_field()
 
 
+@redact_repr
 @attrs.frozen(kw_only=True)
 class CancelledEvent:
     """The task was cancelled.
@@ -162,6 +167,7 @@ class CancelledEvent:
     extra: Mapping[str, object] = extra_field()
 
 
+@redact_repr
 @attrs.frozen(kw_only=True)
 class ErrorEvent:
     """The server could not read the task's state for a moment; the task itself goes on.
@@ -185,6 +191,7 @@ class ErrorEvent:
     extra: Mapping[str, object] = extra_field()
 
 
+@redact_repr
 @attrs.frozen(kw_only=True)
 class UnknownEvent:
     """An event that this version does not know, as the server sent it.

@@ -1,9 +1,13 @@
 """Declare how the fields of a record stand on the wire, and what it keeps of an answer beyond them."""
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
+
+from cyberun_async._protocol.hiding import hide
+
+T = TypeVar("T")
 
 WIRE_NAME = "cyberun_async.wire_name"
 """The metadata key that holds a field's name on the wire where ours differs; `None` for a field that is not on the wire."""
@@ -71,6 +75,17 @@ class Extra(Mapping[str, object]):
 
     def __reduce__(self) -> tuple[object, ...]:
         return extra_of, (self._values,)
+
+
+def redact_repr(cls: type[T]) -> type[T]:
+    """Have a class show no key and no signature, in whichever of its fields a server has put one."""
+    plain = cls.__repr__
+
+    def shown(self: object) -> str:
+        return hide(plain(self))
+
+    cls.__repr__ = shown  # type: ignore[method-assign]
+    return cls
 
 
 NO_EXTRA = Extra({})

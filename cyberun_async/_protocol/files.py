@@ -11,7 +11,7 @@ import attrs
 
 from cyberun_async._errors import InvalidParameters
 from cyberun_async._protocol.content_types import content_type_of, is_accepted, name_of_picture
-from cyberun_async._protocol.fields import extra_field, wire
+from cyberun_async._protocol.fields import extra_field, redact_repr, wire
 from cyberun_async._protocol.headers import headers_of
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ FileSource = str | os.PathLike[str] | bytes | BinaryIO | AsyncIterable[bytes]
 """What the bytes of an input file come from."""
 
 
+@redact_repr
 @attrs.frozen(kw_only=True)
 class PresignedUpload:
     """A place in storage that one file may be sent to.

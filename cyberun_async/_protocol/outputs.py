@@ -44,4 +44,7 @@ def _stored_as(result: TaskResult, key: str) -> str | None:
 
 
 def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None
+    """Give a storage key; of one that is a URL only the path, which is no secret."""
+    if not isinstance(value, str) or not value:
+        return None
+    return value.partition("?")[0].partition("://")[2].partition("/")[2] or None if "://" in value else value

@@ -8,25 +8,26 @@ from math import isfinite
 from reprlib import repr as shorten
 
 from cyberun_async._protocol.files import is_file_like, misfit_of_text, misfits_of_file
-from cyberun_async._protocol.workflows import ParameterDef
+from cyberun_async._protocol.workflows import ParameterDef, Workflow
+
+OTHERS = ParameterDef(key="")
+"""Stands for the definitions of a workflow that could not be read: any key may be one of theirs."""
 
 
-def problems_with(
-    parameters: Mapping[str, object], definitions: Sequence[ParameterDef], *, is_complete: bool = True
-) -> list[str]:
+def definitions_of(workflow: Workflow) -> tuple[ParameterDef, ...]:
+    """Give what a workflow takes, as far as it could be read."""
+    return (*workflow.parameters, OTHERS) if "parameters" in workflow.extra else workflow.parameters
+
+
+def problems_with(parameters: Mapping[str, object], definitions: Sequence[ParameterDef]) -> list[str]:
     """Give one sentence for each way in which the parameters do not fit; a type that is not known fits anything.
 
     A definition without parameters is no definition: the server may have left them out.
-
-    Args:
-        parameters: Values by key.
-        definitions: What the workflow takes, as far as it could be read.
-        is_complete: Whether there are no others, so that another key must be a mistake.
-
     """
     if not definitions:
         return []
-    known = {definition.key: definition for definition in definitions}
+    known = {definition.key: definition for definition in definitions if definition != OTHERS}
+    is_complete = OTHERS not in definitions
     problems = [_unknown(key, list(known)) for key in parameters if is_complete and key not in known]
     for key, definition in known.items():
         if key in parameters:

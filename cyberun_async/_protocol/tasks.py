@@ -7,7 +7,7 @@ import attrs
 
 from cyberun_async._errors import DecodeError
 from cyberun_async._protocol.conversions import Partial, expected
-from cyberun_async._protocol.fields import extra_field, on_wire, wire
+from cyberun_async._protocol.fields import extra_field, on_wire, redact_repr, wire
 from cyberun_async._protocol.hiding import hide
 from cyberun_async._protocol.output_urls import url_of, urls_of
 from cyberun_async._protocol.status import UNSTATED, Evidence, TaskStatus, status_from
@@ -115,6 +115,7 @@ class Submitted:
     extra: Mapping[str, object] = extra_field()
 
 
+@redact_repr
 @attrs.frozen(kw_only=True)
 class Task:
     """A task as the server sees it now; its output is in its result, its progress only in its events.
@@ -165,6 +166,7 @@ class Task:
         return _settle(said, extra, raw, denies_error=raw.get("task_error") == "")
 
 
+@redact_repr
 @attrs.frozen(kw_only=True)
 class OutputFile:
     """One file of a result.
@@ -190,6 +192,7 @@ def _implied_status(result: "TaskResult") -> TaskStatus:
     return status_from(None, Evidence(has_error=bool(result.error), has_output=result.output is not None))
 
 
+@redact_repr
 @attrs.frozen(kw_only=True)
 class TaskResult:
     """What became of a task.

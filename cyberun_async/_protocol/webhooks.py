@@ -9,11 +9,12 @@ import attrs
 
 from cyberun_async._errors import InvalidParameters
 from cyberun_async._protocol.call import Call
-from cyberun_async._protocol.fields import extra_field, on_wire, wire
+from cyberun_async._protocol.fields import extra_field, on_wire, redact_repr, wire
 from cyberun_async._protocol.paths import segment
 from cyberun_async._settings import is_loopback
 
 
+@redact_repr
 @attrs.frozen(kw_only=True)
 class Webhook:
     """An address that is told when tasks end.

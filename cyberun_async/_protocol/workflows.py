@@ -7,7 +7,7 @@ import attrs
 
 from cyberun_async._protocol.call import Call
 from cyberun_async._protocol.conversions import expected
-from cyberun_async._protocol.fields import extra_field, wire
+from cyberun_async._protocol.fields import extra_field, redact_repr, wire
 from cyberun_async._protocol.pages import MOST_PER_PAGE, Page, page_query
 from cyberun_async._protocol.paths import workflow_path
 
@@ -48,6 +48,7 @@ def _read_accept(value: object, _: object = None) -> tuple[str, ...]:
     return tuple(value)
 
 
+@redact_repr
 @attrs.frozen(kw_only=True)
 class ParameterDef:
     """One parameter of a workflow.
@@ -90,6 +91,7 @@ class ParameterDef:
     extra: Mapping[str, object] = extra_field()
 
 
+@redact_repr
 @attrs.frozen(kw_only=True)
 class Workflow:
     """A workflow that can be run.

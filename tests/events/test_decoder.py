@@ -52,6 +52,19 @@ RULES = [
     pytest.param(b"event: status\ndata:\n\n", [], id="nor is one with empty data"),
     pytest.param(b"event:\ndata: a\n\n", [("message", "a")], id="an empty name"),
     pytest.param(b"data: a\n", [], id="an event that is not finished"),
+    pytest.param(
+        b'event: progress\ndata: {\n  "task_id":"x",\n  "progress":0.35\n}\n\n',
+        [("progress", '{\n  "task_id":"x",\n  "progress":0.35\n}')],
+        id="JSON that goes on without data, as on the documented page",
+    ),
+    pytest.param(
+        b'data:\n{"a":\ndata: 1,\n: ping\nid: 5\n"id": 2}\n\ndata: b\n\n',
+        [("message", '{"a":\n 1,\n"id": 2}'), ("message", "b")],
+        id="JSON that goes on without data, around fields",
+    ),
+    pytest.param(b'data: {"a": 1}\nfoo: c\n\n', [("message", '{"a": 1}')], id="JSON, and a field that is none"),
+    pytest.param(b"data: {\nfoo: c\n\n", [("message", "{")], id="no JSON, with or without a field that is none"),
+    pytest.param(b"{\n\ndata: a\n\n", [("message", "a")], id="JSON without any data"),
     pytest.param(b"Data: a\n data: b\nfoo: c\n\n", [], id="fields that are none"),
     pytest.param(
         'data: {"a": "\u2028\u2029\x85\x0b\x0c\x1c"}\n\n'.encode(),

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 
 import pytest
 
-from cyberun_async import ParameterDef
-from cyberun_async._protocol.parameters import problems_with
+from cyberun_async import InputFile, ParameterDef, Workflow
+from cyberun_async._protocol.codec import structure
+from cyberun_async._protocol.parameters import definitions_of, problems_with
 
 DEFINITIONS = [
     ParameterDef(key="prompt", type="string", required=True),
@@ -41,6 +42,77 @@ OTHERS = "seed, strength, upscale, sampler, free, image, untold, novel"
 def test_fit(parameters: Mapping[str, object]) -> None:
     """What fits is let through."""
     assert problems_with(parameters, DEFINITIONS) == []
+
+
+def workflow(parameters: object) -> Workflow:
+    return structure({"id": "x", "parameters": parameters}, Workflow)
+
+
+@pytest.mark.parametrize(
+    ("written", "good", "bad"),
+    [
+        pytest.param({"type": "NUMBER", "max": "5"}, 5, 6, id="type in another case, bound as text"),
+        pytest.param({"type": "number", "min": [1]}, -5, "x", id="bound that cannot be read"),
+        pytest.param({"type": "integer", "min": 1}, 7.0, 7.5, id="whole numbers"),
+        pytest.param({"type": "integer", "min": 1}, 7, 0, id="whole numbers with a bound"),
+        pytest.param({"type": "integer"}, 7, "7", id="whole numbers are no text"),
+        pytest.param({"type": "integer"}, 7, float("inf"), id="whole numbers are finite"),
+        pytest.param({"type": "select", "options": [512, 1024]}, 512, 513, id="numbers for options"),
+        pytest.param({"type": "select", "options": ["512"]}, 512, 513, id="numbers as text for options"),
+        pytest.param({"type": "select", "options": [{"label": "A", "value": "a"}]}, "a", "A", id="labelled options"),
+        pytest.param({"type": "select", "options": [{"label": "a"}]}, "a", "b", id="options with nothing but labels"),
+        pytest.param({"type": "select", "options": ["a", None]}, "b", None, id="options that cannot all be read"),
+        pytest.param({"type": "select", "options": ["a", True]}, "b", None, id="options of another type"),
+        pytest.param({"type": "select", "options": "a,b"}, "c", None, id="options that cannot be read"),
+        pytest.param({"type": ["number"]}, "x", None, id="type that cannot be read"),
+        pytest.param(
+            {"type": "file", "accept": ".png, image/jpeg"},
+            InputFile(b"", name="a.png"),
+            InputFile(b"", name="a.gif"),
+            id="types as text",
+        ),
+        pytest.param(
+            {"type": "file", "accept": [".png", 5]}, InputFile(b"", name="a.x"), 5, id="types, one unreadable"
+        ),
+        pytest.param({"type": "file", "accept": 5}, InputFile(b"", name="a.x"), 5, id="types that cannot be read"),
+        pytest.param({"node_id": 3, "required": "true"}, "x", None, id="cosmetic fields"),
+    ],
+)
+def test_definitions_that_are_written_otherwise(written: dict[str, object], good: object, bad: object) -> None:
+    """What can be read of a definition is checked, and what cannot is not."""
+    definitions = definitions_of(workflow([{"key": "x", **written}]))
+
+    assert problems_with({"x": good}, definitions) == []
+    assert len(problems_with({"x": bad}, definitions)) == 1
+    assert len(problems_with({"y": good}, definitions)) == 1 + definitions[0].required
+
+
+def test_definitions_by_key() -> None:
+    """Definitions may stand under their keys."""
+    definitions = definitions_of(workflow({"x": {"type": "number"}, "y": {"type": "boolean"}}))
+
+    assert [(each.key, each.type) for each in definitions] == [("x", "number"), ("y", "boolean")]
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        pytest.param([{"key": "x", "type": "number"}, {"name": "y"}], id="without a key"),
+        pytest.param([{"key": "x", "type": "number"}, "y"], id="no object"),
+    ],
+)
+def test_a_definition_that_cannot_be_read(parameters: object) -> None:
+    """Beside one that cannot be read any key may be meant, and the others are checked all the same."""
+    definitions = definitions_of(workflow(parameters))
+
+    assert problems_with({"y": 1}, definitions) == []
+    assert problems_with({"x": "text"}, definitions) == ["'x' must be a number, not str"]
+
+
+@pytest.mark.parametrize("parameters", ["x", {"x": "number"}, 5], ids=repr)
+def test_definitions_that_cannot_be_read(parameters: object) -> None:
+    """Where nothing can be read, nothing is checked."""
+    assert problems_with({"y": 1}, definitions_of(workflow(parameters))) == []
 
 
 @pytest.mark.parametrize(
