@@ -5,11 +5,12 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
+import anyio
 from cyclopts import Parameter, validators
 from rich.console import Console
 from rich.live import Live
@@ -21,6 +22,7 @@ from cyberun_async import (
     CyberunError,
     InvalidParameters,
     Journal,
+    JournalEntry,
     Outcome,
     StatusEvent,
     TaskEvent,
@@ -72,6 +74,14 @@ async def batch(
         tuple[Resubmit, ...],
         Parameter(negative="", show_default=False, help="Submit these items again, each of which is billed again."),
     ] = (),
+    check: Annotated[
+        bool,
+        Parameter(
+            negative="",
+            show_default=False,
+            help="Only check every line, and say how many tasks would be submitted, each of which is billed.",
+        ),
+    ] = False,
     json: Json = False,
     account: Account = FROM_ENVIRONMENT,
 ) -> ExitCode:
@@ -87,6 +97,9 @@ async def batch(
     lines = read_lines(inputs, key)
     async with connect(account) as client:
         items = await _checked(client, workflow, lines, as_json=json)
+        if check:
+            await _forecast(workflow, items, journal, resubmit, as_json=json)
+            return ExitCode.OK
         make_folder(out)
         tally = Tally(len(items), as_json=json)
         try:
@@ -127,6 +140,34 @@ async def _checked(client: AsyncClient, workflow: str, lines: Lines, *, as_json:
         what = "1 line" if count == 1 else f"{count} lines"
         raise InvalidParameters([f"{lines.path}: {what} cannot be submitted, so nothing was"])
     return items.by_key
+
+
+async def _forecast(
+    workflow: str, items: Collection[str], path: Path, resubmit: Collection[Resubmit], *, as_json: bool
+) -> None:
+    """Show what a batch would do with its items, by what the journal says of each."""
+    entries: dict[str, JournalEntry] = {}
+    if await anyio.Path(path).exists():
+        entries = {entry.key: entry async for entry in Journal(path) if entry.workflow == workflow}
+    steps = Counter(_step(entries.get(key), resubmit) for key in items)
+    counts = {step: steps[step] for step in ("submit", "wait", "finished", "uncertain")}
+    if as_json:
+        write_json({"type": "check", "items": len(items), **counts})
+        return
+    rest = f"{counts['wait']} to wait for, {counts['finished']} finished, {counts['uncertain']} uncertain"
+    write_line(f"{len(items)} items: {counts['submit']} to submit, each of which is billed, {rest}")
+
+
+def _step(entry: JournalEntry | None, resubmit: Collection[Resubmit]) -> str:
+    """Say what a batch does with an item; as `next_step` does for the batch itself."""
+    if entry is None:
+        return "submit"
+    if entry.is_uncertain:
+        return "submit" if "uncertain" in resubmit else "uncertain"
+    if entry.result is not None:
+        has_failed = entry.result.status != TaskStatus.COMPLETED
+        return "submit" if has_failed and "failed" in resubmit else "finished"
+    return "submit" if entry.task_id is None else "wait"
 
 
 class Tally:

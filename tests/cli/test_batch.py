@@ -7,8 +7,12 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from cli.conftest import Outcome
 
+from cyberun_async import JournalEntry
+from cyberun_async._protocol.batches import Resubmit
+from cyberun_async.cli._batch import _step
 from cyberun_async.local import LocalCyberun
 from cyberun_async.local.scripts import fail
 
@@ -86,3 +90,51 @@ def test_a_result_that_cannot_be_saved(cyberun: Cyberun, tmp_path: Path) -> None
     done = cyberun(*BATCH)
     assert done.code == 3
     assert "one: not saved" in done.out
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_check(as_json: bool, cyberun: Cyberun, server: LocalCyberun, tmp_path: Path) -> None:
+    """`--check` reads and checks every line, says what would be billed, and does nothing else."""
+    write(tmp_path / "items.jsonl", LINES)
+    before = submitted(server)
+
+    def check(*options: str) -> object:
+        done = cyberun(*BATCH, "--check", *options, *["--json"] * as_json)
+        assert done.code == 0, done.err
+        return done.lines if as_json else done.out
+
+    def said(submit: int, finished: int) -> object:
+        if not as_json:
+            rest = f"0 to wait for, {finished} finished, 0 uncertain"
+            return f"2 items: {submit} to submit, each of which is billed, {rest}\n"
+        return [{"type": "check", "items": 2, "submit": submit, "wait": 0, "finished": finished, "uncertain": 0}]
+
+    assert check() == said(2, 0)
+    assert not (tmp_path / "out").exists()
+    assert submitted(server) == before
+
+    server.script("text-to-image", [fail("out of memory")])
+    assert cyberun(*BATCH).code == 3
+    assert check() == said(0, 2)
+    assert check("--resubmit", "failed") == said(1, 1)
+
+    write(tmp_path / "items.jsonl", [{**LINES[0], "width": 1}])
+    done = cyberun(*BATCH, "--check")
+    assert done.code == 2
+    assert "line 1: 'width' must be at least 64, not 1" in done.err
+
+
+@pytest.mark.parametrize(
+    ("state", "entry", "resubmit", "step"),
+    [
+        pytest.param("new", {}, (), "submit", id="new"),
+        pytest.param("submitting", {"is_uncertain": True}, (), "uncertain", id="uncertain"),
+        pytest.param("submitting", {"is_uncertain": True}, ("uncertain",), "submit", id="uncertain, again"),
+        pytest.param("submitted", {"task_id": "t-1"}, ("failed", "uncertain"), "wait", id="submitted"),
+    ],
+)
+def test_step(state: str, entry: dict[str, object], resubmit: tuple[Resubmit, ...], step: str) -> None:
+    """What the check says of an item is what the batch does with it."""
+    usual = {"workflow": "w", "key": "k", "is_uncertain": False, "task_id": None, "submitted_at": None, "result": None}
+    found = JournalEntry(**usual | {"state": state, "attempts": 0} | entry)  # type: ignore[arg-type]
+    assert _step(found, resubmit) == step
