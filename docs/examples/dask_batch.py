@@ -62,10 +62,12 @@ def row(outcome: Outcome) -> Row:
 def read(path: Path) -> dict[int, Items]:
     """Give each shard its items: always the same ones, wherever and whenever this runs."""
     shards = defaultdict(list)
-    for line in path.read_text(encoding="utf-8").splitlines():
-        parameters = json.loads(line)
-        key = str(parameters.pop("id"))
-        shards[zlib.crc32(key.encode()) % SHARDS].append((key, parameters))
+    # Not `splitlines()`, which breaks a text at U+2028, too.
+    with path.open(encoding="utf-8-sig") as lines:
+        for line in filter(str.strip, lines):
+            parameters = json.loads(line)
+            key = str(parameters.pop("id"))
+            shards[zlib.crc32(key.encode()) % SHARDS].append((key, parameters))
     return shards
 
 

@@ -242,6 +242,18 @@ def test_where_a_shard_may_run(journals: dict[str, list[int]], home: dict[int, l
     assert {shard: homes[shard] for shard in home} == home
 
 
+@pytest.mark.parametrize("start", ["", "\ufeff"], ids=["plain", "byte-order mark"])
+def test_items(start: str, tmp_path: Path) -> None:
+    """A line ends where the file has one, not where a text has a separator; blank lines are none, nor is a byte-order mark."""
+    path = tmp_path / "items.jsonl"
+    path.write_text(f'{start}{{"id": "a", "prompt": "x\u2028y\x85z"}}\n\n{{"id": 2}}\r\n', encoding="utf-8")
+
+    shards = load_example("dask_batch.py").read(path)
+
+    items = {key: parameters for its_items in shards.values() for key, parameters in its_items}
+    assert items == {"a": {"prompt": "x\u2028y\x85z"}, "2": {}}
+
+
 def test_a_worker_without_a_key(tmp_path: Path) -> None:
     """It says so before there is a shard."""
     with pytest.raises(ConfigurationError, match="CYBERUN_API_KEY"):
