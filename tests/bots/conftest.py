@@ -17,7 +17,7 @@ from cyberun_async.local.scripts import after, complete, progress, status
 
 if TYPE_CHECKING:
     from room import Room, Shown
-    from unfinished import Unfinished
+    from unfinished import Order, Unfinished
 
 sys.path.append(str(EXAMPLES / "bots"))
 
@@ -31,6 +31,7 @@ class Turns(RateLimiter):
     Attributes:
         now: That clock.
         holds: The seconds for which it was held.
+        gate: While it is there and not set, nobody has a turn.
 
     """
 
@@ -39,9 +40,12 @@ class Turns(RateLimiter):
         super().__init__(1)
         self.now = 0.0
         self.holds: list[float] = []
+        self.gate: anyio.Event | None = None
 
     async def acquire(self) -> None:
         """Let the interval pass."""
+        if self.gate is not None:
+            await self.gate.wait()
         self.now += 1
 
     def hold(self, seconds: float) -> None:
@@ -87,8 +91,12 @@ class Place:
 
     async def forgets(self) -> None:
         """Wait until the bot has nothing left to do."""
+        await self.knows(lambda orders: not orders)
+
+    async def knows(self, holds: Callable[[list[Order]], bool]) -> None:
+        """Wait until something is to be found among what the bot remembers."""
         with anyio.fail_after(20):
-            while await self.unfinished.all():  # noqa: ASYNC110 - a file says nothing by itself
+            while not holds(await self.unfinished.all()):  # noqa: ASYNC110 - a file says nothing by itself
                 await anyio.sleep(0.01)
 
     def count(self, operation: str) -> int:

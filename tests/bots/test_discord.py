@@ -115,7 +115,9 @@ async def test_a_restart_finds_what_is_unfinished(channel: Channel) -> None:
 async def test_a_kill_forgets_nothing(channel: Channel) -> None:
     """After a kill, of a submission whose answer was never seen the user is told."""
     post = channel.discord.room.post(discord_local.CHANNEL, "✏️ Asking …")
-    await channel.unfinished.put(unfinished.Order(discord_local.CHANNEL, post.id, discord_local.YOU))
+    await channel.unfinished.put(
+        unfinished.Order(discord_local.CHANNEL, 100 + post.id, discord_local.YOU, "x", post.id, is_asked=True)
+    )
     async with channel.bot():
         await channel.says(1, "🌧 I was stopped while I asked for this. Ask again if one too many is no harm.")
 
@@ -176,3 +178,29 @@ async def test_a_message_that_cannot_be_edited(
         await channel.server.clock.advance(3)
         await channel.forgets()
     assert (turns.holds, channel.count("tasks.cancel")) == (holds, cancels)
+
+
+async def test_cancel_reaches_all_orders(channel: Channel) -> None:
+    """Orders that wait behind a submission are cancelled with it, and what was submitted is cancelled at Cyberun."""
+    channel.server.faults.latency(0.3, on="workflows.run")
+    async with channel.bot():
+        for _ in range(3):
+            await channel.discord.say("/imagine a lighthouse")
+        await channel.until(lambda: len(channel.messages) == 3)
+        await channel.discord.say("/cancel")
+        await channel.says(4, "🛑 Stopping …")
+        await channel.server.clock.advance(0)
+        await channel.forgets()
+    assert channel.count("workflows.run") == channel.count("tasks.cancel")
+    assert [channel.messages[number].texts[-1] for number in (1, 2, 3)] == ["🛑 Stopped."] * 3
+
+
+async def test_a_command_that_was_not_answered(channel: Channel) -> None:
+    """Where the bot was stopped before its answer, it answers after the next start, by a message of its own."""
+    await channel.unfinished.put(unfinished.Order(discord_local.CHANNEL, 101, discord_local.YOU, "a lighthouse"))
+    async with channel.bot():
+        await channel.until(lambda: 1 in channel.messages)
+        assert channel.messages[1].texts[0] == f"<@{discord_local.YOU}> ✏️ Asking …"
+        await channel.until(lambda: channel.count("workflows.run") == 1)
+        await channel.server.clock.advance(6)
+        await channel.says(1, "✅ Done")

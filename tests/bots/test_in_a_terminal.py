@@ -40,5 +40,5 @@ def test_it_starts_with_one_command(name: str, tmp_path: Path) -> None:
     assert seen[1] == "[1] ✏️ Asking …\n"
     assert f"[2] 🖼  {picture.name}\n" in seen
     assert (process.returncode, "Traceback" in errors) == (0, False)
-    assert "the bot leaves tasks running, and finds them again when it is started: 1" in errors
+    assert "the bot leaves orders unfinished, and takes them up again when it is started: 1" in errors
     assert rest.endswith("[3] ⏸ I am away for a moment. Your picture goes on without me.\n")

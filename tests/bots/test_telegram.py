@@ -173,7 +173,7 @@ async def test_a_restart_finds_what_is_unfinished(chat: Chat, caplog: pytest.Log
         chat.telegram.say("/imagine a lighthouse")
         await chat.says(1, "⏳ pending")
     assert chat.messages[1].texts[-1].startswith("⏸")
-    assert "finds them again when it is started: 1" in caplog.text
+    assert "takes them up again when it is started: 1" in caplog.text
     async with chat.bot():
         await chat.server.clock.advance(4)
         message = await chat.says(1, "✅ Done")
@@ -191,7 +191,9 @@ async def test_a_kill_forgets_nothing(chat: Chat) -> None:
     await chat.server.clock.advance(6)
     for chosen in (task_id, None):
         post = chat.telegram.room.post(telegram_local.CHAT, "✏️ Asking …")
-        await chat.unfinished.put(unfinished.Order(telegram_local.CHAT, post.id, telegram_local.CHAT, chosen))
+        await chat.unfinished.put(
+            unfinished.Order(telegram_local.CHAT, 100 + post.id, telegram_local.CHAT, "x", post.id, True, chosen)
+        )
     async with chat.bot():
         await chat.says(1, "✅ Done")
         await chat.says(2, "🌧 I was stopped while I asked for this. Ask again if one too many is no harm.")
@@ -301,3 +303,120 @@ async def test_a_picture_that_is_too_large(chat: Chat) -> None:
         await chat.says(1, "⏳ pending")
         await chat.server.clock.advance(6)
         await chat.says(1, "🎨 Done, but it cannot be sent here: it is too large for Telegram")
+
+
+# What is accepted is answered
+
+
+async def test_cancel_reaches_what_waits_for_a_turn(chat: Chat, turns: Turns) -> None:
+    """An order that has not had a turn yet is cancelled like others, and never submitted; each command is answered."""
+    turns.gate = anyio.Event()
+    async with chat.bot():
+        for number in range(3):
+            chat.telegram.say("/imagine a lighthouse")
+            await chat.knows(lambda orders, number=number: len(orders) > number)
+        chat.telegram.say("/cancel")
+        await chat.knows(lambda orders: all(order.is_cancelled for order in orders))
+        turns.gate.set()
+        await chat.forgets()
+        await chat.until(lambda: len(chat.messages) == 4)
+    last = sorted(message.texts[-1] for message in chat.messages.values())
+    assert last == ["🛑 Stopped."] * 3 + ["🛑 Stopping …"]
+    assert (chat.count("workflows.run"), chat.count("tasks.cancel")) == (0, 0)
+
+
+async def test_a_burst_with_a_cancel(chat: Chat) -> None:
+    """Of commands that come all at once, with a command to cancel among them, none is paid for and left running."""
+    async with chat.bot():
+        for text in ("/imagine a lake", "/imagine a hill", "/cancel", "/imagine a harbour"):
+            chat.telegram.say(text)
+        await chat.until(lambda: chat.count("workflows.run") > 0 and len(chat.messages) == 4)
+        await chat.server.clock.advance(6)
+        await chat.forgets()
+    ends = sorted(message.texts[-1] for message in chat.messages.values() if message.texts)
+    assert ends.count("✅ Done") >= 1
+    assert len([end for end in ends if end in {"✅ Done", "🛑 Stopped.", "🛑 Stopping …"}]) == 4
+    assert sum(bool(message.files) for message in chat.messages.values()) == ends.count("✅ Done")
+
+
+async def test_a_clean_stop_loses_no_command(chat: Chat, turns: Turns) -> None:
+    """What was accepted before the stop and had no turn, or only its first, is answered and served after the next start."""
+    async with chat.bot():
+        chat.telegram.say("/imagine a lake", user=1)
+        await chat.says(1, "⏳ pending")
+        turns.gate = anyio.Event()
+        for user in range(2, 9):
+            chat.telegram.say("/imagine a lighthouse", user=user)
+            await chat.knows(lambda orders, user=user: len(orders) == user)
+    turns.gate = None
+    async with chat.bot():
+        await chat.until(lambda: chat.count("workflows.run") == 8)
+        await chat.server.clock.advance(6)
+        await chat.forgets()
+    assert sum(message.texts[-1:] == ["✅ Done"] for message in chat.messages.values()) == 8
+    assert sum(bool(message.files) for message in chat.messages.values()) == 8
+    assert chat.count("workflows.run") == 8
+
+
+async def test_a_stop_before_the_submission(chat: Chat) -> None:
+    """An order that was answered and not submitted yet is submitted after the next start, in the same message."""
+    post = chat.telegram.room.post(telegram_local.CHAT, "✏️ Asking …")
+    await chat.unfinished.put(unfinished.Order(telegram_local.CHAT, 101, telegram_local.CHAT, "a lake", post.id))
+    async with chat.bot():
+        await chat.says(1, "⏳ pending")
+        await chat.server.clock.advance(6)
+        await chat.says(1, "✅ Done")
+    assert chat.count("workflows.run") == 1
+
+
+@pytest.mark.parametrize("method", ["sendMessage", "editMessageText", "sendDocument"])
+async def test_a_proxy_answers_for_telegram(chat: Chat, turns: Turns, method: str) -> None:
+    """A 502 as HTML is a moment without Telegram, in each step, and gives up nothing that was paid for."""
+    refusal = telegram_local.Refusal(502, "Bad Gateway")
+    refusal.response = telegram_local.web.Response(text="<html>502</html>", content_type="text/html", status=502)
+    chat.telegram.refuse[method] = deque([refusal])
+    async with chat.bot():
+        chat.telegram.say("/imagine a lighthouse")
+        await chat.until(lambda: 1 in chat.messages)
+        await chat.until(lambda: chat.count("workflows.run") == 1)
+        await chat.server.clock.advance(6)
+        await chat.says(1, "✅ Done")
+        await chat.forgets()
+    assert (turns.holds, chat.count("workflows.run")) == ([5], 1)
+    assert [bool(message.files) for message in chat.messages.values()].count(True) == 1
+
+
+async def test_what_nobody_thought_of(
+    chat: Chat, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An error of any other kind is logged, and the order is taken up again by itself, where it stood."""
+    monkeypatch.setattr("painter.FIRST_PAUSE", 0.01)
+    edit, failures = telegram_bot.Telegram.edit, [KeyError("first"), ValueError("then")]
+
+    async def fail_twice(self: object, order: object, text: str) -> None:
+        if failures:
+            raise failures.pop()
+        await edit(self, order, text)
+
+    monkeypatch.setattr("telegram_bot.Telegram.edit", fail_twice)
+    async with chat.bot():
+        chat.telegram.say("/imagine a lighthouse")
+        await chat.says(1, "⏳ pending")
+        await chat.server.clock.advance(6)
+        await chat.says(1, "✅ Done")
+    assert (chat.count("workflows.run"), caplog.text.count("waits for")) == (1, 2)
+
+
+async def test_a_picture_is_noted_before_anything_waits(chat: Chat, turns: Turns) -> None:
+    """A bot that is stopped between the picture and the last words does not send the picture again."""
+    async with chat.bot():
+        chat.telegram.say("/imagine a lighthouse")
+        await chat.says(1, "⏳ pending")
+        await chat.server.clock.advance(6)
+        await chat.until(lambda: 2 in chat.messages)
+        turns.gate = anyio.Event()
+        await chat.knows(lambda orders: [order.sent for order in orders] == [1])
+    turns.gate = None
+    async with chat.bot():
+        await chat.says(1, "✅ Done")
+    assert [bool(message.files) for message in chat.messages.values()].count(True) == 1

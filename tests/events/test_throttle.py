@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from itertools import pairwise
 
 import anyio
 import pytest
@@ -153,6 +154,101 @@ async def test_a_hold(held: float, granted: list[float], monkeypatch: pytest.Mon
     assert got == granted
 
 
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Have limiters go by a clock that is moved by hand."""
+    clock = Clock()
+    monkeypatch.setattr(anyio, "current_time", lambda: clock.now)
+    monkeypatch.setattr(anyio, "sleep_until", clock.sleep_until)
+    return clock
+
+
+@pytest.mark.parametrize("latency", [1, 5, 30])
+async def test_turns_are_counted_from_the_end_of_a_call(clock: Clock, latency: float) -> None:
+    """However long a call takes, the next one begins an interval after its end, whoever makes it."""
+    limiter = RateLimiter(10)
+    calls: list[tuple[float, float]] = []
+
+    async def call() -> None:
+        async with limiter:
+            began = clock.now
+            await clock.sleep_until(began + latency)
+            calls.append((began, clock.now))
+
+    async def events() -> AsyncIterator[TaskEvent]:
+        yield progress(0.1)
+        await anyio.sleep_forever()
+
+    async def tell() -> None:
+        async with throttle(events(), limiter) as updates:
+            await anext(updates)
+            began = clock.now
+            await clock.sleep_until(began + latency)
+            calls.append((began, clock.now))
+
+    async with anyio.create_task_group() as group:
+        for work in (call, tell, call, tell):
+            group.start_soon(work)
+            await anyio.wait_all_tasks_blocked()
+        for _ in range(200):
+            await clock.advance(1)
+    assert [later[0] - earlier[1] for earlier, later in pairwise(calls)] == [10, 10, 10]
+
+
+async def test_a_turn_within_a_turn(clock: Clock) -> None:
+    """Whoever has a turn may take another, after the interval: it does not wait for itself."""
+    limiter = RateLimiter(10)
+    got = []
+
+    async def work() -> None:
+        async with limiter:
+            got.append(clock.now)
+            await limiter.acquire()
+            got.append(clock.now)
+            async with limiter:
+                got.append(clock.now)
+
+    async def wait() -> None:
+        async with limiter:
+            got.append(clock.now)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(work)
+        await anyio.wait_all_tasks_blocked()
+        group.start_soon(wait)
+        for _ in range(40):
+            await clock.advance(1)
+    assert got == [0, 10, 20, 30]
+
+
+async def test_a_turn_that_is_interrupted_is_given_back(clock: Clock) -> None:
+    """A call that fails or is cancelled ends its turn, and one that waits for it takes none along."""
+    limiter = RateLimiter(10)
+
+    async def fail() -> None:
+        async with limiter:
+            raise LookupError("mine")
+
+    with pytest.raises(LookupError):
+        await fail()
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        async with limiter:
+            pytest.fail("it had no turn")
+    clock.now = 10
+    await limiter.acquire()
+    assert limiter._holder is None
+
+
+@pytest.mark.parametrize("seconds", [float("nan"), float("inf"), float("-inf"), "7", None, True])
+async def test_a_hold_that_cannot_be(seconds: float) -> None:
+    """It is refused instead of being ignored, or holding for ever."""
+    limiter = RateLimiter(10)
+    with pytest.raises(ConfigurationError, match="seconds"):
+        limiter.hold(seconds)
+    await limiter.acquire()
+
+
 async def test_failures_come_flat() -> None:
     """What the events raise is raised where the updates are read."""
     async with LocalCyberun() as server, AsyncClient(server.api_key, base_url=server.base_url) as client:
@@ -193,7 +289,7 @@ async def test_a_whole_task() -> None:
             assert early or ends[-1]
 
 
-@pytest.mark.parametrize("interval", [0, -1, float("nan")])
+@pytest.mark.parametrize("interval", [0, -1, float("nan"), float("inf"), "1", True])
 def test_an_interval_that_cannot_be(interval: float) -> None:
     """An interval is above zero."""
 

@@ -169,6 +169,8 @@ async def in_a_chat(client: AsyncClient) -> None:
     """A limiter is one for all messages of a chat, and seconds do for a single one."""
     limiter = RateLimiter(1)
     await limiter.acquire()
+    async with limiter as turn:
+        assert_type(turn, RateLimiter)
     limiter.hold(30.0)
     for interval in (limiter, 1.5):
         async with throttle(client.events("..."), interval) as updates:

@@ -6,14 +6,14 @@ import os
 import signal
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import discord
 from discord import app_commands
-from painter import MAX_PROMPT, Painter, Refused, TryAgain
+from painter import ASKING, MAX_PROMPT, Painter, Refused, TryAgain
 from unfinished import Order, Unfinished
 
 from cyberun_async import AsyncClient, RateLimiter
@@ -38,27 +38,36 @@ def in_our_words() -> Iterator[None]:
         raise Refused(why) from error
 
 
-class Post:
-    """A message of the bot's own, which its id is enough to find.
+class Discord:
+    """The channels of Discord, in which numbers are enough to find a message again.
 
-    It is edited as a message of its channel, and not by the token of the interaction, which is good for 15 minutes.
+    An answer is edited as a message of its channel, and not by the token of its command, which is good for 15 minutes.
     """
 
-    def __init__(self, bot: discord.Client, order: Order) -> None:
+    def __init__(self, bot: discord.Client) -> None:
         """Send nothing yet."""
-        self._channel = bot.get_partial_messageable(order.chat)
-        self._message = self._channel.get_partial_message(order.message)
+        self._bot = bot
 
-    async def edit(self, text: str) -> None:
-        """Make it say something else."""
+    def _message_of(self, order: Order) -> discord.PartialMessage:
+        return self._bot.get_partial_messageable(order.chat).get_partial_message(order.message or 0)
+
+    async def send(self, order: Order, text: str) -> int:
+        """Answer a command that was left without an answer when the bot stopped."""
         with in_our_words():
-            await self._message.edit(content=discord.utils.escape_markdown(text))
+            channel = self._bot.get_partial_messageable(order.chat)
+            return (await channel.send(f"<@{order.user}> {text}")).id
 
-    async def send_file(self, name: str, data: bytes) -> None:
+    async def edit(self, order: Order, text: str) -> None:
+        """Make the answer say something else."""
+        with in_our_words():
+            await self._message_of(order).edit(content=discord.utils.escape_markdown(text))
+
+    async def send_file(self, order: Order, name: str, data: bytes) -> None:
         """Answer it with a file."""
-        reply_to = self._message.to_reference(fail_if_not_exists=False)
+        answer = self._message_of(order)
         with in_our_words():
-            await self._channel.send(file=discord.File(io.BytesIO(data), name), reference=reply_to)
+            file = discord.File(io.BytesIO(data), name)
+            await answer.channel.send(file=file, reference=answer.to_reference(fail_if_not_exists=False))
 
 
 class PaintingBot(discord.Client):
@@ -68,7 +77,7 @@ class PaintingBot(discord.Client):
         """Connect to nothing yet."""
         # What others wrote, such as the reason of a failure, must not call everyone.
         super().__init__(intents=discord.Intents(guilds=True), allowed_mentions=discord.AllowedMentions.none())
-        self.painter = Painter(client, Unfinished(database), partial(Post, self), limiter_of)
+        self.painter = Painter(client, Unfinished(database), Discord(self), limiter_of)
         self.tree = app_commands.CommandTree(self)
         self.tree.add_command(imagine)
         self.tree.add_command(cancel)
@@ -85,11 +94,15 @@ async def imagine(
     interaction: discord.Interaction[PaintingBot], prompt: app_commands.Range[str, 1, MAX_PROMPT]
 ) -> None:
     """Paint a picture from words."""
+    if interaction.channel_id is None:
+        return
+    painter = interaction.client.painter
+    order = Order(interaction.channel_id, interaction.id, interaction.user.id, prompt.strip())
+    # Written down by itself first: where the bot is stopped before it has answered, the next start does.
+    await painter.note(order)
     # Discord gives three seconds for an answer, and an answer takes no turn of the channel.
-    answer = await interaction.response.send_message("✏️ Asking …")
-    if interaction.channel_id is not None and answer.message_id is not None:
-        order = Order(interaction.channel_id, answer.message_id, interaction.user.id)
-        interaction.client.painter.accept(order, prompt)
+    answer = await interaction.response.send_message(ASKING)
+    await painter.accept(replace(order, message=answer.message_id))
 
 
 @app_commands.command()

@@ -144,6 +144,9 @@ class StandIn:
         return as_json(as_message(shown))
 
     async def _post(self, request: web.Request) -> web.Response:
+        if request.content_type == "application/json":
+            text = (await request.json())["content"]
+            return self._in_turn(request, lambda channel: self.room.post(channel, text))
         file = (await request.post())["files[0]"]
         assert isinstance(file, web.FileField)
         files = {file.filename: file.file.read()}

@@ -1,7 +1,7 @@
 """What a bot does for a picture, whatever its platform: ask for it, tell how far it is, bring it, or say why not."""
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache, partial
@@ -17,6 +17,7 @@ from cyberun_async import (
     BadRequestError,
     ConflictError,
     CyberunError,
+    EventStream,
     InvalidParameters,
     NotFoundError,
     ProgressEvent,
@@ -47,8 +48,11 @@ AGAIN = 30.0
 """Seconds until Cyberun is asked again when it has not answered for minutes."""
 PATIENCE = 10.0
 """Seconds that an edit on the way may take; there will be another."""
-PARTING = 3.0
-"""Seconds that a bot which is stopped has to say so in its messages."""
+PARTING = 5.0
+"""Seconds that a bot which is stopped has to say so in its messages, as far as their chats have turns left."""
+FIRST_PAUSE, LONGEST_PAUSE = 5.0, 300.0
+"""Seconds until an order is taken up again after an error that nobody has thought of; each pause doubles the last one."""
+ASKING = "✏️ Asking …"
 
 
 class TryAgain(Exception):
@@ -64,13 +68,16 @@ class Refused(Exception):
     """The platform will never take this, for the reason that it gives: a message is gone, a file too large."""
 
 
-class Message(Protocol):
-    """A message of the bot's own, as a platform has it."""
+class Platform(Protocol):
+    """What a bot does in the chats of its platform."""
 
-    async def edit(self, text: str) -> None:
-        """Make it say something else."""
+    async def send(self, order: Order, text: str) -> int:
+        """Answer a command, and give the number of the answer."""
 
-    async def send_file(self, name: str, data: bytes) -> None:
+    async def edit(self, order: Order, text: str) -> None:
+        """Make the answer say something else."""
+
+    async def send_file(self, order: Order, name: str, data: bytes) -> None:
         """Answer it with a file."""
 
 
@@ -98,14 +105,26 @@ def apologise(error: CyberunError) -> str:
             return "🌧 There are no pictures to be had at the moment. Please ask again later."
 
 
+async def news_of(events: EventStream) -> AsyncGenerator[TaskEvent, None]:
+    """Leave out what nobody is told, so that it takes no turn."""
+    async with events:
+        async for event in events:
+            if describe(event) is not None:
+                yield event
+
+
 class Painter:
-    """The orders of all chats, from the command to the picture, for as long as the bot runs."""
+    """The orders of all chats, from the command to the picture, for as long as the bot runs.
+
+    An order is written down before anything waits for it: a command to cancel finds it wherever it stands, and so does
+    the next start of the bot. Each step is noted as soon as it is done, and none is done that is noted already.
+    """
 
     def __init__(
         self,
         client: AsyncClient,
         unfinished: Unfinished,
-        message_of: Callable[[Order], Message],
+        platform: Platform,
         limiter_of: Callable[[int], RateLimiter],
     ) -> None:
         """Have nothing to do yet.
@@ -113,13 +132,13 @@ class Painter:
         Args:
             client: Cyberun.
             unfinished: What is remembered.
-            message_of: Finds the message of an order, after a restart, too.
+            platform: Where it is told.
             limiter_of: Makes the limiter of a chat.
 
         """
         self._client = client
         self._unfinished = unfinished
-        self._message_of = message_of
+        self._platform = platform
         # Of chats that have long been silent it forgets the limiters: they would give a turn at once anyway.
         self._limiter_of = lru_cache(maxsize=10_000)(limiter_of)
         self._lines: WeakValueDictionary[int, anyio.Lock] = WeakValueDictionary()
@@ -137,103 +156,135 @@ class Painter:
         with anyio.CancelScope(shield=True):
             left = len(await self._unfinished.all())
         if left:
-            log.warning("the bot leaves tasks running, and finds them again when it is started: %d", left)
+            log.warning("the bot leaves orders unfinished, and takes them up again when it is started: %d", left)
 
     async def resume(self) -> None:
-        """Go on with what was unfinished when the bot stopped."""
+        """Take up what was unfinished when the bot stopped."""
         for order in await self._unfinished.all():
-            self._group.start_soon(self._guard, self._follow, order)
+            self._group.start_soon(self._guard, order)
 
-    def accept(self, order: Order, prompt: str) -> None:
-        """Begin with an order, whose message is there already."""
-        self._group.start_soon(self._guard, self._paint, order, prompt.strip())
+    async def note(self, order: Order) -> Order:
+        """Write an order down, or what is new about it."""
+        return await self._unfinished.put(order)
+
+    async def accept(self, order: Order) -> None:
+        """Write an order down, and begin with it."""
+        self._group.start_soon(self._guard, await self.note(order))
 
     async def cancel(self, user: int, chat: int) -> str:
         """Cancel what a user has asked for in a chat, and say what was done; others' tasks are out of reach."""
+        orders = [order for order in await self._unfinished.of(user) if order.chat == chat]
+        for order in orders:
+            await self._unfinished.put(replace(order, is_cancelled=True))
         async with self._line_of(user):  # So that a task which is just being submitted is cancelled, too.
-            task_ids = [order.task_id for order in await self._unfinished.of(user) if order.chat == chat]
             try:
-                for task_id in filter(None, task_ids):
-                    with suppress(ConflictError):  # It has ended already.
-                        await self._client.tasks.cancel(task_id)
+                for order in orders:
+                    await self._cancel_task((await self._unfinished.find(order)) or order)
             except CyberunError as error:
                 return apologise(error)
-        return "🛑 Stopping …" if task_ids else "You have asked for nothing here that could be stopped."
+        return "🛑 Stopping …" if orders else "You have asked for nothing here that could be stopped."
+
+    async def _cancel_task(self, order: Order) -> None:
+        if order.task_id is not None:
+            with suppress(ConflictError, NotFoundError):  # It has ended already.
+                await self._client.tasks.cancel(order.task_id)
 
     async def say(self, chat: int, act: Callable[[], Awaitable[T]]) -> T:
         """Do what must not be missing, when it is the chat's turn, and as often as it takes."""
-        await self._limiter_of(chat).acquire()
-        return await self._insist(chat, act)
-
-    async def _insist(self, chat: int, act: Callable[[], Awaitable[T]]) -> T:
         while True:
-            try:
-                return await act()
-            except TryAgain as error:
-                self._limiter_of(chat).hold(error.seconds)
-                await self._limiter_of(chat).acquire()
+            async with self._limiter_of(chat) as limiter:
+                try:
+                    return await act()
+                except TryAgain as error:
+                    limiter.hold(error.seconds)
 
     def _line_of(self, user: int) -> anyio.Lock:
         return self._lines.setdefault(user, anyio.Lock())
 
-    async def _guard(self, work: Callable[..., Awaitable[None]], order: Order, *rest: str) -> None:
-        try:
-            await work(order, *rest)
-        except Exception:
-            # What is wrong with one order must not end the others; it is tried again after a restart.
-            log.exception("order %s was given up", order)
-
-    async def _paint(self, order: Order, prompt: str) -> None:
-        try:
-            order = await self._submit(order, prompt)
-        except CyberunError as error:
-            if not isinstance(error, InvalidParameters):
-                log.warning("%s: %s", type(error).__name__, error)
-            await self._limiter_of(order.chat).acquire()
-            await self._end(order, apologise(error))
-        else:
-            await self._follow(order)
-
-    async def _submit(self, order: Order, prompt: str) -> Order:
-        if not 0 < len(prompt) <= MAX_PROMPT:
-            raise InvalidParameters([f"Say in up to {MAX_PROMPT} characters what to paint: /imagine a lighthouse"])
-        async with self._line_of(order.user):
-            if len(await self._unfinished.of(order.user)) >= MAX_TASKS:
-                raise InvalidParameters([f"{MAX_TASKS} pictures at a time: please wait for one of yours."])
-            await self._unfinished.put(order)
-            # A bot that is stopped waits for the answer: a task whose id is lost is paid for, and never seen.
-            with anyio.CancelScope(shield=True):
-                order = replace(order, task_id=await self._client.submit(WORKFLOW, {"prompt": prompt}))
-                await self._unfinished.put(order)
-        return order
-
-    async def _follow(self, order: Order) -> None:
-        try:
-            await self._end(order, await self._see_through(order))
-        except Refused as error:
-            # Nobody can see how it gets on, so nobody should pay for it.
-            log.info("task %s is cancelled: %s", order.task_id, error)
-            if order.task_id is not None:
-                with suppress(CyberunError):
-                    await self._client.tasks.cancel(order.task_id)
-            await self._unfinished.remove(order)
-
-    async def _end(self, order: Order, text: str) -> None:
-        """Use a turn to tell how it ended, and forget it."""
-        with suppress(Refused):  # Then there is nobody to be told.
-            await self._insist(order.chat, partial(self._message_of(order).edit, text[:MAX_TEXT]))
-        with anyio.CancelScope(shield=True):
-            await self._unfinished.remove(order)
-
-    async def _see_through(self, order: Order) -> str:
-        """Tell how a task gets on, and give the last words about it, and a turn to say them."""
-        if order.task_id is None:
-            await self._limiter_of(order.chat).acquire()
-            return "🌧 I was stopped while I asked for this. Ask again if one too many is no harm."
+    async def _guard(self, order: Order) -> None:
+        """See to an order until its end has been told, whatever goes wrong with it: others go on meanwhile."""
+        pause = FIRST_PAUSE
         while True:
             try:
-                await self._show_progress(order, order.task_id)
-                return await self._deliver(order, order.task_id)
+                await self._see_to(order)
+            except Exception:
+                log.exception("order %s waits for %g s", order, pause)
+            else:
+                return
+            await anyio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+            found = await self._unfinished.find(order)
+            if found is None:
+                return
+            order = found
+
+    async def _see_to(self, order: Order) -> None:
+        """Take an order from where it stands to its end."""
+        try:
+            if order.message is None:
+                order = await self._answer(order)
+            await self._end(order, await self._outcome_of(order))
+        except Refused as error:
+            # Nobody can see how it gets on, so nobody should pay for it.
+            log.info("order %s is cancelled: %s", order, error)
+            with suppress(CyberunError):
+                await self._cancel_task((await self._unfinished.find(order)) or order)
+            await self._unfinished.remove(order)
+
+    async def _answer(self, order: Order) -> Order:
+        """Answer the command; a number that is known is noted before anything else waits."""
+
+        async def send() -> Order:
+            with anyio.CancelScope(shield=True):
+                message = await self._platform.send(order, ASKING)
+                return await self._unfinished.put(replace(order, message=message))
+
+        return await self.say(order.chat, send)
+
+    async def _end(self, order: Order, text: str) -> None:
+        """Tell how it ended, and forget it."""
+        with suppress(Refused):  # Then there is nobody to be told.
+            await self.say(order.chat, partial(self._platform.edit, order, text[:MAX_TEXT]))
+        await self._unfinished.remove(order)
+
+    async def _outcome_of(self, order: Order) -> str:
+        """Submit an order unless it is, follow its task, and give the last words about it."""
+        if order.task_id is None:
+            try:
+                order = await self._submit(order)
+            except CyberunError as error:
+                if not isinstance(error, InvalidParameters):
+                    log.warning("%s: %s", type(error).__name__, error)
+                return apologise(error)
+        if order.task_id is not None:
+            return await self._follow(order, order.task_id)
+        if order.is_asked:
+            return "🌧 I was stopped while I asked for this. Ask again if one too many is no harm."
+        return "🛑 Stopped."
+
+    async def _submit(self, order: Order) -> Order:
+        """Submit an order, or leave it as it is where it is cancelled or was submitted already."""
+        if not 0 < len(order.prompt) <= MAX_PROMPT:
+            raise InvalidParameters([f"Say in up to {MAX_PROMPT} characters what to paint: /imagine a lighthouse"])
+        async with self._line_of(order.user):
+            others = [each.command for each in await self._unfinished.of(order.user)]
+            if order.command in others[MAX_TASKS:]:
+                raise InvalidParameters([f"{MAX_TASKS} pictures at a time: please wait for one of yours."])
+            order = (await self._unfinished.find(order)) or order
+            if order.is_asked or order.is_cancelled:
+                return order
+            # A bot that is stopped waits for the answer: a task whose id is lost is paid for, and never seen.
+            with anyio.CancelScope(shield=True):
+                order = await self._unfinished.put(replace(order, is_asked=True))
+                task_id = await self._client.submit(WORKFLOW, {"prompt": order.prompt})
+                return await self._unfinished.put(replace(order, task_id=task_id))
+
+    async def _follow(self, order: Order, task_id: str) -> str:
+        """Tell how a task gets on, deliver it, and give the last words about it."""
+        while True:
+            try:
+                await self._show_progress(order, task_id)
+                return await self._deliver(order, task_id)
             except TaskFailed as error:
                 return f"❌ {error.error or 'It failed.'}"
             except TaskCancelled:
@@ -246,14 +297,14 @@ class Painter:
                 # The network, the service or the key; the task cannot help it.
                 log.warning("%s: %s", type(error).__name__, error)
                 sorry = "🌧 No word from Cyberun. I go on asking."
-                await self.say(order.chat, partial(self._message_of(order).edit, sorry))
+                await self.say(order.chat, partial(self._platform.edit, order, sorry))
                 await anyio.sleep(AGAIN)
 
     async def _show_progress(self, order: Order, task_id: str) -> None:
-        """Edit the message until the task has ended; the turn of the last event is left."""
-        message, limiter, shown = self._message_of(order), self._limiter_of(order.chat), None
+        """Edit the message until the task has ended."""
+        limiter, shown = self._limiter_of(order.chat), None
         try:
-            async with throttle(self._client.events(task_id), limiter) as updates:
+            async with throttle(news_of(self._client.events(task_id)), limiter) as updates:
                 async for event in updates:
                     text = describe(event)
                     if text in (None, shown):
@@ -261,26 +312,32 @@ class Painter:
                     try:
                         # Seen through, also when the bot is stopped: cut off, it might arrive after the next one.
                         with anyio.move_on_after(PATIENCE, shield=True):
-                            await message.edit(text)
+                            await self._platform.edit(order, text)
                             shown = text
                     except TryAgain as error:
                         limiter.hold(error.seconds)  # And then there is other news.
         except anyio.get_cancelled_exc_class():
             with anyio.move_on_after(PARTING, shield=True), suppress(TryAgain, Refused):
-                await limiter.acquire()
-                await message.edit("⏸ I am away for a moment. Your picture goes on without me.")
+                async with limiter:
+                    await self._platform.edit(order, "⏸ I am away for a moment. Your picture goes on without me.")
             raise
 
     async def _deliver(self, order: Order, task_id: str) -> str:
-        """Send the files, each in a turn, and leave one."""
+        """Send the files that were not sent yet, each in a turn."""
         result = await self._client.wait_for_result(task_id)
-        message = self._message_of(order)
         text = "✅ Done" if result.files else "🎨 Done, but there is no picture."
-        for file in result.files:
+        for number, file in enumerate(result.files[order.sent :], order.sent + 1):
             data = await self._client.read_file(file)
             try:
-                await self._insist(order.chat, partial(message.send_file, file.name, data))
+                order = await self.say(
+                    order.chat, partial(self._send_file, replace(order, sent=number), file.name, data)
+                )
             except Refused as error:
                 text = f"🎨 Done, but it cannot be sent here: {error}"
-            await self._limiter_of(order.chat).acquire()
         return text
+
+    async def _send_file(self, order: Order, name: str, data: bytes) -> Order:
+        """Send a file, and note at once that it was sent: a bot that is stopped here would send it again."""
+        with anyio.CancelScope(shield=True):
+            await self._platform.send_file(order, name, data)
+            return await self._unfinished.put(order)

@@ -4,12 +4,12 @@ import asyncio
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from aiogram import Bot, Dispatcher
 from aiogram.exceptions import (
+    ClientDecodeError,
     TelegramBadRequest,
     TelegramEntityTooLarge,
     TelegramForbiddenError,
@@ -42,7 +42,8 @@ def in_our_words() -> Iterator[None]:
         raise TryAgain(error.retry_after) from error
     except TelegramEntityTooLarge as error:
         raise Refused("it is too large for Telegram") from error
-    except (TelegramNetworkError, TelegramServerError) as error:
+    except (TelegramNetworkError, TelegramServerError, ClientDecodeError) as error:
+        # What cannot be decoded is the page of a proxy that does not reach Telegram.
         raise TryAgain(5) from error
     except (TelegramBadRequest, TelegramForbiddenError, TelegramMigrateToChat) as error:
         # After a restart a message may say already what it is to say.
@@ -50,44 +51,50 @@ def in_our_words() -> Iterator[None]:
             raise Refused(error.message) from error
 
 
-class Post:
-    """A message of the bot's own, which its id is enough to find."""
+class Telegram:
+    """The chats of Telegram, in which numbers are enough to find a message again."""
 
-    def __init__(self, bot: Bot, order: Order) -> None:
+    def __init__(self, bot: Bot) -> None:
         """Send nothing yet."""
         self._bot = bot
-        self._order = order
 
-    async def edit(self, text: str) -> None:
-        """Make it say something else."""
+    async def send(self, order: Order, text: str) -> int:
+        """Answer a command, and give the number of the answer."""
         with in_our_words():
-            await self._bot.edit_message_text(text, chat_id=self._order.chat, message_id=self._order.message)
+            return (await self._bot.send_message(order.chat, text, reply_parameters=reply_to(order.command))).message_id
 
-    async def send_file(self, name: str, data: bytes) -> None:
+    async def edit(self, order: Order, text: str) -> None:
+        """Make the answer say something else."""
+        with in_our_words():
+            await self._bot.edit_message_text(text, chat_id=order.chat, message_id=order.message)
+
+    async def send_file(self, order: Order, name: str, data: bytes) -> None:
         """Answer it with a file; what is sent as a photo arrives smaller, and worse."""
-        reply_to = ReplyParameters(message_id=self._order.message, allow_sending_without_reply=True)
         with in_our_words():
             file = BufferedInputFile(data, name)
-            await self._bot.send_document(self._order.chat, file, reply_parameters=reply_to)
+            await self._bot.send_document(order.chat, file, reply_parameters=reply_to(order.message or order.command))
 
 
-async def reply(message: Message, text: str) -> int:
-    """Answer a message, and give the id of the answer."""
-    with in_our_words():
-        return (await message.reply(text)).message_id
+def reply_to(message: int) -> ReplyParameters:
+    """Answer a message, or say it all the same where that is gone."""
+    return ReplyParameters(message_id=message, allow_sending_without_reply=True)
 
 
 async def imagine(message: Message, command: CommandObject, event_from_user: User, painter: Painter) -> None:
     """Paint what the words say."""
-    chat = message.chat.id
-    answer = await painter.say(chat, partial(reply, message, "✏️ Asking …"))
-    painter.accept(Order(chat, answer, event_from_user.id), command.args or "")
+    await painter.accept(Order(message.chat.id, message.message_id, event_from_user.id, (command.args or "").strip()))
 
 
 async def cancel(message: Message, event_from_user: User, painter: Painter) -> None:
     """Stop what this user has asked for in this chat."""
     text = await painter.cancel(event_from_user.id, message.chat.id)
-    await painter.say(message.chat.id, partial(reply, message, text))
+
+    async def answer() -> None:
+        with in_our_words():
+            await message.reply(text)
+
+    with suppress(Refused):  # Then there is nobody to be told.
+        await painter.say(message.chat.id, answer)
 
 
 async def start(bot: Bot, painter: Painter) -> None:
@@ -108,7 +115,7 @@ def make_dispatcher(painter: Painter) -> Dispatcher:
 
 async def run(bot: Bot, client: AsyncClient, database: Path) -> None:
     """Serve until Ctrl-C."""
-    async with client, bot, Painter(client, Unfinished(database), partial(Post, bot), limiter_of) as painter:
+    async with client, bot, Painter(client, Unfinished(database), Telegram(bot), limiter_of) as painter:
         # The session stays open for the painter's parting words.
         await make_dispatcher(painter).start_polling(bot, close_bot_session=False)
 

@@ -36,8 +36,8 @@ class Refusal(Exception):
     def __init__(self, code: int, description: str, **parameters: float) -> None:
         """Keep what goes into the answer."""
         super().__init__(description)
-        self.code = code
-        self.body = {"ok": False, "error_code": code, "description": description, "parameters": parameters}
+        body = {"ok": False, "error_code": code, "description": description, "parameters": parameters}
+        self.response = web.json_response(body, status=code)
 
 
 class StandIn:
@@ -94,7 +94,7 @@ class StandIn:
                 raise refusals.popleft()
             result = await self._call(method, dict(fields))
         except Refusal as refusal:
-            return web.json_response(refusal.body, status=refusal.code)
+            return refusal.response
         return web.json_response({"ok": True, "result": result})
 
     async def _call(self, method: str, fields: dict[str, Any]) -> Any:

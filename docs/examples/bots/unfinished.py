@@ -1,21 +1,51 @@
-"""What a bot has promised, on the disk: a restart finds each message again, and the task that it tells of."""
+"""What a bot has promised, on the disk: a restart finds each order again, and how far it had come."""
 
 import sqlite3
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
+import anyio
 import anyio.to_thread
 
 
 @dataclass(frozen=True)
 class Order:
-    """A message of the bot, for whom it is, and its task, which has no id until Cyberun has given one."""
+    """A command that the bot has accepted, and what has become of it so far.
+
+    Attributes:
+        chat: Where it was given.
+        command: What it is known by there.
+        user: Who gave it.
+        prompt: What to paint.
+        message: The bot's own message about it, once there is one.
+        is_asked: Whether it was sent to Cyberun, so that there may be a task.
+        task_id: The task, once Cyberun has said its id.
+        is_cancelled: Whether its user wants it no more.
+        sent: How many of its files have been sent.
+
+    """
 
     chat: int
-    message: int
+    command: int
     user: int
+    prompt: str
+    message: int | None = None
+    is_asked: bool = False
     task_id: str | None = None
+    is_cancelled: bool = False
+    sent: int = 0
+
+
+COLUMNS = ", ".join(field.name for field in fields(Order))
+CREATE = f"CREATE TABLE IF NOT EXISTS accepted ({COLUMNS}, UNIQUE(chat, command))"
+# What was noted stays noted: a command to cancel may come while another part of an order is written down.
+PUT = f"""
+INSERT INTO accepted ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT(chat, command) DO UPDATE SET
+message = coalesce(excluded.message, message), task_id = coalesce(excluded.task_id, task_id),
+is_asked = max(excluded.is_asked, is_asked), is_cancelled = max(excluded.is_cancelled, is_cancelled),
+sent = max(excluded.sent, sent)
+"""
 
 
 class Unfinished:
@@ -24,31 +54,39 @@ class Unfinished:
     def __init__(self, path: Path) -> None:
         """Make the table where there is none."""
         self._path = path
-        self._run(
-            "CREATE TABLE IF NOT EXISTS orders (chat INT, message INT, user INT, task_id TEXT, UNIQUE(chat, message))"
-        )
+        # What is asked first is written first, so that a command to cancel finds the orders before it.
+        self._in_turn = anyio.CapacityLimiter(1)
+        self._run(CREATE)
 
     def _run(self, statement: str, *values: str | int | None) -> list[Order]:
         with closing(sqlite3.connect(self._path)) as database, database:
-            return [Order(*row) for row in database.execute(statement, values)]
+            rows = database.execute(statement, values).fetchall()
+        return [Order(*row[:5], bool(row[5]), row[6], bool(row[7]), row[8]) for row in rows]
 
     async def _ask(self, statement: str, *values: str | int | None) -> list[Order]:
         # The disk may be slow, and the event loop is everybody's.
-        return await anyio.to_thread.run_sync(self._run, statement, *values)
+        return await anyio.to_thread.run_sync(self._run, statement, *values, limiter=self._in_turn)
 
-    async def put(self, order: Order) -> None:
-        """Remember an order, or what is new about it."""
-        values = order.chat, order.message, order.user, order.task_id
-        await self._ask("INSERT OR REPLACE INTO orders VALUES (?, ?, ?, ?)", *values)
+    async def put(self, order: Order) -> Order:
+        """Write down an order, or what is new about it, and give all that is known of it."""
+        with anyio.CancelScope(shield=True):
+            await self._ask(PUT, *astuple(order))
+            return (await self.find(order)) or order
+
+    async def find(self, order: Order) -> Order | None:
+        """Give what is known of an order, unless it was forgotten."""
+        found = await self._ask("SELECT * FROM accepted WHERE chat = ? AND command = ?", order.chat, order.command)
+        return found[0] if found else None
 
     async def remove(self, order: Order) -> None:
         """Forget an order whose end has been told."""
-        await self._ask("DELETE FROM orders WHERE chat = ? AND message = ?", order.chat, order.message)
+        with anyio.CancelScope(shield=True):
+            await self._ask("DELETE FROM accepted WHERE chat = ? AND command = ?", order.chat, order.command)
 
     async def all(self) -> list[Order]:
         """Give all of them, the oldest first."""
-        return await self._ask("SELECT * FROM orders ORDER BY rowid")
+        return await self._ask("SELECT * FROM accepted ORDER BY rowid")
 
     async def of(self, user: int) -> list[Order]:
-        """Give a user's."""
-        return [order for order in await self.all() if order.user == user]
+        """Give a user's, the oldest first."""
+        return await self._ask("SELECT * FROM accepted WHERE user = ? ORDER BY rowid", user)
