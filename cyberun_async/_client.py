@@ -26,6 +26,7 @@ from cyberun_async._flows.waiting import (
     wait_for_result,
 )
 from cyberun_async._flows.watching import Watch
+from cyberun_async._protocol.arguments import check_kind
 from cyberun_async._protocol.credentials import check_key, check_team
 from cyberun_async._protocol.endpoints import Dispatch
 from cyberun_async._protocol.files import FileSource, input_file
@@ -368,6 +369,8 @@ class AsyncClient(ProcessBound):
 
         Source: https://docs.cyberun.cloud/cloud/guides/webhooks
         """
+        task_id = getattr(event, "task_id", None)
+        check_kind(task_id, str, "the task_id of a delivery", "a string, as in what webhooks.verify() gives")
         self._lookups.notify(event.task_id)
 
     async def run(
@@ -715,8 +718,11 @@ def _shown(title: str, on_event: EventCallback | None) -> AbstractContextManager
 def _telling(observer: "Observer | None") -> "Telling | None":
     if observer is None:
         return None
-    from cyberun_async._observing import Telling
+    from cyberun_async._observing import Observer, Telling
 
+    if not isinstance(observer, Observer):
+        message = f"observer must be an instance of a subclass of Observer, not {observer!r}"
+        raise ConfigurationError(message)
     return Telling(observer)
 
 

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from ipaddress import ip_address
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import attrs
@@ -41,6 +41,14 @@ def _whole(owner: object, field: "attrs.Attribute[int]", value: int) -> None:
 def _whole_or_none(owner: object, field: "attrs.Attribute[int]", value: int) -> None:
     if value != 0 or isinstance(value, bool):
         _whole(owner, field, value)
+
+
+def _is_of_its_kind(_: object, field: "attrs.Attribute[Any]", value: object) -> None:
+    kind: type[attrs.AttrsInstance] = type(field.default)  # type: ignore[assignment]
+    if not isinstance(value, kind):
+        example = f"{kind.__name__}({attrs.fields(kind)[0].name}=...)"
+        message = f"{field.name} must be {kind.__name__}, such as {example}, not {value!r}"
+        raise ConfigurationError(message)
 
 
 def _as_written(self: "attrs.AttrsInstance") -> str:
@@ -160,10 +168,10 @@ class Settings:
     base_url: str
     token: "Key | TokenProvider" = attrs.field(repr=False)
     team_id: str | None = None
-    timeouts: Timeouts = Timeouts()
-    retries: Retries = Retries()
-    polling: Polling = Polling()
-    limits: Limits = Limits()
+    timeouts: Timeouts = attrs.field(default=Timeouts(), validator=_is_of_its_kind)
+    retries: Retries = attrs.field(default=Retries(), validator=_is_of_its_kind)
+    polling: Polling = attrs.field(default=Polling(), validator=_is_of_its_kind)
+    limits: Limits = attrs.field(default=Limits(), validator=_is_of_its_kind)
     http2: bool = False
     telling: "Telling | None" = None
 

@@ -1,7 +1,7 @@
 """Many items through one workflow, as many at once as there is room for."""
 
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Mapping
 from typing import TYPE_CHECKING, Literal
 
 import anyio
@@ -45,6 +45,11 @@ class Batch(ProcessBound, AsyncIterator[Outcome]):
 
     def __init__(self, runner: Runner, plan: Plan, items: Items) -> None:
         """Nothing runs yet."""
+        if isinstance(items, (str, bytes, Mapping)) or not isinstance(items, (Iterable, AsyncIterable)):
+            message = (
+                f"items must be a list or other iterable of parameters, or an async one, not {type(items).__name__}"
+            )
+            raise ConfigurationError(message)
         self._runner = runner
         self._plan = plan
         self._items = items

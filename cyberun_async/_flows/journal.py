@@ -18,6 +18,7 @@ from cyberun_async._errors import ConfigurationError
 from cyberun_async._flows.file_digests import CompareFiles, FileDigests
 from cyberun_async._flows.journal_database import JournalDatabase
 from cyberun_async._flows.journal_file import find, ids_of_tasks, page_of_rows, put, unconfirmed
+from cyberun_async._protocol.arguments import check_kind
 from cyberun_async._protocol.journal_rows import JournalEntry, Row, entry_of, settled
 from cyberun_async._transport.exchange import finish
 
@@ -57,6 +58,7 @@ class Journal:
 
     def __init__(self, path: "str | os.PathLike[str]", *, compare_files: CompareFiles = "content") -> None:
         """Check the options."""
+        check_kind(path, (str, os.PathLike), "the path of a journal", "a path")
         self.path: Path = Path(path)
         self._files = FileDigests(compare_files)
         self._database = JournalDatabase(self.path)

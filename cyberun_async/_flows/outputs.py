@@ -6,6 +6,7 @@ import anyio
 
 from cyberun_async._errors import StorageError, TaskCancelled, TaskFailed
 from cyberun_async._protocol import endpoints
+from cyberun_async._protocol.arguments import check_kind
 from cyberun_async._protocol.ranges import NOTHING, Delivery, Have, range_headers, read_delivery, size_in_refusal
 from cyberun_async._protocol.secret import Secret, secrets_of_url
 from cyberun_async._protocol.status import TaskStatus
@@ -179,6 +180,7 @@ async def files_of(transport: Transport, task: str | TaskResult) -> tuple[str, t
     result = task if isinstance(task, TaskResult) else None
     has_none = result is not None and result.status in {TaskStatus.FAILED, TaskStatus.CANCELLED}
     if result is None or not (has_none or result.download_url or result.download_urls):
+        check_kind(task, (str, TaskResult), "task", "a task's id or its result")
         result = await transport.send(endpoints.get_task_result(task if isinstance(task, str) else task.id))
     if result.files or result.status == TaskStatus.COMPLETED:
         return result.id, result.files

@@ -9,6 +9,7 @@ import anyio.to_thread
 
 from cyberun_async._errors import StorageError
 from cyberun_async._flows.outputs import CHECKED, NO_MD5, Links, Output, log
+from cyberun_async._protocol.arguments import check_kind
 from cyberun_async._protocol.checksums import Checksum, contradict, new_digest
 from cyberun_async._protocol.ranges import NOTHING, Delivery, Have
 from cyberun_async._protocol.tasks import OutputFile
@@ -49,6 +50,7 @@ class FileStream(ProcessBound, AsyncIterator[bytes]):
 
     def __init__(self, transport: Transport, storage: Storage, settings: Settings, file: OutputFile) -> None:
         """Ask for nothing before the first bytes are wanted."""
+        check_kind(file, OutputFile, "file", "one of TaskResult.files")
         self.file = file
         self.size: int | None = None
         self._links = Links(transport, file.task_id, (file,))
@@ -165,7 +167,8 @@ class FileStream(ProcessBound, AsyncIterator[bytes]):
 
     def __del__(self) -> None:
         """Warn of a connection left open; closing it takes an event loop, which is not there any more."""
-        if self._body is not None:
+        # One that was refused its file has none of this.
+        if vars(self).get("_body") is not None:
             message = f"unclosed {type(self).__name__} of {self.file.name}: use 'async with client.open_file(...)'"
             warnings.warn(message, ResourceWarning, source=self, stacklevel=2)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from cyberun_async._errors import ConfigurationError
+from cyberun_async._protocol.arguments import check_kind
 from cyberun_async._protocol.events import TaskEvent
 from cyberun_async._transport.flat_group import FlatTaskGroup
 
@@ -128,6 +129,7 @@ class throttle:  # noqa: N801 - used as a function
 
     def __init__(self, events: AsyncIterable[TaskEvent], interval: float | RateLimiter) -> None:
         """Read nothing yet."""
+        check_kind(events, AsyncIterable, "events", "an async iterable of events, such as client.events(task_id)")
         self._events = events
         self._limiter = interval if isinstance(interval, RateLimiter) else RateLimiter(interval)
         self._latest: TaskEvent | None = None

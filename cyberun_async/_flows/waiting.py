@@ -13,6 +13,7 @@ from cyberun_async._errors import ConfigurationError, TaskCancelled, TaskFailed,
 from cyberun_async._flows.lookups import Lookups
 from cyberun_async._flows.watching import Watch
 from cyberun_async._protocol import endpoints
+from cyberun_async._protocol.arguments import check_kind
 from cyberun_async._protocol.call import Call
 from cyberun_async._protocol.events import TaskEvent
 from cyberun_async._protocol.status import TaskStatus
@@ -140,6 +141,7 @@ async def wait_for_result(
     watch: Follower | None = None,
 ) -> TaskResult:
     """Wait until a task has ended and give its result; see `AsyncClient.wait_for_result`."""
+    check_kind(task_id, str, "task_id", "a string")
 
     async def known(submission: Submission) -> None:
         submission.task_id = task_id

@@ -1,5 +1,9 @@
 """What a progress bar shows, wherever it is drawn."""
 
+from math import isnan
+from types import NoneType
+
+from cyberun_async._protocol.arguments import check_kind
 from cyberun_async._protocol.events import ProgressEvent, TaskEvent
 from cyberun_async._protocol.status import TaskStatus
 
@@ -11,9 +15,16 @@ def text_bar(progress: float | ProgressEvent | None, width: int = 10) -> str:
     """Draw progress from 0.0 to 1.0 as `▰▰▰▱▱▱▱▱▱▱ 30 %`; what is not known is empty.
 
     Of an event its steps count where the server gives no progress.
+
+    Raises:
+        InvalidParameters: The progress is neither a number nor an event, or the width is no whole number.
+
     """
     share = progress_of(progress) if isinstance(progress, ProgressEvent) else progress
-    part = min(max(share or 0.0, 0.0), 1.0)
+    check_kind(share, (int, float, NoneType), "progress", "a number from 0.0 to 1.0, a progress event, or None")
+    check_kind(width, int, "width", "a whole number")
+    # The ratio of two nothings is no number, and not known either.
+    part = min(max(share, 0.0), 1.0) if share is not None and not isnan(share) else 0.0
     full = int(part * width)
     return f"{'▰' * full}{'▱' * (width - full)} {part:.0%}".replace("%", " %")
 

@@ -142,7 +142,7 @@ def read_resubmit(words: Collection[Resubmit]) -> frozenset[Resubmit]:
 
     """
     known = get_args(Resubmit)
-    if isinstance(words, str) or not all(word in known for word in words):
+    if isinstance(words, str) or not isinstance(words, Collection) or not all(word in known for word in words):
         message = f"resubmit must be a collection of {' and '.join(repr(word) for word in known)}, as ['failed'] is, not {words!r}"
         raise ConfigurationError(message)
     return frozenset(words)

@@ -3,6 +3,7 @@
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from datetime import datetime
+from types import NoneType
 
 import attrs
 
@@ -172,7 +173,8 @@ def invoke_container(
         problems.append(f"path must begin with a single slash and stay on the service, not {path!r}")
     if content is not None and not isinstance(content, (bytes, bytearray, memoryview)):
         problems.append(f"content must be bytes, not {type(content).__name__}")
-    if headers and not all(isinstance(text, str) for text in (*headers, *headers.values())):
+    is_mapping = isinstance(headers, (Mapping, NoneType))
+    if not is_mapping or not all(isinstance(text, str) for pair in (headers or {}).items() for text in pair):
         problems.append("headers must be strings by name")
     if problems:
         raise InvalidParameters(problems)

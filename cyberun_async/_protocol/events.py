@@ -6,11 +6,12 @@ Source: https://docs.cyberun.cloud/api-reference/streaming-events
 import json
 from collections.abc import Mapping
 from datetime import datetime
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 import attrs
 
 from cyberun_async._errors import DecodeError
+from cyberun_async._protocol.arguments import check_kind
 from cyberun_async._protocol.codec import structure_hook
 from cyberun_async._protocol.conversions import share_of
 from cyberun_async._protocol.fields import NOT_ON_WIRE, extra_field, redact_repr, wire
@@ -235,10 +236,13 @@ def decode_event(name: str, data: str, *, task_id: str) -> TaskEvent:
 
     Raises:
         DecodeError: The data of a known event is not JSON.
+        InvalidParameters: An argument is no string.
 
     Source: https://docs.cyberun.cloud/api-reference/streaming-events
 
     """
+    for what, value in (("name", name), ("data", data), ("task_id", task_id)):
+        check_kind(value, str, f"the {what} of an event", "a string")
     try:
         return read_event(name, data, task_id, LOG_OF_PROCESS)
     except DecodeError as error:
@@ -279,6 +283,7 @@ def encode_event(event: TaskEvent) -> tuple[str, str]:
 
     Source: https://docs.cyberun.cloud/api-reference/streaming-events
     """
+    check_kind(event, get_args(TaskEvent), "event", "an event of a task")
     if isinstance(event, UnknownEvent):
         return event.name, event.data
     fields = {

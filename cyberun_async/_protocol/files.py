@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import attrs
 
 from cyberun_async._errors import InvalidParameters
+from cyberun_async._protocol.arguments import check_kind
 from cyberun_async._protocol.content_types import content_type_of, is_accepted, name_of_picture
 from cyberun_async._protocol.fields import extra_field, redact_repr, wire
 from cyberun_async._protocol.headers import headers_of
@@ -86,6 +87,12 @@ def _type_of_name(file: "InputFile") -> str:
     return content_type_of(file.name)
 
 
+def _text(value: str) -> str:
+    # A validator would come too late: the content type is told from the name before.
+    check_kind(value, str, "the name or content type of a file", "a string")
+    return value
+
+
 def _shown(source: FileSource) -> str:
     """Show a path; what else there is may be long, or a secret."""
     return repr(source) if is_path(source) else f"<{type(source).__name__}>"
@@ -111,8 +118,10 @@ class InputFile:
     """
 
     source: FileSource = attrs.field(validator=_check_source, repr=_shown)
-    name: str = attrs.field(kw_only=True, default=attrs.Factory(_own_name, takes_self=True))
-    content_type: str = attrs.field(kw_only=True, default=attrs.Factory(_type_of_name, takes_self=True))
+    name: str = attrs.field(kw_only=True, default=attrs.Factory(_own_name, takes_self=True), converter=_text)
+    content_type: str = attrs.field(
+        kw_only=True, default=attrs.Factory(_type_of_name, takes_self=True), converter=_text
+    )
     size: int | None = attrs.field(kw_only=True, default=None, validator=_check_size)
 
 

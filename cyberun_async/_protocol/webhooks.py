@@ -1,6 +1,6 @@
 """Where the team's deliveries go; the deliveries themselves are in `cyberun_async.webhooks`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from types import NoneType
 from urllib.parse import urlsplit
@@ -69,7 +69,7 @@ def _webhook_fields(
         problems.append("display_name must have 1 to 255 characters")
     if url is not None and not (isinstance(url, str) and _may_be_delivered_to(url) and len(url) <= 2048):
         problems.append("url must begin with https:// and have at most 2048 characters")
-    if events is not None and (isinstance(events, str) or not events):
+    if events is not None and (not isinstance(events, Collection) or isinstance(events, (str, bytes)) or not events):
         problems.append("events must be a list with at least one of task.completed and task.failed")
     if problems:
         raise InvalidParameters(problems)

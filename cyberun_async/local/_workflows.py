@@ -7,10 +7,12 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Literal
+from typing import Literal, get_args
 
 from ._http import ApiError, not_found, wire_time
 from .scripts import Step
+
+_Type = Literal["string", "number", "boolean", "select", "file"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +24,7 @@ class Parameter:
     """
 
     key: str
-    type: Literal["string", "number", "boolean", "select", "file"] = "string"
+    type: _Type = "string"
     required: bool = False
     default: object = None
     label: str = ""
@@ -34,6 +36,17 @@ class Parameter:
     node_id: str | None = None
     field: str | None = None
     target_path: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what no run could fit."""
+        if self.type not in get_args(_Type):
+            message = (
+                f"the type of parameter {self.key!r} must be one of {', '.join(get_args(_Type))}, not {self.type!r}"
+            )
+            raise ValueError(message)
+        if self.type == "select" and not self.options:
+            message = f"parameter {self.key!r} is a select, so it needs options"
+            raise ValueError(message)
 
     def wire(self) -> dict[str, object]:
         """Give the parameter as the API writes it: what does not apply to its type is left out."""
