@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from transport.conftest import authority, server_tls, trusted  # noqa: F401 - fixtures, for the checks of TLS
+from transport.conftest import authority, server_tls, trusted, trusting  # noqa: F401 - fixtures, for the checks of TLS
 
 from cyberun_async import AsyncClient, Polling
 from cyberun_async.local import LocalCyberun

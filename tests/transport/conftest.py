@@ -25,15 +25,16 @@ def server_tls(authority: trustme.CA) -> ssl.SSLContext:
     return context
 
 
+@pytest.fixture(scope="session")
+def trusting(authority: trustme.CA) -> ssl.SSLContext:
+    """Make what a client needs to trust the authority, besides all others; it takes longer than most tests."""
+    context = httpx.create_ssl_context()
+    authority.configure_trust(context)
+    return context
+
+
 @pytest.fixture
-def trusted(authority: trustme.CA, monkeypatch: pytest.MonkeyPatch) -> None:
+def trusted(trusting: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch) -> None:
     """Have the clients of a test trust the authority."""
-    make = httpx.create_ssl_context
-
-    def make_trusting() -> ssl.SSLContext:
-        context = make()
-        authority.configure_trust(context)
-        return context
-
     monkeypatch.setattr(tls, "_shared", {})
-    monkeypatch.setattr(httpx, "create_ssl_context", make_trusting)
+    monkeypatch.setattr(httpx, "create_ssl_context", lambda: trusting)

@@ -135,7 +135,7 @@ async def test_cut_anywhere() -> None:
 
 async def connection_of(segments: list[bytes]) -> Connection:
     """Open a stream that reads exactly these segments."""
-    transport = httpx.AsyncHTTPTransport()
+    transport = httpx.AsyncHTTPTransport(verify=False)
     transport._pool._network_backend = PatientBackend(httpcore.AsyncMockBackend([SSE_HEAD, *segments]))
     response = await transport.handle_async_request(httpx.Request("GET", "http://127.0.0.1/"))
     return Connection(CALL, response, max_event=1000, silence=60, cleanup=5, on_close=lambda: None)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import anyio
 import pytest
+from support.sampling import some
 from support.scripted import (
     COMPLETED,
     END,
@@ -121,6 +122,7 @@ PLAIN_SESSION = (
 @pytest.mark.usefixtures("_quick")
 @pytest.mark.timeout(300)
 @pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize(
     ("session", "then", "step"),
     [
@@ -134,7 +136,7 @@ async def test_a_stream_may_be_cut_after_every_byte(
     session: bytes, then: Callable[[bytes], Handler], step: int
 ) -> None:
     """However much of a stream gets through, the result comes, and the end is told once."""
-    places = range(0, len(session) + 1, step)
+    places = some(range(0, len(session) + 1, step), sample=40)
     ended: set[str] = set()
 
     async def events(exchange: Exchange) -> None:
@@ -144,8 +146,8 @@ async def test_a_stream_may_be_cut_after_every_byte(
     async def look(exchange: Exchange) -> None:
         await Remote("completed" if exchange.id in ended else "running").look(exchange)
 
-    async def wait(some: range) -> None:
-        for place in some:
+    async def wait(own: Sequence[int]) -> None:
+        for place in own:
             seen: list[TaskEvent] = []
             result = await client.wait_for_result(str(place), on_event=seen.append)
             assert (result.id, result.status) == (str(place), "completed")
