@@ -336,14 +336,13 @@ class Runner:
             self.tasks[progress.task_id] = None
             return progress.task_id
 
+        attempts = progress.record.row.attempts
         try:
             task_id = await progress.record.submit(send)
         except Exception:
-            if progress.record.row.state == "uncertain":
-                self.submitted += 1
-                progress.is_uncertain = True
-                self.tasks.pop(progress.task_id or "", None)
-                progress.task_id = None
+            row = progress.record.row
+            self.submitted += row.attempts - attempts
+            progress.task_id, progress.is_uncertain = row.task_id, next_step(row) == "report"
             raise
         self.submitted += 1
         if self._plan.on_submitted is not None:

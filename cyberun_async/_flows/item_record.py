@@ -43,15 +43,16 @@ class ItemRecord:
 
         Raises:
             ConfigurationError: The first write failed, so nothing was sent.
-            Exception: Submitting failed; the row says whether a task may exist.
+            Exception: Submitting failed; the row says whether a task may exist. If none can, it is what it was before: an
+                item that was uncertain still is.
 
         """
-        attempts = self.row.attempts
+        before = self.row
         sending = attrs.evolve(
             self.row,
             state="submitting",
             began=time.time(),
-            attempts=attempts + 1,
+            attempts=before.attempts + 1,
             task_id=None,
             matched=False,
             outcome=None,
@@ -66,7 +67,8 @@ class ItemRecord:
             if may_exist(failure):
                 await self.note(state="uncertain", response=_response_of(failure))
             else:
-                await self.note(state="new", attempts=attempts)
+                self.row = before
+                await self.note()
             raise
         await self.note(state="submitted", task_id=task_id)
         return task_id

@@ -209,15 +209,17 @@ async def test_stopped_while_a_second_attempt_waits(connect: Connect, server: Lo
 
 
 async def test_a_second_attempt_that_is_refused(connect: Connect, server: LocalCyberun, journal: Journal) -> None:
-    """The refusal is the outcome, the attempt does not count, and the next run makes it."""
+    """The refusal is the outcome, the attempt does not count, and a run that allows for it makes it."""
     server.faults.status(403, on="workflows.run", after=1)
     async with connect() as client:
         (outcome,) = await client.map("work", [BAD], attempts=2, journal=journal).gather()
         assert not isinstance(outcome.error, TaskFailed)
         (entry,) = [entry async for entry in journal]
-        assert (entry.state, entry.attempts) == ("new", 1)
-        await client.map("work", [BAD], attempts=2, journal=journal).gather()
-    assert len(submitted(server)) == 2
+        assert (entry.state, entry.attempts) == ("finished", 1)
+        for allowed, billed in ((1, 1), (2, 2)):
+            (outcome,) = await client.map("work", [BAD], attempts=allowed, journal=journal).gather()
+            assert isinstance(outcome.error, TaskFailed)
+            assert len(submitted(server)) == billed
 
 
 # Counts

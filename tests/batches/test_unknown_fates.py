@@ -10,7 +10,16 @@ import httpx
 import pytest
 from batches.conftest import Connect, submitted
 
-from cyberun_async import AsyncClient, ConfigurationError, DecodeError, InvalidParameters, Journal, Outcome
+from cyberun_async import (
+    AsyncClient,
+    BatchCounts,
+    ConfigurationError,
+    DecodeError,
+    InvalidParameters,
+    Journal,
+    Outcome,
+    PermissionDeniedError,
+)
 from cyberun_async._flows import journal as journal_module
 from cyberun_async.local import LocalCyberun
 
@@ -47,9 +56,9 @@ def fail_when(monkeypatch: pytest.MonkeyPatch, refused: Any) -> None:
 ITEMS: list[Any] = [(f"item {n}", {"n": n}) for n in range(30)]
 
 
-@pytest.mark.parametrize("lost", [{"submitted"}, {"submitted", "finished"}, {"finished"}], ids="-".join)
+@pytest.mark.parametrize("lost", [("submitted",), ("submitted", "finished"), ("finished",)], ids="-".join)
 async def test_a_disk_that_is_full_for_a_second(
-    connect: Connect, server: LocalCyberun, journal: Journal, lost: set[str], monkeypatch: pytest.MonkeyPatch
+    connect: Connect, server: LocalCyberun, journal: Journal, lost: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whichever writes fail after the submissions, the next run submits none again, and knows all that were written later."""
     async with connect() as client:
@@ -59,7 +68,7 @@ async def test_a_disk_that_is_full_for_a_second(
         second = await client.map("work", ITEMS, journal=journal).gather()
     assert all(outcome.succeeded for outcome in first)
     assert len(submitted(server)) == len(ITEMS)
-    if lost == {"submitted", "finished"}:
+    if len(lost) == 2:
         assert all(outcome.is_uncertain or outcome.is_matched for outcome in second)
     else:
         assert [outcome.task_id for outcome in second] == [outcome.task_id for outcome in first]
@@ -159,3 +168,21 @@ async def test_a_row_without_an_id(connect: Connect, server: LocalCyberun, journ
         with pytest.raises(ConfigurationError, match="no uncertain item 'one'"):
             await journal.settle("work", "one", None)
     assert len(submitted(server)) == 1
+
+
+async def test_an_uncertain_item_whose_second_submission_is_refused(
+    connect: Connect, server: LocalCyberun, journal: Journal
+) -> None:
+    """It is as uncertain as it was: a refusal says nothing about the first submission."""
+    server.faults.status(500, on="workflows.run")
+    async with connect() as client:
+        await client.map("work", [{}], journal=journal).gather()
+        server.faults.status(403, on="workflows.run")
+        batch = client.map("work", [{}], journal=journal, resubmit=["uncertain"])
+        (refused,) = await batch.gather()
+        assert refused.is_uncertain
+        assert isinstance(refused.error, PermissionDeniedError)
+        assert batch.counts == BatchCounts(uncertain=1)
+        (again,) = await client.map("work", [{}], journal=journal).gather()
+        assert again.is_uncertain
+    assert not submitted(server)
