@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +22,18 @@ from cyberun_async import AsyncClient, ConfigurationError, CyberunError, Journal
 KEYS = 5
 """Items; few, so that they meet often."""
 
-REPLIES: list[Reply] = ["done", "done", "fails", "lost", "lost on the way", "500", "500 although done", "403", "no id", "bad id"]
+REPLIES: list[Reply] = [
+    "done",
+    "done",
+    "fails",
+    "lost",
+    "lost on the way",
+    "500",
+    "500 although done",
+    "403",
+    "no id",
+    "bad id",
+]
 BACKENDS = ["trio", "asyncio", "asyncio, by a task"]
 
 items_of = st.lists(st.integers(0, KEYS - 1), min_size=1, max_size=KEYS, unique=True)
@@ -36,7 +48,9 @@ strikes = st.one_of(st.none(), st.tuples(st.sampled_from(["cancel", "kill"]), st
 def uncertain_rows(world: World) -> set[int]:
     """Find the items that the journal does not know the fate of, by a reading of its own."""
     return {
-        int(key) for key, (state, task_id, outcome, _) in world.rows().items() if (task_id, outcome, state != "new") == (None, None, True)
+        int(key)
+        for key, (state, task_id, outcome, _) in world.rows().items()
+        if (task_id, outcome, state != "new") == (None, None, True)
     }
 
 
@@ -89,10 +103,8 @@ class AnyOrder(RuleBasedStateMachine):
         ids: dict[int, set[str]] = {n: set() for n in items}
 
         async def ask(client: AsyncClient, journal: Journal, n: int) -> None:
-            try:
+            with suppress(CyberunError):
                 ids[n].add(await client.submit_once(str(n), "work", {"n": n}, journal=journal))
-            except CyberunError:
-                pass
 
         async def work(client: AsyncClient, journal: Journal) -> None:
             async with anyio.create_task_group() as group:

@@ -176,7 +176,9 @@ class World:
                 clock = trio.testing.MockClock(autojump_threshold=0)
                 anyio.run(_cancellable(main, self.instants), backend=backend, backend_options={"clock": clock})
             else:
-                anyio.run(_cancellable(main, self.instants, natively=backend == "asyncio, by a task"), backend="asyncio")
+                anyio.run(
+                    _cancellable(main, self.instants, natively=backend == "asyncio, by a task"), backend="asyncio"
+                )
         if self.is_dead:
             self._back_to_the_kill()
             return None
