@@ -15,6 +15,8 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
+import attrs
+
 from cyberun_async._errors import StorageError
 from cyberun_async._protocol.checksums import Digest
 from cyberun_async._protocol.ranges import NOTHING, Have, read_version, write_version
@@ -144,7 +146,7 @@ class PartFile:
         self._is_version_flushed = have.etag is None
         if have.etag is not None:
             self._version.write_bytes(write_version(have, _place()))
-        self.have = Have(0, have.etag, have.total, have.checksum)
+        self.have = attrs.evolve(have, size=0)
 
     def write(self, data: bytes) -> None:
         """Add to the end."""
@@ -153,7 +155,7 @@ class PartFile:
         while rest:
             written = os.write(self._descriptor, rest)
             rest = rest[written:]
-            self.have = Have(self.have.size + written, self.have.etag, self.have.total, self.have.checksum)
+            self.have = attrs.evolve(self.have, size=self.have.size + written)
         if not self._is_version_flushed and self.have.size >= WORTH_RESUMING:
             self._flush_version()
 
@@ -343,3 +345,6 @@ def failures_of_disk(name: str, done: int, task_id: str | None) -> Iterator[None
         raise StorageError(
             reason, file=name, bytes_done=done, retryable=error.errno == errno.EBUSY, task_id=task_id
         ) from error
+    except ValueError as error:  # A NUL or half a character in the name of the directory.
+        reason = f"there can be no such directory ({error}); choose another one"
+        raise StorageError(reason, file=name, bytes_done=done, task_id=task_id) from error

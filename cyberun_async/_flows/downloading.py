@@ -192,7 +192,7 @@ class Download:
             delivery, body = await self._output.ask(self._part.have)
             try:
                 if delivery.start == 0:
-                    have = Have(0, delivery.etag, delivery.total, delivery.checksum)
+                    have = Have(0, delivery.etag, delivery.total, delivery.checksum, delivery.encoding)
                     await self._in_thread(self._restart, have)
                 self._is_confirmed &= delivery.is_confirmed
                 await self._take(delivery, body)

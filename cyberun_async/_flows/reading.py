@@ -114,9 +114,7 @@ class FileStream(ProcessBound, AsyncIterator[bytes]):
     async def _open(self) -> None:
         before = self._delivery
         # Nobody compares the checksum here, so each answer has to say of which version it is.
-        have = (
-            NOTHING if before is None else Have(self._at, before.etag, before.total, before.checksum, is_checked=False)
-        )
+        have = NOTHING if before is None else _after(before, self._at)
         delivery, self._body = await self._asked().ask(have)
         if not self._at or before is None:
             self._delivery, self.size = delivery, delivery.total
@@ -173,9 +171,14 @@ class FileStream(ProcessBound, AsyncIterator[bytes]):
             warnings.warn(message, ResourceWarning, source=self, stacklevel=2)
 
 
+def _after(one: Delivery, at: int) -> Have:
+    return Have(at, one.etag, one.total, one.checksum, one.encoding, is_checked=False)
+
+
 def _is_same_version(one: Delivery, other: Delivery) -> bool:
     is_tagged_alike = one.etag is not None and one.etag == other.etag
-    return is_tagged_alike and other.total in {None, one.total} and not contradict(one.checksum, other.checksum)
+    is_alike = other.encoding == one.encoding and other.total in {None, one.total}
+    return is_tagged_alike and is_alike and not contradict(one.checksum, other.checksum)
 
 
 async def read_file(open_stream: Callable[[], FileStream], storage: Storage, max_bytes: int) -> bytes:

@@ -83,9 +83,14 @@ def _identity(value: object) -> object:
 
 def _headers(presigned: PresignedUpload, size: int) -> Secret[Mapping[str, str]]:
     headers = dict(presigned.upload_headers)
-    if not any(name.lower() == "content-length" for name in headers):
+    if _signed_length(presigned) is None:
         headers["Content-Length"] = str(size)
     return Secret(headers)
+
+
+def _signed_length(presigned: PresignedUpload) -> str | None:
+    headers = presigned.upload_headers.items()
+    return next((value.strip() for name, value in headers if name.lower() == "content-length"), None)
 
 
 class Upload:
@@ -187,6 +192,8 @@ class Upload:
     # The bytes
 
     async def _put(self, presigned: PresignedUpload) -> StorageAnswer:
+        if _signed_length(presigned) not in {None, str(self._source.size)}:
+            raise self._error(f"the link that the server gave is not for a file of {self._source.size} bytes")
         headers = _headers(presigned, self._source.size)
         sending, receiving = anyio.create_memory_object_stream[bytes](1)
         answers: list[StorageAnswer] = []

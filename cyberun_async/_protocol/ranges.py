@@ -39,6 +39,7 @@ class Have:
         etag: The version that they are of; without one, the download cannot resume.
         total: The size of the whole file in that version, where it is known.
         checksum: What the whole file comes to in that version, where it is known.
+        encoding: The `Content-Encoding` that the bytes have, if that is a compression.
         is_checked: Whether that will be compared in the end.
 
     """
@@ -47,6 +48,7 @@ class Have:
     etag: str | None = None
     total: int | None = None
     checksum: Checksum | None = None
+    encoding: str = ""
     is_checked: bool = True
 
     @property
@@ -119,7 +121,8 @@ def _may_continue(headers: Mapping[str, str], have: Have) -> bool:
     etag = strong_etag(headers)
     # Nothing is joined where all is there, so the checksum would prove no more than that there was such a version.
     is_proven = have.is_checked and have.checksum is not None and have.resume_at == have.size
-    return (etag == have.etag if etag else is_proven) and not contradict(have.checksum, checksum_of(headers))
+    is_alike = _encoding(headers) == have.encoding and not contradict(have.checksum, checksum_of(headers))
+    return is_alike and (etag == have.etag if etag else is_proven)
 
 
 def size_in_refusal(body: bytes) -> int | None:
@@ -146,16 +149,20 @@ def content_length(headers: Mapping[str, str]) -> int | None:
 
 
 def _delivery(headers: Mapping[str, str], start: int, total: int | None, have: Have) -> Delivery:
-    etag, encoding = strong_etag(headers), headers.get("content-encoding", "")
+    etag = strong_etag(headers)
     return Delivery(
         start=start,
         total=total,
         etag=etag or have.etag,
         checksum=have.checksum or checksum_of(headers),
         modified=_modified(headers),
-        encoding=encoding if compressions(encoding) else "",
+        encoding=_encoding(headers),
         is_confirmed=etag is not None or not have.size,
     )
+
+
+def _encoding(headers: Mapping[str, str]) -> str:
+    return ", ".join(compressions(headers.get("content-encoding", "")))
 
 
 def _modified(headers: Mapping[str, str]) -> float | None:
@@ -173,7 +180,8 @@ def _modified(headers: Mapping[str, str]) -> float | None:
 def write_version(have: Have, place: str) -> bytes:
     """Write down of which version bytes are, and on which machine, since when it runs, they were written."""
     checksum = None if have.checksum is None else attrs.astuple(have.checksum)
-    return json.dumps({"etag": have.etag, "total": have.total, "checksum": checksum, "on": place}).encode()
+    version = {"etag": have.etag, "total": have.total, "checksum": checksum, "encoding": have.encoding}
+    return json.dumps({**version, "on": place}).encode()
 
 
 def read_version(text: bytes, size: int, place: str) -> Have:
@@ -187,8 +195,14 @@ def read_version(text: bytes, size: int, place: str) -> Have:
     except (ValueError, RecursionError):
         return NOTHING
     match version:
-        case {"etag": str(etag), "total": int() | None as total, "checksum": said, "on": on} if is_usable_etag(etag):
-            have = Have(size, etag, total, read_checksum(said))
+        case {
+            "etag": str(etag),
+            "total": int() | None as total,
+            "checksum": said,
+            "encoding": str(encoding),
+            "on": on,
+        } if is_usable_etag(etag):
+            have = Have(size, etag, total, read_checksum(said), encoding)
             is_safe = on == place or have.checksum is not None
             return have if is_safe and (total is None or 0 <= size <= total) else NOTHING
     return NOTHING

@@ -9,6 +9,7 @@ import httpx
 
 from cyberun_async._protocol.content_codings import decompress
 from cyberun_async._protocol.hiding import hide
+from cyberun_async._protocol.ranges import content_length
 from cyberun_async._protocol.refusals import ERROR_TEXT
 from cyberun_async._protocol.secret import Secret, secrets_of_url
 from cyberun_async._settings import Settings
@@ -161,10 +162,10 @@ class Storage:
 
     def _past_parser(self, response: httpx.Response) -> "PastParser | None":
         """Give the short way to the bytes of a large body; only on our own connections is it known what is in between."""
-        length = response.headers.get("content-length", "")
+        length = content_length(response.headers)
         is_plain = response.http_version == "HTTP/1.1" and "transfer-encoding" not in response.headers
-        if self._is_own and is_plain and length.isdigit() and int(length) >= LARGE:
-            return PastParser(response, int(length), self._read_timeout)
+        if self._is_own and is_plain and length is not None and length >= LARGE:
+            return PastParser(response, length, self._read_timeout)
         return None
 
     def _request(

@@ -576,6 +576,14 @@ async def test_directory_is_made(tmp_path: Path) -> None:
     assert names_in(tmp_path) == ["a", "none"]
 
 
+@pytest.mark.parametrize("name", ["a\0b", "\ud800"], ids=["NUL", "half a character"])
+async def test_directory_that_cannot_be(name: str, tmp_path: Path) -> None:
+    """A directory that no system can have is a named error."""
+    async with a_shelf() as shelf, shelf.client() as client:
+        with pytest.raises(StorageError, match="there can be no such directory"):
+            await client.download(TASK_ID, tmp_path / name)
+
+
 async def test_directory_removed_meanwhile(tmp_path: Path) -> None:
     """A directory that somebody removes during the download is a named error."""
 

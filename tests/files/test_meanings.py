@@ -112,6 +112,7 @@ ALL = Have(10, '"v"', 10, SURE)
         pytest.param(206, {"content-range": "bytes 9-9/10"}, ALL, None, id="the last byte of who knows which version"),
         pytest.param(206, {"content-range": "bytes 10-19/20", "etag": '"w"'}, HAVE, None, id="another version"),
         pytest.param(206, {"content-range": "bytes 9-19/20", **V}, HAVE, None, id="another range"),
+        pytest.param(206, {"content-range": "bytes 10-19/20", "content-encoding": "gzip", **V}, HAVE, None, id="gzip"),
         pytest.param(206, {"content-range": "bytes 10-9/20", **V}, HAVE, None, id="an end before the beginning"),
         pytest.param(206, {"content-range": "bytes 10-20/20", **V}, HAVE, None, id="an end after the file"),
         pytest.param(206, {"content-range": "bytes */20", **V}, HAVE, None, id="no range in a 206"),

@@ -87,7 +87,7 @@ class TestS3:
         assert not [word for word in ("Signature=", "StringToSign", KEY) if word in str(caught.value)]
 
     async def test_resumed(self, s3: str, tmp_path: Path) -> None:
-        """A download is gone on with by a real range, and a file that is all there by a real 416."""
+        """A download is gone on with by a real range, and a file that is all there by its last byte."""
         async with a_shelf(S3Shelf(address=s3)) as shelf, shelf.client() as client:
             shelf.files[await client.upload(DATA, name="a.bin")] = b""
             for kept in (5 * MIB, len(DATA)):

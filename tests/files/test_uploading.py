@@ -491,3 +491,14 @@ async def test_unreadable_answer() -> None:
         with pytest.raises(StorageError) as caught:
             await client.upload(DATA)
     assert caught.value.status == 404
+
+
+async def test_link_for_another_size() -> None:
+    """A link that is signed for another size is an error at once: sent as it says, the file would be cut."""
+    async with a_shelf() as shelf, shelf.client() as client:
+        shelf.signed = {"content-length": "5"}
+        shelf.names_length = False
+        with pytest.raises(StorageError, match="not for a file of 4 bytes") as caught:
+            await client.upload(b"data")
+    assert not caught.value.retryable
+    assert not shelf.put_attempts
