@@ -435,6 +435,17 @@ async def test_empty_file_is_there(tmp_path: Path) -> None:
         assert path.read_bytes() == b""
 
 
+async def test_empty_file_in_s3(tmp_path: Path) -> None:
+    """An empty file in S3 is known by the body of the 416, where its size is said."""
+    async with a_shelf() as shelf, shelf.client() as client:
+        shelf.put("a.bin", b"", etag='"x"', headers="Last-Modified: Sat, 01 Feb 2025 10:00:00 GMT\r\n")
+        [path] = await client.download(TASK_ID, tmp_path)
+        shelf.plan("a.bin", Plan(status=416, body="<Error><ActualObjectSize>0</ActualObjectSize></Error>"))
+        await client.download(TASK_ID, tmp_path)
+    assert path.read_bytes() == b""
+    assert len(shelf.gets) >= 2
+
+
 async def test_range_ignored_when_looking(tmp_path: Path) -> None:
     """A storage without ranges is looked at all the same."""
     async with a_shelf() as shelf, shelf.client() as client:

@@ -15,7 +15,7 @@ import pytest
 from support.in_memory import TASK_ID, Reply, in_memory
 
 from cyberun_async import AsyncClient, OutputFile, Retries, StorageError
-from cyberun_async._flows import existing
+from cyberun_async._flows import disk, existing
 from cyberun_async._protocol.filenames import shortened
 
 DATA = bytes(range(256)) * 40
@@ -254,6 +254,22 @@ async def test_no_place_for_a_probe(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         monkeypatch.setattr(Path, "touch", failing(errno.EROFS))
         monkeypatch.setattr(os, "open", failing(errno.EROFS))
         assert await client.download(TASK_ID, tmp_path) == [tmp_path / "a.bin"]
+
+
+async def test_compared_in_stretches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large file is compared in stretches, between which the download may be cancelled."""
+    monkeypatch.setattr(disk, "HASHED_AT_ONCE", 1)
+    data = bytes(range(256)) * 4096 * 2 + b"end"
+    for other, name in ((data, "a.bin"), (data[:-1] + b"?", "a-2.bin")):
+        async with in_memory(one_file(other, **UNTIMED)) as (client, _):
+            for _ in range(2):
+                assert await client.download(TASK_ID, tmp_path) == [tmp_path / name]
+
+
+def test_system_without_boot_ids(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a system does not say since when it runs, what is left counts as written since then."""
+    monkeypatch.setattr(Path, "read_text", failing(errno.ENOENT))
+    assert disk._place.__wrapped__() == ""
 
 
 async def test_changed_while_it_is_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
