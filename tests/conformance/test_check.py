@@ -49,6 +49,8 @@ async def test_a_new_team_is_no_failure(client: AsyncClient) -> None:
     assert {found(report, f"tasks.{name}").outcome for name in ("list", "pages", "filter", "get", "result")} == {"skip"}
 
 
+@pytest.mark.slow
+@pytest.mark.covering
 async def test_with_a_task_of_its_own(server: LocalCyberun, client: AsyncClient) -> None:
     """Told to submit, it submits one task, and holds all that the task shows against the documents."""
     server.script(
@@ -122,6 +124,8 @@ IN_A_SECOND = after(50)
 """By then the stream is open."""
 
 
+@pytest.mark.slow
+@pytest.mark.covering
 @pytest.mark.parametrize(
     ("name", "script", "fault", "said"),
     [
@@ -183,6 +187,8 @@ async def test_parameters_that_do_not_fit(server: LocalCyberun, client: AsyncCli
     assert "workflows.run" not in [exchange.operation for exchange in server.requests]
 
 
+@pytest.mark.slow
+@pytest.mark.covering
 async def test_a_cancel_that_is_not_taken(server: LocalCyberun, client: AsyncClient) -> None:
     """A server where a task that has ended cannot be cancelled without an error fails."""
     server.script(WORKFLOW, [complete()])

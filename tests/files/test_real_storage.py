@@ -150,6 +150,7 @@ class TestNginx:
         assert path.read_bytes() == DATA
         assert shelf.gets[-1].start == 8 * MIB
 
+    @pytest.mark.slow
     async def test_slow(self, tmp_path: Path) -> None:
         """A server that is slow, but not silent, is waited for, and shows progress."""
         told: list[int] = []

@@ -200,6 +200,14 @@ async def network(server: Scripted) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
+async def simulated() -> AsyncIterator[Scripted]:
+    """Start a server as `scripted()` does, in memory."""
+    server = Scripted()
+    async with network(server):
+        yield server
+
+
+@asynccontextmanager
 async def served(
     *,
     api_key: Any = "sk-test",

@@ -26,6 +26,7 @@ from support.scripted import (
     scripted,
     status_event,
 )
+from support.virtual import simulated, virtual
 
 from cyberun_async import AsyncClient, Polling, Retries, TaskEvent, TaskStatus, Timeouts
 from cyberun_async._flows import lookups as lookups_module
@@ -74,11 +75,12 @@ class Story:
 # Requests
 
 
+@virtual
 async def test_nothing_is_asked_until_a_look_is_due() -> None:
     """After the first look, the events of a stream come without any other request."""
     seen: list[TaskEvent] = []
     remote = Remote()
-    async with scripted() as server, connected(server, polling=RARELY) as client:
+    async with simulated() as server, connected(server, polling=RARELY) as client:
         remote.on(server)
         story = Story(server)
         async with client.events(TASK) as events, anyio.create_task_group() as group:
@@ -94,6 +96,7 @@ async def test_nothing_is_asked_until_a_look_is_due() -> None:
     assert server.kinds() == ["events", "task"]
 
 
+@virtual
 async def test_a_look_does_not_break_the_stream() -> None:
     """Looks come and go beside one and the same stream, which is listened to alone after each, and goes on as it was."""
     remote = Remote()
@@ -114,7 +117,7 @@ async def test_a_look_does_not_break_the_stream() -> None:
         await is_listening(client)
         await exchange.send(COMPLETED[20:] + END)
 
-    async with scripted() as server, connected(server, polling=OFTEN) as client:
+    async with simulated() as server, connected(server, polling=OFTEN) as client:
         remote.on(server)
         server.on("task", look)
         server.on("events", events)
@@ -127,6 +130,7 @@ async def test_a_look_does_not_break_the_stream() -> None:
     assert looks >= 10
 
 
+@virtual
 @pytest.mark.parametrize("polling", [OFTEN, RARELY], ids=["with looks in between", "without"])
 async def test_a_silent_stream_is_opened_anew(polling: Polling) -> None:
     """A stream without a byte for `Timeouts.stream` is left for another, however many looks there were meanwhile."""
@@ -135,7 +139,7 @@ async def test_a_silent_stream_is_opened_anew(polling: Polling) -> None:
     async def tell(exchange: Exchange) -> None:
         await exchange.send(SSE_HEAD + COMPLETED + END)
 
-    async with scripted() as server, connected(server, polling=polling, timeouts=Timeouts(stream=0.05)) as client:
+    async with simulated() as server, connected(server, polling=polling, timeouts=Timeouts(stream=0.05)) as client:
         remote.on(server)
         server.on("events", hold(SSE_HEAD), remote.first("completed", tell))
         server.on("result", Remote("completed").result)
@@ -147,6 +151,7 @@ async def test_a_silent_stream_is_opened_anew(polling: Polling) -> None:
     assert server.kinds().count("events") == 2
 
 
+@virtual
 async def test_by_a_client_of_ones_own() -> None:
     """By an HTTP client of the user's own, where leaving a stream would end it, looks go on beside one stream."""
     remote = Remote()
@@ -162,7 +167,7 @@ async def test_by_a_client_of_ones_own() -> None:
         await has_looked.wait()
         await exchange.send(COMPLETED + END)
 
-    async with scripted() as server, httpx.AsyncClient() as http:
+    async with simulated() as server, httpx.AsyncClient() as http:
         remote.on(server)
         server.on("task", look)
         server.on("events", events)
@@ -180,11 +185,12 @@ async def test_by_a_client_of_ones_own() -> None:
 # What others know
 
 
+@virtual
 async def test_a_notification_wakes_who_listens() -> None:
     """A webhook's word makes a listening wait look at once, although no look is due for an hour."""
     results = []
     remote = Remote()
-    async with scripted() as server, connected(server, polling=RARELY) as client:
+    async with simulated() as server, connected(server, polling=RARELY) as client:
         remote.on(server)
         server.on("events", hold(SSE_HEAD + status_event("running")))
 
@@ -201,6 +207,7 @@ async def test_a_notification_wakes_who_listens() -> None:
     assert server.kinds() == ["events", "task", "task", "result"]
 
 
+@virtual
 async def test_a_notification_ahead_of_the_listening() -> None:
     """Word that comes while a wait does something else makes it look as soon as it would listen."""
     remote = Remote()
@@ -210,7 +217,7 @@ async def test_a_notification_ahead_of_the_listening() -> None:
         remote.status = "completed"
         client.notify(ENDED)
 
-    async with scripted() as server, connected(server, polling=RARELY) as client:
+    async with simulated() as server, connected(server, polling=RARELY) as client:
         remote.on(server)
         server.on("task", look)
         server.on("events", hold(SSE_HEAD))
@@ -232,6 +239,7 @@ def sweep(client: AsyncClient) -> None:
         client._lookups._tell(look, Turn.GONE)
 
 
+@virtual
 @pytest.mark.parametrize("hear", [notify, sweep])
 async def test_word_beside_an_event(hear: Callable[[AsyncClient], None], monkeypatch: pytest.MonkeyPatch) -> None:
     """Word that comes together with an event is not lost by it: the event is told, and the next thing is a look."""
@@ -247,7 +255,7 @@ async def test_word_beside_an_event(hear: Callable[[AsyncClient], None], monkeyp
 
     monkeypatch.setattr(Connection, "receive", receive_and_hear)
     seen: list[TaskEvent] = []
-    async with scripted() as server, connected(server, polling=RARELY) as client:
+    async with simulated() as server, connected(server, polling=RARELY) as client:
         remote.on(server)
         server.on("events", hold(SSE_HEAD, status_event("running"), event("progress", progress=0.5)))
 
@@ -257,6 +265,7 @@ async def test_word_beside_an_event(hear: Callable[[AsyncClient], None], monkeyp
     assert [each.name for each in seen] == ["status", "progress", "completed"]
 
 
+@virtual
 @pytest.mark.parametrize(
     ("told", "ends"),
     [
@@ -270,7 +279,7 @@ async def test_a_sweep_of_others_wakes_who_listens(told: Turn | TaskStatus, *, e
     seen: list[TaskEvent] = []
     results = []
     remote = Remote()
-    async with scripted() as server, connected(server, polling=RARELY) as client:
+    async with simulated() as server, connected(server, polling=RARELY) as client:
         remote.on(server)
         story = Story(server)
 

@@ -25,6 +25,7 @@ from support.scripted import (
     send,
     status_event,
 )
+from support.virtual import simulated, virtual
 
 from cyberun_async import (
     APIError,
@@ -51,6 +52,7 @@ from cyberun_async import (
 MUTE = hold(SSE_HEAD)
 
 
+@virtual
 @pytest.mark.parametrize("stream", [True, False], ids=["told by the stream", "told by a look"])
 @pytest.mark.parametrize(
     ("status", "kind", "reason"),
@@ -65,7 +67,7 @@ async def test_a_task_that_ends_without_a_result(
     """The error has the id, the status, the server's reason and the whole result."""
     remote = Remote(status)
     told = event(status, status=status, error="out of memory") if status == "failed" else event(status, status=status)
-    async with scripted() as server, connected(server) as client:
+    async with simulated() as server, connected(server) as client:
         remote.on(server)
         server.on("task", remote.look if not stream else Remote("running").look)
         server.on("events", send(SSE_HEAD, told, END) if stream else MUTE)
@@ -77,6 +79,7 @@ async def test_a_task_that_ends_without_a_result(
     assert caught.value.result.status == status
 
 
+@virtual
 @pytest.mark.parametrize(
     ("status", "kind"),
     [
@@ -89,7 +92,7 @@ async def test_a_task_that_ends_without_a_result(
 async def test_a_refusal_ends_the_wait_at_once(status: int, kind: type[APIError]) -> None:
     """A task that does not exist, or a key that may not see it: the first look says so, whatever the stream does."""
     for stream in (answer(status), MUTE):
-        async with scripted() as server, connected(server, polling=Polling()) as client:
+        async with simulated() as server, connected(server, polling=Polling()) as client:
             server.on("events", stream)
             server.on("task", answer(status, {"error_message": "not for you"}))
 
@@ -100,10 +103,11 @@ async def test_a_refusal_ends_the_wait_at_once(status: int, kind: type[APIError]
         assert server.kinds() == ["events", "task"]
 
 
+@virtual
 async def test_a_key_revoked_half_way() -> None:
     """A look that is refused ends a wait that went well so far, though its stream is open."""
     seen: list[TaskEvent] = []
-    async with scripted() as server, connected(server) as client:
+    async with simulated() as server, connected(server) as client:
         server.on("events", hold(SSE_HEAD, status_event("running")))
         server.on("task", Remote().look, Remote().look, answer(401))
 
@@ -113,9 +117,10 @@ async def test_a_key_revoked_half_way() -> None:
     assert [each.name for each in seen] == ["status"]
 
 
+@virtual
 async def test_a_result_that_is_refused() -> None:
     """A refusal of the result ends the wait, too."""
-    async with scripted() as server, connected(server) as client:
+    async with simulated() as server, connected(server) as client:
         server.on("events", send(SSE_HEAD, COMPLETED, END))
         server.on("task", Remote().look)
         server.on("result", answer(403))
@@ -124,6 +129,7 @@ async def test_a_result_that_is_refused() -> None:
             await client.wait_for_result(TASK)
 
 
+@virtual
 @pytest.mark.parametrize(
     ("look", "kind"),
     [
@@ -135,7 +141,7 @@ async def test_a_result_that_is_refused() -> None:
 async def test_a_server_that_never_answers_well(look: Handler, kind: type[Exception]) -> None:
     """After `Polling.patience` without one good answer, the last failure is raised."""
     polling = Polling(interval=0.01, patience=0.4)
-    async with scripted() as server, connected(server, polling=polling) as client:
+    async with simulated() as server, connected(server, polling=polling) as client:
         server.on("events", answer(502))
         server.on("task", look)
 
@@ -146,9 +152,10 @@ async def test_a_server_that_never_answers_well(look: Handler, kind: type[Except
     assert server.kinds().count("task") > 1
 
 
+@virtual
 async def test_a_server_that_asks_for_an_hour() -> None:
     """A `Retry-After` of more than a minute on a look is an error, not a sleep."""
-    async with scripted() as server, connected(server) as client:
+    async with simulated() as server, connected(server) as client:
         server.on("events", MUTE)
         server.on("task", answer(429, None, "Retry-After: 3600"))
 
@@ -171,9 +178,10 @@ CANCELS = [
 ]
 
 
+@virtual
 async def test_the_deadline_passes_and_the_task_is_left() -> None:
     """The error has the id, the deadline and the last status; nothing is cancelled."""
-    async with scripted() as server, connected(server) as client:
+    async with simulated() as server, connected(server) as client:
         Remote("queued").on(server)
         server.on("events", MUTE)
 
@@ -186,10 +194,11 @@ async def test_the_deadline_passes_and_the_task_is_left() -> None:
     assert "cancel" not in server.kinds()
 
 
+@virtual
 @pytest.mark.parametrize(("cancel", "remote"), CANCELS)
 async def test_the_deadline_passes_and_the_task_is_cancelled(cancel: Handler | None, remote: str) -> None:
     """What became of the task is on the error, also where cancelling it fails or hangs."""
-    async with scripted() as server, connected(server, timeouts=Timeouts(cleanup=0.1)) as client:
+    async with simulated() as server, connected(server, timeouts=Timeouts(cleanup=0.1)) as client:
         Remote().on(server)
         server.on("events", MUTE)
         if cancel is not None:
@@ -202,9 +211,10 @@ async def test_the_deadline_passes_and_the_task_is_cancelled(cancel: Handler | N
     assert server.kinds().count("cancel") == 1
 
 
+@virtual
 async def test_the_deadline_passes_while_the_result_lags() -> None:
     """The last status is that of the terminal event."""
-    async with scripted() as server, connected(server) as client:
+    async with simulated() as server, connected(server) as client:
         Remote().on(server)
         server.on("events", send(SSE_HEAD, COMPLETED, END))
 
@@ -214,6 +224,7 @@ async def test_the_deadline_passes_while_the_result_lags() -> None:
     assert caught.value.status == TaskStatus.COMPLETED
 
 
+@virtual
 @pytest.mark.parametrize("where", ["definition", "run", "events", "task", "result"])
 @pytest.mark.parametrize("policy", ["leave", "cancel"])
 async def test_the_deadline_passes_while_an_answer_is_due(where: str, policy: Any) -> None:
@@ -221,7 +232,7 @@ async def test_the_deadline_passes_while_an_answer_is_due(where: str, policy: An
     known = where not in {"definition", "run"}
     # A submission that hangs is seen through for as long, so that is short; a cancellation needs its time.
     timeouts = Timeouts() if known else Timeouts(cleanup=0.05)
-    async with scripted() as server, connected(server, timeouts=timeouts) as client:
+    async with simulated() as server, connected(server, timeouts=timeouts) as client:
         Remote("completed").on(server)
         server.on("definition", answer(200, {"id": "1", "workflow_slug": "demo", "parameters": []}))
         server.on("run", answer(202, {"task_id": TASK}))
@@ -251,11 +262,12 @@ class SlowRun:
         await exchange.answer(202, {"task_id": TASK})
 
 
+@virtual
 @pytest.mark.parametrize("policy", ["leave", "cancel"])
 async def test_leaving_in_the_middle_of_a_submission(policy: Any) -> None:
     """With "cancel" a submission in the air is seen through, so that its task can be cancelled."""
     run = SlowRun()
-    async with scripted() as server, connected(server) as client:
+    async with simulated() as server, connected(server) as client:
         Remote().on(server)
         server.on("run", run)
         async with anyio.create_task_group() as group:
@@ -274,10 +286,11 @@ async def test_leaving_in_the_middle_of_a_submission(policy: Any) -> None:
     assert server.kinds() == ["run", *(["cancel"] if policy == "cancel" else [])]
 
 
+@virtual
 async def test_the_deadline_passes_in_the_middle_of_a_submission() -> None:
     """The same for the deadline: the error has the id that came meanwhile."""
     run = SlowRun()
-    async with scripted() as server, connected(server) as client:
+    async with simulated() as server, connected(server) as client:
         Remote().on(server)
         server.on("run", run)
         async with anyio.create_task_group() as group:
@@ -294,6 +307,7 @@ async def test_the_deadline_passes_in_the_middle_of_a_submission() -> None:
     assert (caught.value.task_id, caught.value.remote) == (TASK, "cancelled")
 
 
+@virtual
 async def test_nothing_is_submitted_for_a_caller_who_has_left() -> None:
     """Leaving while the parameters are checked does not submit a task only to cancel it."""
     asked, go_on = anyio.Event(), anyio.Event()
@@ -303,7 +317,7 @@ async def test_nothing_is_submitted_for_a_caller_who_has_left() -> None:
         await go_on.wait()
         await exchange.answer(200, {"id": "1", "workflow_slug": "demo", "parameters": []})
 
-    async with scripted() as server, connected(server) as client:
+    async with simulated() as server, connected(server) as client:
         server.on("definition", definition)
         async with anyio.create_task_group() as group:
 
@@ -319,9 +333,10 @@ async def test_nothing_is_submitted_for_a_caller_who_has_left() -> None:
     assert server.kinds() == ["definition"]
 
 
+@virtual
 async def test_run_is_submit_and_wait() -> None:
     """All goes well: submitted once, followed, and its result given."""
-    async with scripted() as server, connected(server) as client:
+    async with simulated() as server, connected(server) as client:
         Remote("completed").on(server)
         server.on("run", answer(202, {"task_id": TASK}))
         server.on("events", send(SSE_HEAD, COMPLETED, END))
@@ -333,10 +348,11 @@ async def test_run_is_submit_and_wait() -> None:
     assert "cancel" not in server.kinds()
 
 
+@virtual
 async def test_a_submission_that_is_refused_is_seen_through_to_its_error() -> None:
     """Under either policy its own error comes, flat."""
     for policy in ("leave", "cancel"):
-        async with scripted() as server, connected(server) as client:
+        async with simulated() as server, connected(server) as client:
             server.on("run", answer(403))
 
             with pytest.raises(PermissionDeniedError):
@@ -359,10 +375,11 @@ async def refuse_later(_: TaskEvent) -> None:
     raise Refusal
 
 
+@virtual
 @pytest.mark.parametrize("callback", [refuse, refuse_later])
 async def test_what_the_callback_raises_ends_the_wait(callback: Callable[[TaskEvent], Any]) -> None:
     """It comes out as it is, and the task is left alone: only a cancellation is one."""
-    async with scripted() as server, connected(server) as client:
+    async with simulated() as server, connected(server) as client:
         Remote().on(server)
         server.on("events", MUTE)
 
@@ -372,6 +389,7 @@ async def test_what_the_callback_raises_ends_the_wait(callback: Callable[[TaskEv
     assert "cancel" not in server.kinds()
 
 
+@virtual
 async def test_an_async_callback_is_awaited_event_by_event() -> None:
     """The next event comes only once the callback is done with the last."""
     log: list[str] = []
@@ -381,7 +399,7 @@ async def test_an_async_callback_is_awaited_event_by_event() -> None:
         await anyio.sleep(0.001)
         log.append(f"{event.name} ends")
 
-    async with scripted() as server, connected(server) as client:
+    async with simulated() as server, connected(server) as client:
         Remote().on(server)
         server.on("result", Remote("completed").result)
         server.on("events", send(SSE_HEAD, status_event("running"), event("progress", progress=0.5), COMPLETED, END))
@@ -390,6 +408,7 @@ async def test_an_async_callback_is_awaited_event_by_event() -> None:
     assert log == [f"{name} {part}" for name in ("status", "progress", "completed") for part in ("begins", "ends")]
 
 
+@virtual
 async def test_a_slow_callback_takes_no_patience() -> None:
     """The time that a callback takes does not count as time without an answer: one bad look is still nothing."""
     remote = Remote()
@@ -398,7 +417,7 @@ async def test_a_slow_callback_takes_no_patience() -> None:
         await anyio.sleep(0.5)
 
     polling = Polling(interval=0.01, patience=0.4)
-    async with scripted() as server, connected(server, polling=polling) as client:
+    async with simulated() as server, connected(server, polling=polling) as client:
         remote.on(server)
         server.on("task", remote.look, answer(502), remote.first("completed", remote.look))
         server.on("events", answer(502))
@@ -408,6 +427,7 @@ async def test_a_slow_callback_takes_no_patience() -> None:
     assert result.status == TaskStatus.COMPLETED
 
 
+@virtual
 @pytest.mark.parametrize("policy", ["leave", "cancel"])
 async def test_a_callback_that_is_cancelled(policy: Any) -> None:
     """A deadline or a cancellation reaches into the callback."""
@@ -415,7 +435,7 @@ async def test_a_callback_that_is_cancelled(policy: Any) -> None:
     async def for_ever(_: TaskEvent) -> None:
         await anyio.sleep_forever()
 
-    async with scripted() as server, connected(server) as client:
+    async with simulated() as server, connected(server) as client:
         Remote().on(server)
         server.on("events", MUTE)
 
@@ -445,6 +465,7 @@ async def test_a_callback_that_raises_a_cancellation_of_its_own(anyio_backend: s
 # What is refused before anything is sent
 
 
+@virtual
 @pytest.mark.parametrize(
     ("options", "kind"),
     [
@@ -461,7 +482,7 @@ async def test_a_callback_that_raises_a_cancellation_of_its_own(anyio_backend: s
 )
 async def test_options_that_cannot_work_are_refused(options: dict[str, Any], kind: type[Exception]) -> None:
     """For `wait_for_result` and `run` alike, and before anything is sent."""
-    async with scripted() as server, connected(server) as client:
+    async with simulated() as server, connected(server) as client:
         starts: list[Callable[[], Awaitable[object]]] = [
             lambda: client.wait_for_result(TASK, **options),
             lambda: client.run("demo", **options),
@@ -473,10 +494,11 @@ async def test_options_that_cannot_work_are_refused(options: dict[str, Any], kin
     assert server.requests == []
 
 
+@virtual
 @pytest.mark.parametrize("task_id", ["", "../x", "a/b", 7], ids=repr)
 async def test_an_id_that_cannot_be_one_is_refused(task_id: Any) -> None:
     """An id that would change the route, or is none, is refused before anything is sent."""
-    async with scripted() as server, connected(server) as client:
+    async with simulated() as server, connected(server) as client:
         server.on("task", answer(404))
         server.on("events", answer(404))
         with pytest.raises((InvalidParameters, NotFoundError)):
@@ -500,6 +522,7 @@ class Provider:
         return "eyJ.a.b"
 
 
+@virtual
 async def test_a_failing_token_provider_does_not_take_the_place_of_a_timeout() -> None:
     """The task cannot be cancelled, and the error says so."""
     provider = Provider()
@@ -507,7 +530,7 @@ async def test_a_failing_token_provider_does_not_take_the_place_of_a_timeout() -
     def spend(_: TaskEvent) -> None:
         provider.is_spent = True
 
-    async with scripted() as server, connected_by(server.base_url, provider) as client:
+    async with simulated() as server, connected_by(server.base_url, provider) as client:
         Remote().on(server)
         server.on("events", MUTE)
         with pytest.raises(WaitTimeout) as caught:
@@ -516,6 +539,7 @@ async def test_a_failing_token_provider_does_not_take_the_place_of_a_timeout() -
     assert caught.value.remote == "cancel_failed"
 
 
+@virtual
 async def test_a_failing_token_provider_does_not_take_the_place_of_a_cancellation() -> None:
     """The caller is cancelled, whatever becomes of the task."""
     provider = Provider()
@@ -524,7 +548,7 @@ async def test_a_failing_token_provider_does_not_take_the_place_of_a_cancellatio
         provider.is_spent = True
         scope.cancel()
 
-    async with scripted() as server, connected_by(server.base_url, provider) as client:
+    async with simulated() as server, connected_by(server.base_url, provider) as client:
         Remote().on(server)
         server.on("events", MUTE)
         with anyio.CancelScope() as scope:
@@ -538,9 +562,10 @@ def connected_by(base_url: str, token: Callable[[], Awaitable[str]]) -> AsyncCli
     return AsyncClient(token, team_id="019abc12-4567-7890-abcd-ef1234567891", base_url=base_url)
 
 
+@virtual
 async def test_a_client_that_is_closed_meanwhile() -> None:
     """The wait ends with an error of ours, and nothing is left open."""
-    async with scripted() as server, connected(server) as client:
+    async with simulated() as server, connected(server) as client:
         Remote().on(server)
         server.on("events", MUTE)
 
@@ -551,9 +576,10 @@ async def test_a_client_that_is_closed_meanwhile() -> None:
             await client.wait_for_result(TASK, on_event=close)
 
 
+@virtual
 async def test_a_client_that_is_closed_by_another_task() -> None:
     """The same in the middle of a step."""
-    async with scripted() as server, connected(server) as client:
+    async with simulated() as server, connected(server) as client:
         Remote().on(server)
         server.on("events", MUTE)
         waiting = anyio.Event()
@@ -568,9 +594,10 @@ async def test_a_client_that_is_closed_by_another_task() -> None:
                 await client.wait_for_result(TASK, on_event=lambda _: waiting.set())
 
 
+@virtual
 async def test_a_failed_task_beside_a_signal() -> None:
     """With a `signal`, too, the error comes flat, and nothing goes on listening."""
-    async with scripted() as server, connected(server) as client:
+    async with simulated() as server, connected(server) as client:
         Remote("failed").on(server)
         server.on("events", MUTE)
 

@@ -25,6 +25,7 @@ from support.scripted import (
     send,
     status_event,
 )
+from support.virtual import simulated, virtual
 
 from cyberun_async import CompletedEvent, Limits, Polling, StatusEvent, TaskEvent, TaskFailed, TaskStatus
 from cyberun_async._flows import watching
@@ -164,11 +165,12 @@ async def test_a_stream_may_be_cut_after_every_byte(
     assert len(ended) == len(places)
 
 
+@virtual
 @pytest.mark.parametrize("bad", [1, 2, 3, 5])
 async def test_bad_looks_are_nothing(bad: int) -> None:
     """Where the stream is silent, each of the first looks may fail."""
     remote = Remote("completed")
-    async with scripted() as server, connected(server) as client:
+    async with simulated() as server, connected(server) as client:
         remote.on(server)
         server.on("events", hold(SSE_HEAD))
         failing = [answer(502), send(), answer(200, b"<html>"), answer(429), answer(408)]
@@ -180,10 +182,11 @@ async def test_bad_looks_are_nothing(bad: int) -> None:
     assert result.status == TaskStatus.COMPLETED
 
 
+@virtual
 async def test_a_task_that_ended_before_the_first_look() -> None:
     """The result comes from the first look, where the stream does not tell the past."""
     remote = Remote("completed")
-    async with scripted() as server, connected(server, polling=Polling()) as client:
+    async with simulated() as server, connected(server, polling=Polling()) as client:
         remote.on(server)
         server.on("events", hold(SSE_HEAD))
 
@@ -193,6 +196,7 @@ async def test_a_task_that_ended_before_the_first_look() -> None:
     assert server.kinds() == ["events", "task", "result"]
 
 
+@virtual
 async def test_the_stream_is_open_before_the_first_look() -> None:
     """What happens right after the first look is on the stream already: nothing ends in between."""
     asked = anyio.Event()
@@ -208,7 +212,7 @@ async def test_the_stream_is_open_before_the_first_look() -> None:
         remote.status = "completed"
         asked.set()
 
-    async with scripted() as server, connected(server, polling=Polling()) as client:
+    async with simulated() as server, connected(server, polling=Polling()) as client:
         remote.on(server)
         server.on("events", events)
         server.on("task", look)
@@ -219,13 +223,14 @@ async def test_the_stream_is_open_before_the_first_look() -> None:
     assert server.kinds() == ["events", "task", "result"]
 
 
+@virtual
 @pytest.mark.parametrize("lag", [1, 4])
 @pytest.mark.parametrize("behaviour", [send(SSE_HEAD, COMPLETED, END), hold(SSE_HEAD)], ids=["told", "mute"])
 async def test_the_result_may_lag_behind(behaviour: Handler, lag: int) -> None:
     """A result that does not yet say what the task or its stream says is read again."""
     remote = Remote("completed")
     late = Remote("running")
-    async with scripted() as server, connected(server) as client:
+    async with simulated() as server, connected(server) as client:
         remote.on(server)
         server.on("events", behaviour)
         server.on("result", *[late.result, answer(502)] * (lag // 2), late.result, remote.result)
@@ -235,11 +240,12 @@ async def test_the_result_may_lag_behind(behaviour: Handler, lag: int) -> None:
     assert result.status == TaskStatus.COMPLETED
 
 
+@virtual
 async def test_the_result_has_the_last_word() -> None:
     """Where the stream and the result contradict each other, the result counts."""
     remote = Remote("failed")
     seen: list[TaskEvent] = []
-    async with scripted() as server, connected(server) as client:
+    async with simulated() as server, connected(server) as client:
         remote.on(server)
         server.on("task", Remote("running").look)
         server.on("events", send(SSE_HEAD, COMPLETED, END))
@@ -250,13 +256,14 @@ async def test_the_result_has_the_last_word() -> None:
     assert [each.name for each in seen][-1] == "completed"
 
 
+@virtual
 @pytest.mark.usefixtures("_quick")
 async def test_a_stream_that_delivers_nothing_is_left_for_the_looks() -> None:
     """While a proxy holds back an open stream, the statuses come from looks, each once."""
     words = ["pending", "waiting", "queued", "running", "completed"]
     remote = Remote(words[0])
     seen: list[tuple[str, str]] = []
-    async with scripted() as server, connected(server) as client:
+    async with simulated() as server, connected(server) as client:
         remote.on(server)
         server.on("events", hold(SSE_HEAD))
 
@@ -292,6 +299,7 @@ class Telling:
         await self._told[word].wait()
 
 
+@virtual
 async def test_a_look_behind_the_stream_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A look that says what the stream has told before does not take the story back."""
     monkeypatch.setattr(watching, "DELIVERY", 0.5)
@@ -313,7 +321,7 @@ async def test_a_look_behind_the_stream_is_not_believed(monkeypatch: pytest.Monk
             # Once behind, and then in step again.
             remote.status = "running"
 
-    async with scripted() as server, connected(server) as client:
+    async with simulated() as server, connected(server) as client:
         remote.on(server)
         server.on("task", look)
         server.on("events", events)
@@ -323,11 +331,12 @@ async def test_a_look_behind_the_stream_is_not_believed(monkeypatch: pytest.Monk
     assert server.kinds().count("events") == 1
 
 
+@virtual
 async def test_a_task_without_a_status_is_judged_by_its_result() -> None:
     """Where a look leaves the status out, which is documented only for the result, the result is read."""
     remote = Remote("running")
     seen: list[TaskEvent] = []
-    async with scripted() as server, connected(server) as client:
+    async with simulated() as server, connected(server) as client:
         remote.on(server)
         server.on("task", answer(200, {"id": TASK}))
         server.on("result", remote.result, remote.result, remote.first("completed", remote.result))
@@ -339,6 +348,7 @@ async def test_a_task_without_a_status_is_judged_by_its_result() -> None:
     assert [each.name for each in seen] == ["completed"]
 
 
+@virtual
 async def test_without_a_free_stream_looks_do() -> None:
     """A wait beyond `Limits.max_streams` polls, and both end."""
     remote = Remote()
@@ -349,7 +359,7 @@ async def test_without_a_free_stream_looks_do() -> None:
         if server.kinds().count("task") >= 6:
             looked.set()
 
-    async with scripted() as server, connected(server, limits=Limits(max_streams=1)) as client:
+    async with simulated() as server, connected(server, limits=Limits(max_streams=1)) as client:
         remote.on(server)
         server.on("task", look)
         server.on("events", hold(SSE_HEAD))
@@ -361,6 +371,7 @@ async def test_without_a_free_stream_looks_do() -> None:
             remote.status = "completed"
 
 
+@virtual
 async def test_a_slow_look_lands_although_the_stream_has_news() -> None:
     """A look in the air is given a moment, and its task is not taken back by what it says."""
     remote = Remote("queued")
@@ -379,7 +390,7 @@ async def test_a_slow_look_lands_although_the_stream_has_news() -> None:
         await remote.look(exchange)
         remote.status = "completed"
 
-    async with scripted() as server, connected(server) as client:
+    async with simulated() as server, connected(server) as client:
         remote.on(server)
         server.on("task", remote.look, slow, remote.look)
         server.on("events", events)
@@ -388,6 +399,7 @@ async def test_a_slow_look_lands_although_the_stream_has_news() -> None:
     assert [getattr(each, "status", None) for each in seen] == ["queued", "running", "completed"]
 
 
+@virtual
 async def test_a_second_look_that_fails_is_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the look that is to confirm a mute stream fails, the next one tells."""
     monkeypatch.setattr(watching, "DELIVERY", 0.5)
@@ -402,7 +414,7 @@ async def test_a_second_look_that_fails_is_nothing(monkeypatch: pytest.MonkeyPat
         await remote.look(exchange)
 
     marks: list[str] = []
-    async with scripted() as server, connected(server) as client:
+    async with simulated() as server, connected(server) as client:
         remote.on(server)
         server.on("task", look)
         server.on("events", hold(SSE_HEAD))
@@ -412,6 +424,7 @@ async def test_a_second_look_that_fails_is_nothing(monkeypatch: pytest.MonkeyPat
     assert marks == ["bad"]
 
 
+@virtual
 async def test_events_that_nobody_knows_are_no_sign_of_life() -> None:
     """A heartbeat in the guise of ever new events does not make the looks rarer."""
     remote = Remote()
@@ -425,7 +438,7 @@ async def test_events_that_nobody_knows_are_no_sign_of_life() -> None:
             await anyio.sleep(0.001)
 
     polling = Polling(interval=0.03, relaxed=1000)
-    async with scripted() as server, connected(server, polling=polling) as client:
+    async with simulated() as server, connected(server, polling=polling) as client:
         remote.on(server)
         server.on("task", *[remote.look] * 3, remote.first("completed", remote.look))
         server.on("events", beat)
