@@ -4,14 +4,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import anyio
-
 from cyberun_async._errors import CyberunError, InvalidParameters
 from cyberun_async._protocol import endpoints
 from cyberun_async._protocol.call import Call
 from cyberun_async._protocol.endpoints import Dispatch
 from cyberun_async._protocol.files import is_file_like
 from cyberun_async._protocol.tasks import Submitted
+from cyberun_async._transport.single_flight import SingleFlight
 from cyberun_async._transport.transport import Transport
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ class Definitions:
         """Remember none yet."""
         self._transport = transport
         self._remembered: dict[str, tuple[ParameterDef, ...]] = {}
-        self._first_reads: dict[str, anyio.Event] = {}
+        self._reads: SingleFlight[str, tuple[ParameterDef, ...]] = SingleFlight()
 
     async def check(self, workflow: str, parameters: Mapping[str, object]) -> None:
         """Check parameters against a workflow's definition; only a fresh one may refuse them.
@@ -41,25 +40,29 @@ class Definitions:
         """
         from cyberun_async._protocol.parameters import problems_with
 
-        if workflow in self._first_reads:
-            await self._first_reads[workflow].wait()
         remembered = self._remembered.get(workflow)
         if remembered is not None and not problems_with(parameters, remembered):
             return
-        definition = await (self._read(workflow) if remembered is not None else self._read_first(workflow))
-        problems = problems_with(parameters, definition)
+        is_anothers = self._reads.is_running(workflow)
+        problems = problems_with(parameters, await self._read_together(workflow))
+        if problems and is_anothers:
+            # That read began before this call, so it may be too old to refuse anything.
+            problems = problems_with(parameters, await self._read_together(workflow))
         if problems:
             raise InvalidParameters(problems)
 
-    async def _read_first(self, workflow: str) -> "tuple[ParameterDef, ...]":
-        """Read a definition while all others who want it wait: a thousand tasks need it once."""
-        done = self._first_reads[workflow] = anyio.Event()
+    async def _read_together(self, workflow: str) -> "tuple[ParameterDef, ...]":
+        """Read a definition once for all who want it now: a thousand tasks need it once.
+
+        One that fails is its caller's failure: the next in line reads again, and only if that fails too, all do.
+        """
+        is_anothers = self._reads.is_running(workflow)
         try:
-            return await self._read(workflow)
-        finally:
-            done.set()
-            if self._first_reads.get(workflow) is done:
-                del self._first_reads[workflow]
+            return await self._reads.run(workflow, lambda: self._read(workflow))
+        except CyberunError:
+            if not is_anothers:
+                raise
+        return await self._reads.run(workflow, lambda: self._read(workflow))
 
     async def _read(self, workflow: str) -> "tuple[ParameterDef, ...]":
         from cyberun_async._protocol.parameters import definitions_of
