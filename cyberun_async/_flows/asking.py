@@ -10,7 +10,7 @@ from cyberun_async._protocol import endpoints
 from cyberun_async._protocol.call import Call
 from cyberun_async._protocol.pacing import Pace, Question
 from cyberun_async._protocol.retrying import is_lag, is_passing
-from cyberun_async._protocol.status import TaskStatus
+from cyberun_async._protocol.status import UNSTATED, TaskStatus
 from cyberun_async._protocol.tasks import Task, TaskResult, with_evidence
 from cyberun_async._transport.transport import Transport
 
@@ -35,14 +35,25 @@ class Inquiry:
 
     Attributes:
         submitted_at: When this client has submitted the task, where that is not long ago.
-        ended: The terminal status that something has reported, until the result contradicts it.
+        ended: The terminal status that a poll or a terminal event has reported, until something contradicts it.
+        may_have_ended: Whether the result is to be asked for next, since that or something less certain was reported.
         ended_at: When something first said that the task has ended.
         is_asking: Whether a request is in flight.
         was_cut: Whether the last request was cancelled before it was answered: the next one is let land.
 
     """
 
-    __slots__ = ("_pace", "_task_id", "_transport", "ended", "ended_at", "is_asking", "submitted_at", "was_cut")
+    __slots__ = (
+        "_pace",
+        "_task_id",
+        "_transport",
+        "ended",
+        "ended_at",
+        "is_asking",
+        "may_have_ended",
+        "submitted_at",
+        "was_cut",
+    )
 
     def __init__(self, transport: Transport, pace: Pace, task_id: str, submitted_at: float | None) -> None:
         """Ask nothing yet."""
@@ -52,12 +63,14 @@ class Inquiry:
         self.submitted_at: float | None = submitted_at
         self.ended: TaskStatus | None = None
         self.ended_at: float | None = None
+        self.may_have_ended: bool = False
         self.is_asking: bool = False
         self.was_cut: bool = False
 
     def heard_of_end(self, status: TaskStatus | None, now: float) -> None:
-        """Note that something says that the task has ended, and how; the result has the last word."""
+        """Note that something says that the task has ended, and how if that is certain; the result has the last word."""
         self.ended = status or self.ended
+        self.may_have_ended = True
         if self.ended_at is None:
             self.ended_at = now
 
@@ -68,6 +81,8 @@ class Inquiry:
         self._pace.looked(now)
         task = await self._ask(Question.TASK, endpoints.get_task(self._task_id), late)
         self._pace.landed(anyio.current_time())
+        if task is not None and task.status != UNSTATED and not task.status.is_terminal:
+            self._forget_end()
         return task
 
     async def result(self) -> TaskResult | None:
@@ -79,8 +94,12 @@ class Inquiry:
         result = with_evidence(result, self.ended)
         if not result.status.is_terminal:
             # Whatever said so was early or wrong: the next poll tells.
-            self.ended = None
+            self._forget_end()
         return result
+
+    def _forget_end(self) -> None:
+        self.ended = self.ended_at = None
+        self.may_have_ended = False
 
     async def _ask(self, question: Question, call: Call[T], late: float) -> T | None:
         began = anyio.current_time()
@@ -104,9 +123,12 @@ class Inquiry:
     def _pass_or_raise(self, question: Question, failure: CyberunError, began: float, late: float) -> None:
         """Let a failure pass, or raise it."""
         now = anyio.current_time()
-        if self._is_lag(question, failure, now):
+        if self._is_lag(question, failure, began):
             if question is Question.TASK:
                 self._pace.lagging(now)
+            # Before a refusal of the result counts, the task itself has to say that it has ended.
+            self.ended = None
+            self.may_have_ended = False
         else:
             retry_after = failure.retry_after if isinstance(failure, APIError) else None
             is_over = self._pace.failed(question, began, now, late=late, retry_after=retry_after)
@@ -114,6 +136,6 @@ class Inquiry:
                 raise failure
         log.debug("task %s: asking %s failed: %s", self._task_id, question.value, failure)
 
-    def _is_lag(self, question: Question, failure: CyberunError, now: float) -> bool:
+    def _is_lag(self, question: Question, failure: CyberunError, asked: float) -> bool:
         happened = self.submitted_at if question is Question.TASK else self.ended_at
-        return happened is not None and is_lag(failure, question, now - happened)
+        return happened is not None and is_lag(failure, question, asked - happened)

@@ -20,10 +20,10 @@ from cyberun_async._protocol.events import (
     event_from_status,
     read_event,
 )
-from cyberun_async._protocol.hints import terminal_status_in
+from cyberun_async._protocol.hints import says_end
 from cyberun_async._protocol.news import News
 from cyberun_async._protocol.pacing import Pace, Question
-from cyberun_async._protocol.retrying import is_passing
+from cyberun_async._protocol.retrying import is_passing, may_be_early
 from cyberun_async._protocol.status import UNSTATED, TaskStatus
 from cyberun_async._protocol.tasks import TaskResult, is_same_task
 from cyberun_async._settings import Polling
@@ -226,7 +226,7 @@ class Watch:
                 # one-shot cancellation of the caller. Each look is a child by itself.
                 group.start_soon(stream)
                 await self._look_until_news(told)
-                if not was_connected and not self._ready[-1].is_terminal:
+                if not was_connected and not self.is_connected and not self._is_over:
                     # A stream that is about to open would have to be opened anew.
                     await anyio.sleep(DELIVERY)
                 group.cancel_scope.cancel()
@@ -240,6 +240,11 @@ class Watch:
         return self._connection is not None and self._connection.is_patient and not self._ready
 
     @property
+    def _is_over(self) -> bool:
+        """Whether the terminal event is there."""
+        return bool(self._ready) and self._ready[-1].is_terminal
+
+    @property
     def _may_read_ahead(self) -> bool:
         """Whether the stream is read on while a request is let land, since a terminal event does not wait for it."""
         is_patient = self._connection is not None and self._connection.is_patient
@@ -247,8 +252,7 @@ class Watch:
 
     def _grace(self) -> float:
         """Give the seconds that a request in flight has, now that the stream has an update."""
-        is_over = bool(self._ready) and self._ready[-1].is_terminal
-        if is_over or not self._inquiry.is_asking:
+        if self._is_over or not self._inquiry.is_asking:
             return 0.0
         return float("inf") if self._inquiry.was_cut else GRACE
 
@@ -309,8 +313,8 @@ class Watch:
             self._pace.look_soon(now)
         if self._news.is_news(event):
             self._ready.append(event)
-            if not event.is_terminal and (ended := self._end_in(event, message.data)) is not None:
-                self._look_into_end(ended, now)
+            if not event.is_terminal and says_end(event, message.data):
+                self._look_into_end(now)
             elif isinstance(event, ErrorEvent):
                 self._pace.look_soon(now)
             elif not isinstance(event, UnknownEvent):
@@ -318,16 +322,10 @@ class Watch:
                 self._pace.event_came(now)
         return event.is_terminal
 
-    def _end_in(self, event: TaskEvent, data: str) -> TaskStatus | None:
-        """Find a terminal status in an event that is not the last one by its kind."""
-        if isinstance(event, StatusEvent):
-            return event.status if event.status.is_terminal else None
-        return terminal_status_in(data)
-
-    def _look_into_end(self, ended: TaskStatus, now: float) -> None:
+    def _look_into_end(self, now: float) -> None:
         """Ask for the result at once, since an event says that it is there; one that says so again and again may wait."""
-        is_first = self._inquiry.ended is None and self._inquiry.ended_at is None
-        self._inquiry.heard_of_end(ended, now)
+        is_first = self._inquiry.ended_at is None
+        self._inquiry.heard_of_end(None, now)
         if is_first:
             self._pace.look_now()
         else:
@@ -389,7 +387,7 @@ class Watch:
         """Ask once: how the task stands, or for its result where something says that it has ended."""
         if self._pace.is_deferred(anyio.current_time()):
             self._pace.look_now()
-        elif self._inquiry.ended is not None:
+        elif self._inquiry.may_have_ended:
             await self._read_result()
         else:
             status = await self._poll()
@@ -416,10 +414,15 @@ class Watch:
 
     async def _look_for_end(self, *, stream_goes_first: bool) -> None:
         """Ask for the result of a task that is in no list of unfinished ones, and how the task stands by that."""
-        now = anyio.current_time()
-        self._pace.looked(now)
-        self._inquiry.heard_of_end(None, now)
-        result = await self._inquiry.result()
+        self._pace.looked(anyio.current_time())
+        try:
+            result = await self._inquiry.result()
+        except APIError as failure:
+            if not may_be_early(failure):
+                raise
+            # Lists may lack a task that has not ended, or whose result is not there yet: the task itself knows.
+            await self._look(stream_goes_first=stream_goes_first)
+            return
         if result is None:
             return
         if result.status.is_terminal:
@@ -437,6 +440,7 @@ class Watch:
                 return
             status = polled
         if status.is_terminal or status == UNSTATED:
+            # Without a status it is the result that tells, however often it has to be asked.
             self._inquiry.heard_of_end(status if status.is_terminal else None, anyio.current_time())
             await self._read_result()
         elif self._is_ahead(status):

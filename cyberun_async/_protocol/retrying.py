@@ -90,10 +90,18 @@ _NOT_YET = frozenset({400, 404, 409})
 
 
 def is_lag(failure: CyberunError, question: Question, seconds: float) -> bool:
-    """Whether a refusal may only lag behind what happened so many seconds ago: a submission, or the task's end."""
-    if not isinstance(failure, APIError) or seconds > LAG:
+    """Whether the refusal of a request may only lag behind what happened so many seconds before it was sent.
+
+    That is a submission, for which the task is not known everywhere yet, or the end of a task, whose result is not.
+    """
+    if seconds > LAG:
         return False
-    return isinstance(failure, NotFoundError) if question is Question.TASK else failure.status in _NOT_YET
+    return isinstance(failure, NotFoundError) if question is Question.TASK else may_be_early(failure)
+
+
+def may_be_early(failure: CyberunError) -> bool:
+    """Whether a refusal of a result may only mean that it is not there yet."""
+    return isinstance(failure, APIError) and failure.status in _NOT_YET
 
 
 def _costs_nothing_twice(call: Call[object], failure: CyberunError) -> bool:

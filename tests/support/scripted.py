@@ -42,6 +42,7 @@ class Exchange:
 
     kind: str
     id: str
+    target: str
     headers: Mapping[str, str]
     body: bytes
     _stream: SocketStream
@@ -146,10 +147,11 @@ async def _receive(stream: SocketStream, buffer: bytearray) -> Exchange:
     while len(rest) < length:
         rest += await stream.receive()
     buffer[:] = rest[length:]
-    route = first.rpartition(" ")[0].partition("?")[0]
+    target = first.rpartition(" ")[0]
+    route = target.partition("?")[0]
     for pattern, kind in _KINDS.items():
         if match := pattern.fullmatch(route):
-            return Exchange(kind, match[1], headers, rest[:length], stream)
+            return Exchange(kind, match[1], target, headers, rest[:length], stream)
     message = f"there is no script for {route}"
     raise AssertionError(message)
 

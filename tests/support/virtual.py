@@ -82,6 +82,8 @@ class Clock:
 
 def run_virtually(loop: str, main: Callable[[Clock], Awaitable[None]]) -> None:
     """Run on one loop, by a clock that is not real."""
+    # It is made in a thread, for which a clock that jumps does not wait.
+    anyio.run(without_tls)
     if loop == "trio":
         trio_clock = MockClock(autojump_threshold=0)
         anyio.run(main, Clock(trio_clock), backend="trio", backend_options={"clock": trio_clock})
@@ -99,9 +101,6 @@ def virtual(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
         async def main(clock: Clock) -> None:
             with anyio.fail_after(LONGEST):
                 await test(**given, **({"clock": clock} if wants_clock else {}))
-
-        # It is made in a thread, for which a clock that jumps does not wait.
-        anyio.run(without_tls)
 
         # Pauses are spread by chance; a test that fails is to fail again.
         random.seed(0)

@@ -36,7 +36,9 @@ from cyberun_async import (
     Polling,
     ProgressEvent,
     TaskStatus,
+    UnknownEvent,
 )
+from cyberun_async._protocol.hints import says_end
 
 OTHER = "019abc12-9012-7890-abcd-000000000000"
 
@@ -248,21 +250,21 @@ async def test_a_terminal_status_that_is_wrong() -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "status"),
+    ("data", "is_end"),
     [
-        pytest.param('{"task_status": "failed"}', "failed", id="another name"),
-        pytest.param('{"status": "running"}', None, id="one that is not terminal"),
-        pytest.param('{"status": 3}', None, id="no text"),
-        pytest.param('["status"]', None, id="no object"),
-        pytest.param('"status": ', None, id="no JSON"),
-        pytest.param('{"message": "completed"}', None, id="no status"),
+        pytest.param('{"task_status": "failed"}', True, id="another name"),
+        pytest.param('{"status": "running"}', False, id="one that is not terminal"),
+        pytest.param('{"status": 3}', False, id="no text"),
+        pytest.param('["status"]', False, id="no object"),
+        pytest.param('"status": ', False, id="no JSON"),
+        pytest.param('{"message": "completed"}', False, id="no status"),
     ],
 )
-def test_hints(data: str, status: str | None) -> None:
+def test_hints(data: str, *, is_end: bool) -> None:
     """A terminal status is found in the data of an event, whatever else that is."""
-    from cyberun_async._protocol.hints import terminal_status_in
+    event = UnknownEvent(task_id=TASK, name="done", data=data)
 
-    assert terminal_status_in(data) == status
+    assert says_end(event, data) == is_end
 
 
 # Answers about another task
