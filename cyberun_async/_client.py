@@ -358,7 +358,7 @@ class AsyncClient(ProcessBound):
         Source: https://docs.cyberun.cloud/api-reference/task/get-task-result
 
         """
-        with _shown(f"task {task_id}", on_event) as told:
+        with _shown(f"task {task_id}", on_event, on_cancel, task_id=task_id) as (told, _):
             wait = Wait(timeout=timeout, on_event=told, on_timeout=on_timeout, on_cancel=on_cancel, signal=signal)
             return await wait_for_result(self._transport, self._lookups, self._settings, task_id, wait)
 
@@ -429,10 +429,9 @@ class AsyncClient(ProcessBound):
             validate=validate,
             dispatch=dispatch,
         )
-        with _shown(workflow, on_event) as told:
-            wait = Wait(
-                timeout=timeout, on_event=told, on_timeout=on_timeout, on_cancel=on_cancel, on_submitted=on_submitted
-            )
+        check_on_submitted(on_submitted)
+        with _shown(workflow, on_event, on_cancel, on_submitted=on_submitted) as (told, noted):
+            wait = Wait(timeout=timeout, on_event=told, on_timeout=on_timeout, on_cancel=on_cancel, on_submitted=noted)
             return await run(self._transport, self._lookups, self._settings, submission, wait)
 
     def map(
@@ -706,13 +705,20 @@ class AsyncClient(ProcessBound):
             warnings.warn(message, ResourceWarning, source=self, stacklevel=2)
 
 
-def _shown(title: str, on_event: EventCallback | None) -> AbstractContextManager[EventCallback | None]:
+def _shown(
+    title: str,
+    on_event: EventCallback | None,
+    on_cancel: Abandon,
+    *,
+    task_id: str | None = None,
+    on_submitted: "Callable[[str], object] | None" = None,
+) -> "AbstractContextManager[tuple[EventCallback | None, Callable[[str], object] | None]]":
     """Show a wait in a notebook, unless its events are taken; elsewhere this costs a look into a dictionary."""
     if on_event is None and "IPython" in sys.modules:
         from cyberun_async._notebook import shown
 
-        return shown(title)
-    return nullcontext(on_event)
+        return shown(title, on_submitted, task_id=task_id, on_cancel=on_cancel)
+    return nullcontext((on_event, on_submitted))
 
 
 def _telling(observer: "Observer | None") -> "Telling | None":

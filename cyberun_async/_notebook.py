@@ -5,8 +5,9 @@ It is imported only where IPython was imported before.
 
 import logging
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, suppress
+from types import TracebackType
 from typing import Any, Protocol
 
 from cyberun_async._errors import TaskError, WaitTimeout
@@ -19,6 +20,10 @@ log = logging.getLogger("cyberun_async.notebook")
 
 MOST = 10
 """Waits drawn at once: a page full of bars tells nothing."""
+
+ENDS = {"completed", "failed", "cancelled"}
+
+OnSubmitted = Callable[[str], object]
 
 OFF = {"0", "false", "no", "off"}
 
@@ -35,15 +40,27 @@ class _Drawing(Protocol):
         """Leave a text in its place, which a notebook that is saved keeps."""
 
 
-def shown(title: str) -> "AbstractContextManager[Callable[[TaskEvent], None] | None]":
+def shown(
+    title: str, on_submitted: OnSubmitted | None, *, task_id: str | None, on_cancel: str
+) -> "AbstractContextManager[tuple[Callable[[TaskEvent], None] | None, OnSubmitted | None]]":
     """Draw a wait for as long as it goes on, and leave how it ended.
 
+    Args:
+        title: What is waited for.
+        on_submitted: What the caller wants to be called with the id.
+        task_id: The id, where it is known already.
+        on_cancel: What becomes of the task when the wait is stopped.
+
     Returns:
-        What to call with each event, or `None` where nothing is drawn.
+        What to call with each event, or `None` where nothing is drawn; and what to call with the id.
 
     """
     drawing = _drawing() if _drawn < MOST and _is_wanted() else None
-    return nullcontext() if drawing is None else _shown(title, drawing)
+    return (
+        nullcontext((None, on_submitted))
+        if drawing is None
+        else _Wait(title, drawing, on_submitted, task_id, on_cancel)
+    )
 
 
 def _is_wanted() -> bool:
@@ -61,31 +78,53 @@ def _drawing() -> _Drawing | None:
     return None
 
 
-@contextmanager
-def _shown(title: str, drawing: _Drawing) -> Iterator[Callable[[TaskEvent], None]]:
-    global _drawn  # noqa: PLW0603 - there is one page, whoever draws on it
-    standing = Standing()
+class _Wait:
+    """One wait, drawn from its beginning to its end."""
 
-    def draw(*words: str) -> None:
-        _carefully(drawing.draw, standing.progress or 0.0, hide(" · ".join([title, *words])))
+    def __init__(
+        self, title: str, drawing: _Drawing, on_submitted: OnSubmitted | None, task_id: str | None, on_cancel: str
+    ) -> None:
+        self._title = title
+        self._drawing = drawing
+        self._on_submitted = on_submitted
+        self._task_id = task_id
+        self._on_cancel = on_cancel
+        self._standing = Standing()
 
-    def on_event(event: TaskEvent) -> None:
-        standing.take(event)
-        percent = [] if standing.progress is None else [f"{standing.progress:.0%}"]
-        draw(standing.status, *percent, *standing.details)
+    def __enter__(self) -> tuple[Callable[[TaskEvent], None], OnSubmitted]:
+        global _drawn  # noqa: PLW0603 - there is one page, whoever draws on it
+        _drawn += 1
+        self._draw()
+        return self._take, self._submitted
 
-    _drawn += 1
-    outcome = "stopped"
-    try:
-        draw()
-        yield on_event
-        outcome = standing.status
-    except Exception as error:
-        outcome = _outcome(error)
-        raise
-    finally:
+    def __exit__(
+        self, _: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        global _drawn  # noqa: PLW0603 - likewise
         _drawn -= 1
-        _carefully(drawing.finish, f"{title}  {outcome}  {text_bar(standing.progress)}")
+        if error is None:
+            outcome: str = self._standing.status
+        elif isinstance(error, Exception):
+            outcome = _outcome(error, self._title)
+        else:
+            outcome = _stopped(self._task_id, self._title, self._standing.status, self._on_cancel)
+            if traceback is not None:
+                # Where the wait stood when the stop button was pressed says nothing, in more than a hundred lines.
+                traceback.tb_next = None
+        _carefully(self._drawing.finish, f"{self._title}  {outcome}  {text_bar(self._standing.progress)}")
+
+    def _submitted(self, task_id: str) -> object:
+        self._task_id = task_id
+        return None if self._on_submitted is None else self._on_submitted(task_id)
+
+    def _take(self, event: TaskEvent) -> None:
+        self._standing.take(event)
+        progress = self._standing.progress
+        percent = [] if progress is None else [f"{progress:.0%}"]
+        self._draw(self._standing.status, *percent, *self._standing.details)
+
+    def _draw(self, *words: str) -> None:
+        _carefully(self._drawing.draw, self._standing.progress or 0.0, hide(" · ".join([self._title, *words])))
 
 
 def _carefully(act: Callable[..., None], *arguments: object) -> None:
@@ -96,14 +135,28 @@ def _carefully(act: Callable[..., None], *arguments: object) -> None:
         log.exception("the progress of a wait cannot be shown")
 
 
-def _outcome(error: Exception) -> str:
+def _outcome(error: Exception, title: str) -> str:
     match error:
         case TaskError():
             return error.status
+        case WaitTimeout(task_id=str(task_id), remote="left"):
+            return f"timed out, left running{_named(task_id, title)}"
         case WaitTimeout():
             return "timed out"
         case _:
             return type(error).__name__
+
+
+def _stopped(task_id: str | None, title: str, status: str, on_cancel: str) -> str:
+    """Say what has become of a task whose wait was stopped."""
+    if task_id is None or status in ENDS:
+        return "stopped"
+    return ("left running" if on_cancel == "leave" else "stopped, asked to cancel") + _named(task_id, title)
+
+
+def _named(task_id: str, title: str) -> str:
+    """Name a task where the title does not."""
+    return "" if task_id in title else f": {task_id}"
 
 
 class _Widgets:

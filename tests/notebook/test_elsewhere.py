@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from contextlib import ExitStack
+import traceback
+from contextlib import AbstractContextManager, ExitStack
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, ClassVar
 
 import anyio
 import pytest
 
-from cyberun_async import AsyncClient, InvalidParameters, TaskCancelled, WaitTimeout, _notebook
+from cyberun_async import Abandon, AsyncClient, InvalidParameters, TaskCancelled, WaitTimeout, _notebook
 from cyberun_async.local import LocalCyberun
 from cyberun_async.local.scripts import cancel, complete, progress, status
 
@@ -99,7 +100,7 @@ async def test_each_event_is_drawn(page: type[Page], server: LocalCyberun) -> No
     ("life", "timeout", "error", "outcome"),
     [
         pytest.param([cancel()], None, TaskCancelled, "cancelled", id="cancelled"),
-        pytest.param([status("running")], 0.3, WaitTimeout, "timed out", id="timed out"),
+        pytest.param([status("running")], 0.3, WaitTimeout, "timed out, left running: {}", id="timed out"),
     ],
 )
 async def test_how_it_ended(  # noqa: PLR0917 - fixtures and a table
@@ -115,7 +116,8 @@ async def test_how_it_ended(  # noqa: PLR0917 - fixtures and a table
     async with AsyncClient(server.api_key, base_url=server.base_url) as client:
         with pytest.raises(error):
             await client.run(WORKFLOW, PARAMETERS, timeout=timeout)
-    assert page.lines[-1].startswith(f"text-to-image  {outcome}  ")
+    task_id = server.requests[-1].task_id
+    assert page.lines[-1].startswith(f"text-to-image  {outcome.format(task_id)}  ")
 
 
 async def test_it_was_refused(page: type[Page], server: LocalCyberun) -> None:
@@ -126,13 +128,68 @@ async def test_it_was_refused(page: type[Page], server: LocalCyberun) -> None:
     assert page.lines[-1].startswith("text-to-image  InvalidParameters  ")
 
 
-async def test_it_was_left(page: type[Page], server: LocalCyberun) -> None:
-    """A wait that is cancelled leaves a line as well."""
+@pytest.mark.parametrize(
+    ("on_cancel", "outcome"), [("leave", "left running: {}"), ("cancel", "stopped, asked to cancel: {}")]
+)
+async def test_it_was_stopped(page: type[Page], server: LocalCyberun, on_cancel: Abandon, outcome: str) -> None:
+    """A wait that is stopped says what has become of its task, and the caller is told the id as ever."""
     server.script(WORKFLOW, [status("running")])
+    told: list[str] = []
     async with AsyncClient(server.api_key, base_url=server.base_url) as client:
-        with anyio.move_on_after(0.3):
+        with anyio.CancelScope() as scope:
+
+            def note(task_id: str) -> None:
+                told.append(task_id)
+                scope.cancel()
+
+            await client.run(WORKFLOW, PARAMETERS, on_cancel=on_cancel, on_submitted=note)
+    assert page.lines[-1].startswith(f"text-to-image  {outcome.format(told[0])}  ")
+
+
+async def test_it_was_stopped_before_there_was_a_task(page: type[Page], server: LocalCyberun) -> None:
+    """Then there is no id to name."""
+    async with AsyncClient(server.api_key, base_url=server.base_url) as client:
+        with anyio.CancelScope() as scope:
+            scope.cancel()
             await client.run(WORKFLOW, PARAMETERS)
     assert page.lines[-1].startswith("text-to-image  stopped  ")
+
+
+async def test_a_wait_by_id_was_stopped(page: type[Page], server: LocalCyberun) -> None:
+    """The title names the task already."""
+    server.script(WORKFLOW, [status("running")])
+    async with AsyncClient(server.api_key, base_url=server.base_url) as client:
+        task_id = await client.submit(WORKFLOW, PARAMETERS)
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await client.wait_for_result(task_id)
+    assert page.lines[-1].startswith(f"task {task_id}  left running  ")
+
+
+@pytest.mark.parametrize("ending", ["completed", "failed", "cancelled"])
+def test_a_task_that_has_ended_is_not_left(ending: str) -> None:
+    """It does not run any more, whenever its wait was stopped."""
+    assert _notebook._stopped("t", "x", ending, "leave") == "stopped"
+
+
+async def test_a_stop_leaves_no_long_traceback(page: type[Page], server: LocalCyberun) -> None:
+    """What is raised ends in the call that was made, and not in the depths of a connection."""
+    server.script(WORKFLOW, [status("running")])
+    depths: list[int] = []
+    async with AsyncClient(server.api_key, base_url=server.base_url) as client, anyio.create_task_group() as group:
+        task_id = await client.submit(WORKFLOW, PARAMETERS)
+
+        async def wait() -> None:
+            try:
+                await client.wait_for_result(task_id)
+            except anyio.get_cancelled_exc_class() as error:
+                depths.append(len(list(traceback.walk_tb(error.__traceback__))))
+                raise
+
+        group.start_soon(wait)
+        await anyio.wait_all_tasks_blocked()
+        group.cancel_scope.cancel()
+    assert depths == [2]
 
 
 async def test_a_page_that_fails_changes_nothing(
@@ -149,18 +206,23 @@ async def test_a_page_that_fails_changes_nothing(
 def test_it_can_be_turned_off(page: type[Page], monkeypatch: pytest.MonkeyPatch, word: str) -> None:
     """`CYBERUN_PROGRESS` is read for each wait."""
     monkeypatch.setenv("CYBERUN_PROGRESS", word)
-    with _notebook.shown("x") as on_event:
+    with _notebook.shown("x", None, task_id=None, on_cancel="leave") as (on_event, _):
         assert on_event is None
     monkeypatch.setenv("CYBERUN_PROGRESS", "1")
-    with _notebook.shown("x") as on_event:
+    with _notebook.shown("x", None, task_id=None, on_cancel="leave") as (on_event, _):
         assert on_event is not None
+
+
+def shown_number(number: int) -> AbstractContextManager[tuple[object, object]]:
+    """Show one of many."""
+    return _notebook.shown(str(number), None, task_id=None, on_cancel="leave")
 
 
 def test_ten_are_shown_at_once(page: type[Page]) -> None:
     """The eleventh is not, and there is room again when one has ended."""
     with ExitStack() as waits:
-        told = [waits.enter_context(_notebook.shown(str(n))) is not None for n in range(11)]
-    with _notebook.shown("x") as on_event:
+        told = [waits.enter_context(shown_number(n))[0] is not None for n in range(11)]
+    with _notebook.shown("x", None, task_id=None, on_cancel="leave") as (on_event, _):
         assert on_event is not None
     assert told == [True] * 10 + [False]
 
