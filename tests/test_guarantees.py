@@ -186,6 +186,14 @@ async def test_a_new_status_is_not_the_end(server: LocalCyberun) -> None:
     assert (status, status.is_known, status.is_terminal) == ("hibernating", False, False)
 
 
+async def test_odd_answers_change_nothing(server: LocalCyberun) -> None:
+    """Responses that differ from their pages end as those that do not."""
+    async with client_of(server) as client:
+        server.faults.odd_answers(seed=1)
+        result = await client.run(WORKFLOW, PARAMETERS)
+    assert (result.status, len(result.files)) == ("completed", 1)
+
+
 async def test_a_result_that_lags_behind_is_waited_for(server: LocalCyberun) -> None:
     """A wait gives the result only once that says the task has ended, with its files."""
     async with client_of(server) as client:

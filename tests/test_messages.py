@@ -455,7 +455,7 @@ TABLE: Mapping[type[CyberunError], Sequence[tuple[str, Meeting, str]]] = {
         ("a refused link", lambda at: download(at, status={"code": 403, "times": None}),
             "output_00001_.bin of task TASK: the storage refused the link (403); ask whoever runs this Cyberun"),
         ("a lost file", lambda at: download(at, status={"code": 404}),
-            "output_00001_.bin of task TASK: the storage does not have it (any more): Cyberun keeps outputs for 7 days and inputs for 1 day by default (404); submit the task again"),
+            "output_00001_.bin of task TASK: the storage does not have it (any more): inputs are kept for a day, and outputs for 7 days or without end, as the deployment is set (404); submit the task again"),
         ("a storage that is down", lambda at: download(at, status={"code": 503, "times": None}),
             "output_00001_.bin of task TASK: the storage refused (503); try again"),
         ("a broken connection", lambda at: download(at, truncate={"keep": 10, "times": None}),

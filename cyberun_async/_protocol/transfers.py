@@ -20,7 +20,8 @@ _LINK_REFUSED = frozenset({400, 401, 403})
 _MEANINGS = {
     401: "the storage refused the link",
     403: "the storage refused the link",
-    404: "the storage does not have it (any more): Cyberun keeps outputs for 7 days and inputs for 1 day by default",
+    404: "the storage does not have it (any more): inputs are kept for a day, and outputs for 7 days or without end, "
+    "as the deployment is set",
     410: "the storage does not have it any more",
 }
 

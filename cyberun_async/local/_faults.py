@@ -162,6 +162,15 @@ class Faults:
         """Say another word for the task's status, in a task, a result or a list."""
         return self._add("unknown_status", misbehaviour.edit_json(lambda value: _say(word, value)), _aim(aim))
 
+    def odd_answers(self, *, seed: int = 0, **aim: object) -> Fault:
+        """Answer all calls in ways that differ from the API's pages, and that a client can live with.
+
+        Optional fields of answers and events are left out, hold something else, or are joined by new ones; times, numbers,
+        statuses, lists, links, errors and definitions are written in other forms, and filters may be ignored. How each
+        task ends can still be told. By default it strikes every request.
+        """
+        return self._add("odd_answers", misbehaviour.odd_answers(seed), _aim({"times": None, **aim}))
+
     def lagging_result(self, **aim: object) -> Fault:
         """Let the result say that the task still runs."""
         return self._add("lagging_result", misbehaviour.edit_json(_still_running), _aim({"on": "tasks.result", **aim}))

@@ -10,6 +10,7 @@ from typing import Literal
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ._http import error_response
+from ._oddities import Oddities
 from ._wire import wire_of
 
 Misbehaviour = Callable[[ASGIApp, Scope, Receive, Send], Awaitable[None]]
@@ -188,6 +189,29 @@ def trickle(size: int, every: float) -> Misbehaviour:
         await app(scope, receive, drop_by_drop)
 
     return slowly
+
+
+def odd_answers(seed: int) -> Misbehaviour:
+    """Give each answer, and each event of a stream, in another form that a client can live with."""
+    oddities = Oddities(seed)
+
+    async def odd(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        operation = scope["state"]["exchange"].operation
+        if operation == "tasks.list" and oddities.ignores_filters():
+            kept = [part for part in scope["query_string"].split(b"&") if not part.startswith(b"status=")]
+            scope["query_string"] = b"&".join(kept)
+        if operation == "tasks.events":
+            await edit_events(lambda: lambda blocks: [oddities.event(block) for block in blocks])(
+                app, scope, receive, send
+            )
+            return
+        reply = await _collect(app, scope, receive)
+        if _is(reply.start, b"application/json"):
+            value = oddities.answer(operation, reply.start["status"], json.loads(reply.body))
+            reply.body = json.dumps(value).encode()
+        await reply.send(send)
+
+    return odd
 
 
 # Streams

@@ -96,7 +96,10 @@ class Webhooks:
         ]
 
     async def create(self, request: Request) -> Response:
-        """Make a webhook. The prose promises the secret in the answer, the schema does not show it: it is left out here."""
+        """Make a webhook. The prose promises the secret in the answer, the schema does not show it: it is left out here.
+
+        The status of the answer is not documented: 201 is this server's choice.
+        """
         self._manage(request)
         body = await read_json(request)
         name, url, events = (body.get(key) for key in ("display_name", "webhook_url", "webhook_events"))

@@ -36,6 +36,7 @@ class Parameter:
     node_id: str | None = None
     field: str | None = None
     target_path: str | None = None
+    source_key: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse what no run could fit."""
@@ -57,7 +58,7 @@ class Parameter:
             "required": self.required,
         }
         lists = {"options": list(self.options), "accept": list(self.accept)}
-        names = ("description", "default", "min", "max", "node_id", "field", "target_path")
+        names = ("description", "default", "min", "max", "node_id", "field", "target_path", "source_key")
         optional = {name: getattr(self, name) for name in names} | lists
         return shown | {name: value for name, value in optional.items() if value not in (None, "", [])}
 

@@ -30,6 +30,7 @@ FAULTS: dict[str, Callable[[Faults], Fault]] = {
     "trickle": lambda faults: faults.trickle(size=1000, every=0.001),
     "unknown_fields": lambda faults: faults.unknown_fields(),
     "unknown_status": lambda faults: faults.unknown_status(on="*"),
+    "odd_answers": lambda faults: faults.odd_answers(),
     "lagging_result": lambda faults: faults.lagging_result(on="*"),
     "link_lifetime": lambda faults: faults.link_lifetime(1),
     "cut_stream": lambda faults: faults.cut_stream(after=10, on="*"),
