@@ -44,7 +44,7 @@ class FlatTaskGroup:
         try:
             await work(*arguments)
         except BaseException as error:
-            if isinstance(error, (anyio.get_cancelled_exc_class(), GeneratorExit)):
+            if isinstance(error, GeneratorExit) or _is_cancellation(error):
                 raise
             self._fail(error)
 
@@ -61,18 +61,26 @@ class FlatTaskGroup:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool | None:
         """Wait for the children, and raise the first failure."""
-        if error is not None and not isinstance(error, anyio.get_cancelled_exc_class()):
+        if error is not None and not _is_cancellation(error):
             # The group would wrap it in a group of its own.
             self._fail(error)
             kind = error = traceback = None
         try:
             is_caught = await self._group.__aexit__(kind, error, traceback)
         except BaseExceptionGroup as several:
+            if not self._failures and _is_cancellation(several):
+                raise
             is_caught = None
             self._failures.append(_first_of(several))
         if self._failures:
             raise self._failures[0]
         return is_caught
+
+
+def _is_cancellation(error: BaseException) -> bool:
+    """Whether this is for a scope further out; trio's nurseries may have it come in groups, and its scopes take them apart."""
+    cancelled = anyio.get_cancelled_exc_class()
+    return isinstance(error, cancelled) or (isinstance(error, BaseExceptionGroup) and error.split(cancelled)[1] is None)
 
 
 def _first_of(group: BaseException) -> BaseException:
