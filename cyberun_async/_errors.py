@@ -406,6 +406,8 @@ class WaitTimeout(CyberunError, TimeoutError):
             "cancelled": "it was cancelled: submit it again with a longer timeout",
             "cancel_failed": "cancelling it was not confirmed: look it up, and cancel it again",
         }[remote]
+        if not may_have_been_sent:
+            fate = "it was not submitted: submit it again with a longer timeout"
         super().__init__(
             f"{who} did not end within {timeout:g} s (last status: {status or 'none seen'}); {fate}",
             task_id=task_id,

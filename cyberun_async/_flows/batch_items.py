@@ -31,7 +31,7 @@ from cyberun_async._protocol.json_text import encode_json
 from cyberun_async._protocol.retrying import is_passing
 from cyberun_async._protocol.tasks import Submitted, Task, TaskResult
 from cyberun_async._settings import Settings
-from cyberun_async._transport.exchange import finish, see_through
+from cyberun_async._transport.exchange import Flight, finish, see_through
 from cyberun_async._transport.flat_group import FlatTaskGroup
 from cyberun_async._transport.transport import Transport
 
@@ -324,21 +324,24 @@ class Runner:
             encode_json(call.body or {})
             if self.is_stopped:
                 return False
-            await see_through(lambda: self._send(progress, call), within=self._settings.timeouts.cleanup)
+            flight = Flight()
+            await see_through(
+                lambda: self._send(progress, call, flight), flight, within=self._settings.timeouts.cleanup
+            )
         return True
 
-    async def _send(self, progress: Progress, call: Call[Submitted]) -> None:
+    async def _send(self, progress: Progress, call: Call[Submitted], flight: Flight) -> None:
         progress.is_new = True
 
         async def send() -> str:
-            progress.task_id = (await self._send_within_rate(call)).task_id
+            progress.task_id = (await self._send_within_rate(call, flight)).task_id
             # Known from here on, so that it can be cancelled although the caller leaves while it is written down.
             self.tasks[progress.task_id] = None
             return progress.task_id
 
         attempts = progress.record.row.attempts
         try:
-            task_id = await progress.record.submit(send)
+            task_id = await progress.record.submit(send, flight)
         except Exception:
             row = progress.record.row
             self.submitted += row.attempts - attempts
@@ -348,14 +351,14 @@ class Runner:
         if self._plan.on_submitted is not None:
             await report_submitted(self._plan.on_submitted, progress.item.key, task_id)
 
-    async def _send_within_rate(self, call: Call[Submitted]) -> Submitted:
+    async def _send_within_rate(self, call: Call[Submitted], flight: Flight) -> Submitted:
         """Submit an item; where the server wants fewer requests, it gets fewer, and the item goes on waiting."""
         give_up = anyio.current_time() + self._settings.polling.patience
         while True:
             seen_in, refused_before = self.window.round, self._transport.refused_for_rate
             submitted, pause = None, 0.0
             try:
-                submitted = await self._transport.send(call)
+                submitted = await self._transport.send(call, flight=flight)
             except RateLimitError as failure:
                 if not is_passing(failure) or anyio.current_time() > give_up:
                     raise
@@ -367,4 +370,5 @@ class Runner:
                 self.on_room()
             if submitted is not None:
                 return submitted
+            flight.reset()
             await anyio.sleep(pause)

@@ -1,5 +1,6 @@
 """One item on its way: what is known of it in memory, and the same on the disk where there is a journal."""
 
+import math
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -9,6 +10,7 @@ import attrs
 from cyberun_async._flows.journal import Journal
 from cyberun_async._protocol.batches import may_exist
 from cyberun_async._protocol.journal_rows import Row
+from cyberun_async._transport.exchange import Flight, finish
 
 MAX_RESPONSE = 4_000
 """Characters that are kept of a response that could not be understood."""
@@ -35,11 +37,12 @@ class ItemRecord:
         if self._journal is not None:
             await self._journal._note(self.row)
 
-    async def submit(self, send: Callable[[], Awaitable[str]]) -> str:
+    async def submit(self, send: Callable[[], Awaitable[str]], flight: Flight) -> str:
         """Submit the item between two writes, so that a later run can tell what may have happened, and give its task's id.
 
         Args:
             send: Submits it.
+            flight: Knows whether the submission may have left.
 
         Raises:
             ConfigurationError: The first write failed, so nothing was sent.
@@ -58,17 +61,26 @@ class ItemRecord:
             outcome=None,
             response=None,
         )
-        if self._journal is not None:
-            await self._journal._put(sending)
-        self.row = sending
+        before = self.row
         try:
+            if self._journal is not None:
+                await self._journal._put(sending)
+            self.row = sending
             task_id = await send()
         except Exception as failure:
+            if self.row is before:
+                raise
             if may_exist(failure):
                 await self.note(state="uncertain", response=_response_of(failure))
             else:
                 self.row = before
                 await self.note()
+            raise
+        except BaseException:
+            if not flight.is_begun:
+                # The caller has left in time: nothing has changed, and the item is not uncertain.
+                self.row = before
+                await finish(self.note, within=math.inf)
             raise
         await self.note(state="submitted", task_id=task_id)
         return task_id

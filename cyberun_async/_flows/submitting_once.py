@@ -14,7 +14,7 @@ from cyberun_async._protocol.journal_rows import Row, check_key, entry_of, next_
 from cyberun_async._protocol.json_text import encode_json
 from cyberun_async._protocol.tasks import Submitted
 from cyberun_async._settings import Settings
-from cyberun_async._transport.exchange import see_through
+from cyberun_async._transport.exchange import Flight, see_through
 from cyberun_async._transport.transport import Transport
 
 LOCK_PATIENCE = 10.0
@@ -51,10 +51,12 @@ async def submit_once(
             call = await prepare()
             encode_json(call.body or {})
 
-            async def send() -> str:
-                return (await transport.send(call)).task_id
+            flight = Flight()
 
-            await see_through(lambda: record.submit(send), within=settings.timeouts.cleanup)
+            async def send() -> str:
+                return (await transport.send(call, flight=flight)).task_id
+
+            await see_through(lambda: record.submit(send, flight), flight, within=settings.timeouts.cleanup)
         task_id = entry_of(record.row).task_id
         assert task_id is not None
         return task_id

@@ -19,7 +19,7 @@ from cyberun_async._protocol.events import TaskEvent
 from cyberun_async._protocol.status import TaskStatus
 from cyberun_async._protocol.tasks import Submitted, TaskResult
 from cyberun_async._settings import Settings
-from cyberun_async._transport.exchange import finish, see_through
+from cyberun_async._transport.exchange import Flight, finish, see_through
 from cyberun_async._transport.flat_group import FlatTaskGroup
 from cyberun_async._transport.transport import Transport
 
@@ -118,16 +118,21 @@ class Submission:
 
     Attributes:
         task_id: Its id, once the server has said it.
-        has_begun: Whether it may exist.
+        flight: Its submission.
 
     """
 
-    __slots__ = ("has_begun", "task_id")
+    __slots__ = ("flight", "task_id")
 
     def __init__(self) -> None:
         """Know no id."""
         self.task_id: str | None = None
-        self.has_begun = True
+        self.flight: Flight = Flight()
+
+    @property
+    def may_exist(self) -> bool:
+        """Whether there may be a task."""
+        return self.task_id is not None or self.flight.is_begun
 
 
 async def wait_for_result(
@@ -159,9 +164,7 @@ async def run(
     """Submit a task, wait until it has ended and give its result; see `AsyncClient.run`."""
 
     async def submitted(submission: Submission) -> None:
-        submission.has_begun = False
         call = await prepare()
-        submission.has_begun = True
         await submit(transport, settings, call, submission, wait.on_submitted, is_id_needed=wait.needs_id)
 
     return await _wait(transport, lookups, settings, submitted, wait, is_new=True)
@@ -189,12 +192,12 @@ async def submit(
     """
 
     async def send() -> None:
-        submission.task_id = (await transport.send(call)).task_id
+        submission.task_id = (await transport.send(call, flight=submission.flight)).task_id
         if on_submitted is not None:
             await report_submitted(on_submitted, submission.task_id)
 
     if is_id_needed:
-        await see_through(send, within=settings.timeouts.cleanup)
+        await see_through(send, submission.flight, within=settings.timeouts.cleanup)
     else:
         await send()
 
@@ -243,18 +246,20 @@ async def _wait(
                 return verdict(await _follow_beside(watch, on_event, wait.signal, lambda: lookups.notify(task_id)))
     except (anyio.get_cancelled_exc_class(), KeyboardInterrupt):
         # trio raises Ctrl-C where asyncio cancels the main task for it.
-        if wait.on_cancel == "cancel":
+        if wait.on_cancel == "cancel" and submission.may_exist:
             await cancel_remote(transport, settings, submission.task_id)
         raise
     remote: Remote = "left"
     if wait.on_timeout == "cancel":
-        remote = await cancel_remote(transport, settings, submission.task_id)
+        remote = "cancelled"
+        if submission.may_exist:
+            remote = await cancel_remote(transport, settings, submission.task_id)
     raise WaitTimeout(
         wait.timeout or 0.0,
         task_id=submission.task_id,
         status=watch.status if watch is not None else None,
         remote=remote,
-        may_have_been_sent=submission.has_begun,
+        may_have_been_sent=submission.may_exist,
     )
 
 

@@ -121,9 +121,42 @@ async def finish(work: Callable[[], Awaitable[object]], *, within: float) -> boo
     return done
 
 
-async def see_through(work: Callable[[], Awaitable[object]], *, within: float) -> None:
-    """Run something that is better not cut off: when the caller is cancelled, it gets a few seconds more."""
-    shield = anyio.CancelScope(shield=True)
+class Flight:
+    """A request that must not be lost once it has left.
+
+    Attributes:
+        is_begun: Whether it may have left.
+        shield: What keeps cancellation away from then on.
+
+    """
+
+    __slots__ = ("is_begun", "shield")
+
+    def __init__(self) -> None:
+        """Nothing has left."""
+        self.is_begun = False
+        self.shield: anyio.CancelScope | None = None
+
+    def begin(self) -> None:
+        """Note that it is about to leave."""
+        self._set(True)
+
+    def reset(self) -> None:
+        """Note that it did not arrive, or was refused without being acted on, and will be sent again."""
+        self._set(False)
+
+    def _set(self, is_begun: bool) -> None:
+        self.is_begun = is_begun
+        if self.shield is not None:
+            self.shield.shield = is_begun
+
+
+async def see_through(work: Callable[[], Awaitable[object]], flight: Flight, *, within: float) -> None:
+    """Run the sending of a request: a caller that is cancelled while it is in flight is kept for a few seconds more.
+
+    Before it has left there is nothing to lose, and it must not leave any more.
+    """
+    flight.shield = shield = anyio.CancelScope(shield=flight.is_begun)
 
     async def shielded() -> None:
         with shield:

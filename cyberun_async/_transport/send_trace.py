@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from cyberun_async._transport.exchange import Flight
+
 
 class SendTrace:
     """A trace of httpcore's, for the extensions of one request.
@@ -17,13 +19,16 @@ class SendTrace:
 
     """
 
-    __slots__ = ("has_begun",)
+    __slots__ = ("_flight", "has_begun")
 
-    def __init__(self) -> None:
-        """Note that nothing has left."""
+    def __init__(self, flight: Flight | None = None) -> None:
+        """Note that nothing has left; `flight` is told when something does."""
         self.has_begun = False
+        self._flight = flight
 
     async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
         """Take note of an event; the request for a tunnel is the proxy's."""
         if event.endswith(".send_request_headers.started") and info["request"].method != b"CONNECT":
             self.has_begun = True
+            if self._flight is not None:
+                self._flight.begin()

@@ -23,7 +23,7 @@ from cyberun_async._protocol.secret import Key
 from cyberun_async._protocol.tasks import Submitted, Task, TaskResult, check_task, with_task_id
 from cyberun_async._settings import Settings
 from cyberun_async._transport.bodies import UnreadableBody, read_body
-from cyberun_async._transport.exchange import InFlight, as_child, finish
+from cyberun_async._transport.exchange import Flight, InFlight, as_child, finish
 from cyberun_async._transport.failures import as_ours, map_exceptions
 from cyberun_async._transport.foreign_logs import hide_secrets_in_foreign_logs
 from cyberun_async._transport.home import HomeLoop
@@ -165,12 +165,13 @@ class Transport(ProcessBound):
 
     # Calls
 
-    async def send(self, call: Call[T], *, urgent: bool = False) -> T:
+    async def send(self, call: Call[T], *, urgent: bool = False, flight: Flight | None = None) -> T:
         """Send a call and give what its answer says, repeating it where that costs nothing.
 
         Args:
             call: What is sent.
             urgent: Whether it is a clean-up, which waits neither for a slot nor for the end of a rate limit's pause.
+            flight: Is told when a request that must not be repeated leaves.
 
         Raises:
             APIError: The server refused.
@@ -183,7 +184,7 @@ class Transport(ProcessBound):
         while True:
             attempt += 1
             try:
-                return self.read(call, await self.fetch(call, attempt=attempt, urgent=urgent))
+                return self.read(call, await self.fetch(call, attempt=attempt, urgent=urgent, flight=flight))
             except (APIError, TransportError) as error:
                 failure = error
             now = anyio.current_time()
@@ -196,13 +197,17 @@ class Transport(ProcessBound):
             log.debug("%s %s: attempt %d failed, again in %.2f s: %s", call.method, call.path, attempt, delay, failure)
             if self._settings.telling is not None:
                 self._settings.telling.retry(call, attempt, delay, failure)
+            if flight is not None:
+                flight.reset()
             await anyio.sleep(delay)
 
     async def send_once(self, call: Call[T]) -> T:
         """Send a call as `send` does, but never again after a failure."""
         return self.read(call, await self.fetch(call))
 
-    async def fetch(self, call: Call[object], *, attempt: int = 1, urgent: bool = False) -> Answer:
+    async def fetch(
+        self, call: Call[object], *, attempt: int = 1, urgent: bool = False, flight: Flight | None = None
+    ) -> Answer:
         """Send a call once, and give the answer as it came, a refusal too.
 
         Raises:
@@ -214,30 +219,34 @@ class Transport(ProcessBound):
 
         async def exchange(token: Key) -> Answer:
             if urgent:
-                return await self._attempt(call, token, attempt)
+                return await self._attempt(call, token, attempt, flight)
             async with self._gate:
                 # Behind the slot: what waited for one must not go out into a pause that began meanwhile.
                 await self._pause()
-                return await self._attempt(call, token, attempt)
+                return await self._attempt(call, token, attempt, flight)
 
         return await self._signed_in(call, exchange)
 
-    async def _attempt(self, call: Call[object], token: Key, attempt: int) -> Answer:
+    async def _attempt(self, call: Call[object], token: Key, attempt: int, flight: Flight | None) -> Answer:
         self.check_usable()
         if call.repeatable:
             return await self._exchange(call, token, attempt, lambda: self._call(call, token))
-        trace = SendTrace() if self.is_own else None
-        return await self._exchange(call, token, attempt, lambda: self._submit(call, token, trace), trace)
+        trace = SendTrace(flight) if self.is_own else None
+        return await self._exchange(call, token, attempt, lambda: self._submit(call, token, trace, flight), trace)
 
     async def _call(self, call: Call[object], token: Key) -> Answer:
         """Send a request and read its answer."""
         response = await self._send_call(make_request(call, self._settings, token, self._call_timeout, {}))
         return await self._whole(response, token)
 
-    async def _submit(self, call: Call[object], token: Key, trace: SendTrace | None) -> Answer:
+    async def _submit(self, call: Call[object], token: Key, trace: SendTrace | None, flight: Flight | None) -> Answer:
         """Send a request that must not be repeated once it has left, and read its answer."""
         extensions = self._call_timeout if trace is None else {**self._call_timeout, "trace": trace}
-        response = await self._send_submission(make_request(call, self._settings, token, extensions, {}))
+        request = make_request(call, self._settings, token, extensions, {})
+        if trace is None and flight is not None:
+            # A client of the user's shows nothing of it.
+            flight.begin()
+        response = await self._send_submission(request)
         return await self._whole(response, token)
 
     async def _whole(self, response: httpx.Response, token: Key, *, cut: bool = False) -> Answer:

@@ -19,7 +19,7 @@ from support.virtual import network, run_virtually
 
 from cyberun_async import AsyncClient, Limits, TaskEvent, throttle
 from cyberun_async._flows.together import side_by_side
-from cyberun_async._transport.exchange import as_child, finish, see_through
+from cyberun_async._transport.exchange import Flight, as_child, finish, see_through
 from cyberun_async._transport.flat_group import FlatTaskGroup
 
 Way = Callable[[AsyncClient], Awaitable[object]]
@@ -204,7 +204,7 @@ def test_a_flat_group(where: str, end: BaseException, loop: str) -> None:
             await {
                 "as_child": lambda: as_child(fail),
                 "finish": lambda: finish(fail, within=1),
-                "see_through": lambda: see_through(fail, within=1),
+                "see_through": lambda: see_through(fail, Flight(), within=1),
                 "side_by_side": lambda: side_by_side(wait_for_ever, fail),
             }[where]()
         async with FlatTaskGroup() as group:
@@ -300,3 +300,25 @@ anyio.run(main, backend="{loop}")
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=50, check=False)
 
     assert (done.returncode, done.stderr) == (3, "")
+
+
+@pytest.mark.parametrize("where", ["body", "child", "both"])
+@pytest.mark.parametrize("inner", [True, False], ids=["its own scope", "a scope around it"])
+def test_a_cancellation_in_a_group(where: str, inner: bool) -> None:
+    """A nursery of trio's own hands a cancellation on in a group, as `open_tcp_stream` does; it is one all the same."""
+
+    async def several() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.sleep_forever)
+            await trio.sleep_forever()
+
+    async def main() -> None:
+        with anyio.CancelScope() as scope:
+            async with FlatTaskGroup() as group:
+                (group.cancel_scope if inner else scope).deadline = trio.current_time() + 0.01
+                if where != "body":
+                    group.start_soon(several)
+                await (anyio.sleep_forever() if where == "child" else several())
+        assert scope.cancelled_caught == (not inner)
+
+    trio.run(main)
