@@ -13,7 +13,7 @@ from cyberun_async._protocol.ranges import content_length
 from cyberun_async._protocol.refusals import ERROR_TEXT
 from cyberun_async._protocol.secret import Secret, secrets_of_url
 from cyberun_async._settings import Settings
-from cyberun_async._transport.bodies import RequestBody, let_go, raw_chunks, read_body
+from cyberun_async._transport.bodies import RequestBody, let_go, raw_chunks
 from cyberun_async._transport.early_response import listening
 from cyberun_async._transport.exchange import InFlight, as_child, finish
 from cyberun_async._transport.failures import (
@@ -150,10 +150,15 @@ class Storage:
 
         async def exchange() -> StorageAnswer:
             response = await self._send_upload(self._request("PUT", url, headers, sent))
-            body = await read_body(response, ERROR_TEXT, cut=True, cleanup=self._cleanup)
-            if response.is_success and self._is_own and not sent.is_exhausted:
+            body = Body(url, response, self._cleanup)
+            try:
+                # What breaks off here takes nothing from the status.
+                answer = StorageAnswer(body.status, body.headers, await body.text(), url)
+            finally:
+                await body.aclose()
+            if answer.is_success and self._is_own and not sent.is_exhausted:
                 raise StorageFailure("it answered before it had the whole file", retryable=True)
-            return StorageAnswer(response.status_code, response.headers, body, url)
+            return answer
 
         def mapped(failure: Exception) -> Exception:
             return sent.failure or storage_failure(url, failure)

@@ -76,6 +76,12 @@ async def too_large(peer: Peer) -> None:
     await anyio.sleep(0.05)
 
 
+async def refuse_without_a_length(peer: Peer) -> None:
+    """Refuse with a body that ends where the connection does, which is reset."""
+    await peer.send(b"HTTP/1.1 403 X\r\nConnection: close\r\n\r\n<Error><Code>RequestExpired</Code>")
+    await peer.reset()
+
+
 async def close_its_end(peer: Peer) -> None:
     """Say that nothing will come, and read nothing."""
     assert isinstance(peer.stream, SocketStream)
@@ -104,7 +110,9 @@ def client_of(server: RawServer, **options: object) -> AsyncClient:
     return AsyncClient("sk-1", base_url=server.url, **given)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("answer", [refuse_and_half_close, refuse_and_close, refuse_in_silence])
+@pytest.mark.parametrize(
+    "answer", [refuse_and_half_close, refuse_and_close, refuse_in_silence, refuse_without_a_length]
+)
 async def test_refused(answer: Answer) -> None:
     """A refusal that comes while the file is being sent is heard at once: a new link, and the error that it says."""
     async with raw_server(storage(answer)) as server, client_of(server) as client:
