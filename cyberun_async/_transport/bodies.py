@@ -64,7 +64,9 @@ def raw_chunks(response: httpx.Response) -> AsyncIterator[bytes]:
     return response.stream.__aiter__()  # type: ignore[union-attr]
 
 
-async def read_body(response: httpx.Response, limit: int, *, cut: bool = False, cleanup: float) -> bytes:
+async def read_body(
+    response: httpx.Response, limit: int, *, cut: bool = False, cleanup: float, received: bytearray | None = None
+) -> bytes:
     """Read a whole body and close the response.
 
     Args:
@@ -72,6 +74,7 @@ async def read_body(response: httpx.Response, limit: int, *, cut: bool = False, 
         limit: The most bytes that are taken in.
         cut: Whether to give what there is of a body that is larger or cannot be expanded, instead of an error.
         cleanup: Seconds that closing may take.
+        received: Gets the body as it arrives, for those who can use a part of it.
 
     Raises:
         UnreadableBody: It is larger than the limit, or does not expand, or was compressed other than by gzip or deflate.
@@ -79,7 +82,7 @@ async def read_body(response: httpx.Response, limit: int, *, cut: bool = False, 
     """
     chunks = raw_chunks(response)
     unfinished: AsyncIterator[bytes] | None = chunks
-    body = bytearray()
+    body = bytearray() if received is None else received
     try:
         with below():
             async for chunk in chunks:

@@ -68,4 +68,4 @@ def _problem(error: OSError) -> str:
         return f"the environment variable SSLKEYLOGFILE names a file that cannot be written: {key_log} ({reason})"
     if authorities:
         return f"the environment variable SSL_CERT_FILE names a file that cannot be used: {authorities} ({reason})"
-    return f"the certificate authorities of the package certifi cannot be read ({reason}): install it again"
+    return f"TLS cannot be set up with the certificate authorities of the package certifi: {error}"

@@ -247,12 +247,22 @@ class Transport(ProcessBound):
             # A client of the user's shows nothing of it.
             flight.begin()
         response = await self._send_submission(request)
-        return await self._whole(response, token)
+        received = bytearray()
+        try:
+            return await self._whole(response, token, received=received)
+        except Exception:
+            # The connection broke, but what had arrived by then may say all that there is to know.
+            if not response.is_success or not _can_be_read(call, bytes(received), response.headers):
+                raise
+            return Answer(response.status_code, response.headers, bytes(received), token)
 
-    async def _whole(self, response: httpx.Response, token: Key, *, cut: bool = False) -> Answer:
+    async def _whole(
+        self, response: httpx.Response, token: Key, *, cut: bool = False, received: bytearray | None = None
+    ) -> Answer:
         cut = cut or not response.is_success
         limit = ERROR_TEXT if cut else self._settings.limits.max_answer
-        body = await read_body(response, limit, cut=cut, cleanup=self._settings.timeouts.cleanup)
+        cleanup = self._settings.timeouts.cleanup
+        body = await read_body(response, limit, cut=cut, cleanup=cleanup, received=received)
         return Answer(response.status_code, response.headers, body, token)
 
     def read(self, call: Call[T], answer: Answer) -> T:
@@ -446,3 +456,10 @@ def _decode_error(call: Call[T], problem: str, token: Key, body: bytes = b"") ->
         body=redacted(body, (token,)),
         task_id=call.task_id,
     )
+
+
+def _can_be_read(call: Call[object], body: bytes, headers: httpx.Headers) -> bool:
+    try:
+        return call.read is not None and call.read(body, headers) is not None
+    except DecodeError:
+        return False

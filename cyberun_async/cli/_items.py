@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cyberun_async import InvalidParameters, ParameterDef
+from cyberun_async._protocol.journal_rows import is_storable
+from cyberun_async._protocol.json_text import encode_json
 from cyberun_async._protocol.parameters import problems_with
 from cyberun_async.cli._parameters import read_values
 
@@ -120,7 +122,7 @@ def _name(line: Line, key: str | None, first_lines: Mapping[str, int]) -> tuple[
         return f"line {line.number}", f"the key {name!r} must be a text or a whole number"
     if str(name) in first_lines:
         return str(name), f"the key {str(name)!r} is there already, in line {first_lines[str(name)]}"
-    return str(name), None
+    return str(name), None if is_storable(str(name)) else f"the key {name!r} is not valid text"
 
 
 def _parameters(fields: Fields, definitions: Sequence[ParameterDef], *, are_texts: bool) -> tuple[Fields, list[str]]:
@@ -129,7 +131,16 @@ def _parameters(fields: Fields, definitions: Sequence[ParameterDef], *, are_text
         values, problems = read_values({name: str(text) for name, text in fields.items()}, {}, definitions)
     else:
         values, problems = read_values({}, fields, definitions)
-    return values, problems or problems_with(values, definitions)
+    return values, problems or problems_with(values, definitions) or _problems_of_json(values)
+
+
+def _problems_of_json(values: Fields) -> list[str]:
+    """Find what no request can carry; a file is sent by itself."""
+    try:
+        encode_json({name: value for name, value in values.items() if not isinstance(value, Path)})
+    except InvalidParameters as error:
+        return list(error.problems)
+    return []
 
 
 def _text(path: Path) -> str:

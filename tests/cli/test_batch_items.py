@@ -65,6 +65,8 @@ def test_read(name: str, text: str, start: str, tmp_path: Path) -> None:
             '{\n{"id": 1, "prompt": "x"}\n[1]', {1: "it is not JSON", 3: "must be a JSON object"}, id="several"
         ),
         pytest.param("[" * 100_000, {1: "it is not JSON"}, id="nested"),
+        pytest.param('{"id": "\\ud83d", "prompt": "x"}', {1: "is not valid text"}, id="half of a character as a key"),
+        pytest.param('{"id": 1, "prompt": "\\ud83d"}', {1: "of the kinds that JSON has"}, id="half of a character"),
         pytest.param('{"id": 1, "prompt": 7, "steps": 700}', {1: "'prompt' must be a string"}, id="does not fit"),
         pytest.param(
             '{"id": 1, "prompt": "x", "image": "@nowhere.png"}', {1: "there is no file 'nowhere.png'"}, id="no file"

@@ -83,7 +83,7 @@ async def test_authorities_of_the_dependency(no_context: None, monkeypatch: pyte
 
     monkeypatch.setattr(certifi, "where", lambda: "/missing.pem")
     async with client_of() as client:
-        with pytest.raises(ConfigurationError, match="certifi cannot be read"):
+        with pytest.raises(ConfigurationError, match=r"package certifi: .*No such file"):
             await client.tasks.get("t-1")
 
 

@@ -162,3 +162,24 @@ async def test_found_on_the_wire(body: str, headers: str) -> None:
     async with raw_server(handle) as server, AsyncClient(KEY, base_url=server.url) as client:
         with anyio.fail_after(10):
             assert await client.submit("text-to-image", validate=False) == "17"
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        pytest.param(b'Content-Length: 99\r\n\r\n{"task_id": "17"}', id="cut off after the object"),
+        pytest.param(b'Transfer-Encoding: chunked\r\n\r\n11\r\n{"task_id": "17"}\r\n', id="without the last chunk"),
+        pytest.param(b"Location: /tasks/17\r\nContent-Length: 99\r\n\r\n{", id="the id is in the head"),
+        pytest.param(b"Location: /tasks/17\r\nContent-Encoding: br\r\nContent-Length: 2\r\n\r\nxx", id="unreadable"),
+    ],
+)
+async def test_found_in_what_arrived(response: bytes) -> None:
+    """A response that breaks off after it has said the id has said it."""
+
+    async def serve(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(b"HTTP/1.1 202 X\r\n" + response)
+
+    async with raw_server(serve) as server, AsyncClient(KEY, base_url=server.url) as client:
+        assert await client.submit("text-to-image", validate=False) == "17"
+        assert len(server.requests) == 1

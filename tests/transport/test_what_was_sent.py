@@ -38,7 +38,7 @@ async def stay_silent(peer: Peer) -> None:
 
 async def lose_half_of_the_reply(peer: Peer) -> None:
     await peer.request()
-    await peer.send(b"HTTP/1.1 202 OK\r\nContent-Length: 100\r\n\r\n" + SUBMITTED.encode())
+    await peer.send(b"HTTP/1.1 202 OK\r\nContent-Length: 100\r\n\r\n" + SUBMITTED.encode()[:-1])
 
 
 async def answer_no_http(peer: Peer) -> None:
