@@ -119,7 +119,8 @@ class Polling:
         interval: Seconds between two looks, and by chance up to a fifth more; 3 is the documented default
             (https://docs.cyberun.cloud/api-reference/streaming-events).
         relaxed: Seconds between two looks while events arrive on the stream.
-        patience: Seconds without a single answer after which a wait gives up with the last failure.
+        patience: Seconds after which a wait gives up with the last failure where its polls, or its requests for the
+            result, keep failing; each of the two counts by itself, and time in which the process stood still does not.
 
     """
 
