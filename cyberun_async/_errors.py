@@ -161,7 +161,7 @@ class APIError(CyberunError):
         self.request_id = request_id
         self.body = body
         # Whoever answers with a 5xx may be a proxy that lost patience with a server that did its work.
-        self.may_have_been_sent = status >= 500 or status in _MAY_HAVE_ACTED
+        self.may_have_been_sent: bool = status >= 500 or status in _MAY_HAVE_ACTED
         self.is_page = is_page
         said = message.rstrip(" .;")
         super().__init__(f"{method} {path} was refused with {status}: {said}; {self._advice()}", task_id=task_id)
@@ -319,7 +319,7 @@ class DecodeError(CyberunError):
         self.method = method
         self.path = path
         self.body = body
-        self.may_have_been_sent = method is not None
+        self.may_have_been_sent: bool = method is not None
         of_task = f" of task {task_id}" if task_id else ""
         place = f"the answer to {method} {path}" if method else f"the data{of_task}"
         super().__init__(f"{place} is not what the API promises: {problem}; {self._advice()}", task_id=task_id)

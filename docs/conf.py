@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from enum import Enum
 from importlib.metadata import version as installed_version
 from pathlib import Path
@@ -105,8 +106,10 @@ def signature_for_readers(*event: Any) -> tuple[str, str | None] | None:
 
 
 def _spell(default: object) -> str:
-    # The `repr` of an enum's member is no expression.
-    return f"{type(default).__name__}.{default.name}" if isinstance(default, Enum) else repr(default)
+    # The `repr` of an enum's member is no expression, and neither is that of what came besides the documented fields.
+    if isinstance(default, Enum):
+        return f"{type(default).__name__}.{default.name}"
+    return repr(dict(default) if isinstance(default, Mapping) else default)
 
 
 def setup(app: Sphinx) -> None:

@@ -94,11 +94,11 @@ class Channel:
 
     def __init__(self, memory: int, linger: float) -> None:
         # Numbers of an earlier life of the backend must not pass for ours.
-        self.name = secrets.token_hex(4)
-        self.is_over = False
+        self.name: str = secrets.token_hex(4)
+        self.is_over: bool = False
         self.failure: BaseException | None = None
-        self.was_followed = False
-        self.scope = anyio.CancelScope()
+        self.was_followed: bool = False
+        self.scope: anyio.CancelScope = anyio.CancelScope()
         self._items: deque[Item] = deque(maxlen=memory)
         self._linger = linger
         self._clients: Counter[AsyncClient] = Counter()

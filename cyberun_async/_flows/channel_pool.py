@@ -42,7 +42,7 @@ class ChannelPool:
     """
 
     def __init__(self, memory: int, linger: float) -> None:
-        self.is_draining = False
+        self.is_draining: bool = False
         self._memory = memory
         self._linger = linger
         self._loop: LoopHandle | None = None

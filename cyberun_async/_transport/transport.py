@@ -110,9 +110,9 @@ class Transport(ProcessBound):
         self._free_streams = settings.limits.max_streams
         self.on_free_stream: Callable[[], None] = lambda: None
         self.refused_for_rate: int = 0
-        self.mismatches = MismatchLog()
+        self.mismatches: MismatchLog = MismatchLog()
         self.has_answered: bool = False
-        self.recent = RecentSubmissions()
+        self.recent: RecentSubmissions = RecentSubmissions()
         self._in_flight = InFlight()
         self._home = HomeLoop()
         self._sign_in = SignIn(settings.token, within=settings.timeouts.call)
