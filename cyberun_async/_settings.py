@@ -96,7 +96,8 @@ class Retries:
 
     Attributes:
         budget: Seconds from the first failure of a call within which it may be sent again, not counting those that
-            the server asks for; 0 repeats nothing.
+            the server asks for; 0 repeats nothing. The transfer of a file counts anew whenever it gets further than
+            before, and its first failure is always retried.
         initial: Upper bound of the first delay, in seconds; each further one doubles it.
         maximum: Upper bound of any delay of our own choice, in seconds.
         retry_after: The longest `Retry-After` that is waited for, in seconds; a longer one is an error.

@@ -49,8 +49,8 @@ class ExistingFiles:
 
     async def any(self) -> bool:
         """Whether there may be one, under its own name or under that of a file that is stored compressed."""
-        names = (self._name, f"{self._name}.gz")
-        return any([await self._in_thread(is_taken, self._directory / name) for name in names])
+        paths = [self._directory / name for name in (self._name, f"{self._name}.gz")]
+        return bool(await self._in_thread(lambda: any(is_taken(path) for path in paths)))
 
     async def find(self, name: str, delivery: Delivery) -> Path | None:
         """Give the one that is what an answer describes."""

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 import attrs
-from anyio.abc import TaskGroup
+
+from cyberun_async._transport.flat_group import FlatTaskGroup
 
 if TYPE_CHECKING:
     # It takes longer to import than all of this package, and httpx leaves it to the first client, too.
@@ -48,7 +49,7 @@ def stops_sending(received: bytes) -> bool:
 class _Exchange:
     """One request that is being sent: where its reader may run, and on which stream it has begun to leave."""
 
-    group: TaskGroup
+    group: FlatTaskGroup
     stream: "EarlyResponseStream | None" = None
 
 
@@ -57,19 +58,12 @@ _exchange: ContextVar[_Exchange | None] = ContextVar("exchange", default=None)
 
 async def listening(work: Callable[[], Awaitable[T]]) -> T:
     """Send a request, and read while it leaves, if that is on an `EarlyResponseStream`."""
-    results: list[T] = []
-    failures: list[Exception] = []
-    async with anyio.create_task_group() as group:
+    async with FlatTaskGroup() as group:
         _exchange.set(_Exchange(group))
-        try:
-            results.append(await work())
-        except Exception as failure:  # noqa: BLE001 - raised again below, outside of an exception group
-            failures.append(failure)
+        result = await work()
         _exchange.set(None)
         group.cancel_scope.cancel()
-    if failures:
-        raise failures[0]
-    return results[0]
+    return result
 
 
 async def unless_answered(work: Callable[[], Awaitable[T]]) -> T:
