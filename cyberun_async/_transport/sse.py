@@ -31,6 +31,7 @@ class EventDecoder:
     Attributes:
         last_event_id: The last `id:`, or `""`; the service documents none, but a deployment may send them.
         retry: The last `retry:` in milliseconds, or `None`; likewise.
+        joined: How many events had lines of JSON without `data:`.
 
     """
 
@@ -38,6 +39,7 @@ class EventDecoder:
         """Start before the first byte."""
         self.last_event_id = ""
         self.retry: int | None = None
+        self.joined = 0
         self._max_event = max_event
         self._interpret = SSEDecoder().decode
         self._line = bytearray()
@@ -117,6 +119,7 @@ class EventDecoder:
         joined = "\n".join(self._data)
         if not self._has_stray_lines or _is_json(event.data) or not _is_json(joined):
             return event
+        self.joined += 1
         return ServerSentEvent(event.event, joined.strip(), event.id, event.retry)
 
     def _lines(self, chunk: bytes) -> list[bytes]:

@@ -1,13 +1,15 @@
 """Asking the service, and taking its answer as it is."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import NoneType
+from typing import Any
 
 import attrs
 
 from cyberun_async._client import AsyncClient
 from cyberun_async._errors import DecodeError
 from cyberun_async._protocol.call import Call
+from cyberun_async._protocol.codec import structure
 from cyberun_async._protocol.json_text import parse_json
 from cyberun_async._protocol.refusals import refusal
 from cyberun_async.conformance._report import Differs
@@ -61,15 +63,34 @@ async def send(client: AsyncClient, call: Call[object], *, expect: int | None) -
     return Answer(answer.status, answer.headers.get("date"), parsed)
 
 
-def hold(what: str, values: Sequence[object], table: Table) -> str:
+Reader = Callable[[object], object]
+"""How the client reads an object; raises `DecodeError` where it cannot."""
+
+
+def reader_of(client: AsyncClient, kind: Any) -> Reader:
+    """Give how a client reads a type."""
+    return lambda value: structure(value, kind, client._transport.mismatches)
+
+
+def differs(problem: str, values: Sequence[object], read: Reader) -> Differs:
+    """Say what differs, and whether the client lives with it."""
+    try:
+        for value in values:
+            read(value)
+    except DecodeError as error:
+        return Differs(f"{problem}. The client cannot live with that: {error.problem}")
+    return Differs(f"{problem}. The client lives with that")
+
+
+def hold(what: str, values: Sequence[object], table: Table, read: Reader) -> str:
     """Hold objects against their table, and say which fields they have beyond it.
 
     Raises:
-        Differs: One of them does not fit.
+        Differs: One of them does not fit; it says whether the client can read them all the same.
 
     """
     problems = sorted({problem for value in values for problem in misfits(value, table)})
     if problems:
-        raise Differs(f"{what}: {'; '.join(problems)}")
+        raise differs(f"{what}: {'; '.join(problems)}", values, read)
     more = sorted(set().union(*(additions(value, table) for value in values)))
     return f"{what} fits its table" + (f", and has fields that no document names: {', '.join(more)}" if more else "")

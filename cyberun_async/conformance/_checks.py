@@ -1,15 +1,27 @@
 """What the documents promise, as checks."""
 
+import json
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
 from uuid import UUID
 
 import attrs
 
 from cyberun_async._client import AsyncClient
+from cyberun_async._errors import DecodeError
 from cyberun_async._flows.submitting import prepare
+from cyberun_async._protocol.agents import Agent
+from cyberun_async._protocol.containers import Container
 from cyberun_async._protocol.endpoints import Dispatch
+from cyberun_async._protocol.error_text import error_text
+from cyberun_async._protocol.events import decode_event
+from cyberun_async._protocol.files import PresignedUpload
 from cyberun_async._protocol.json_text import parse_json
-from cyberun_async.conformance._asking import ask, hold, send
+from cyberun_async._protocol.pages import Page
+from cyberun_async._protocol.tasks import Submitted, Task, TaskResult
+from cyberun_async._protocol.workflows import ParameterDef, Workflow
+from cyberun_async.conformance._asking import Reader, ask, differs, hold, reader_of, send
 from cyberun_async.conformance._following import Followed, follow, judge
 from cyberun_async.conformance._report import Differs, Finding, Skipped, finding_of
 from cyberun_async.conformance._tables import (
@@ -57,6 +69,7 @@ class Conformance:
             "tasks.filter": self.filter_tasks,
             "tasks.get": self.get_task,
             "tasks.result": self.get_result,
+            "storage.get": self.get_file,
             "agents.list": self.list_agents,
             "containers.list": self.list_containers,
             "refusals": self.refuse,
@@ -66,28 +79,29 @@ class Conformance:
             "submit.result": self.compare_result,
             "submit.cancel": self.cancel_ended,
             "submit.presign": self.presign,
+            "submit.upload": self.upload,
         }
         return tuple([await finding_of(name, check) for name, check in checks.items()])
 
     # What is there
 
     async def list_workflows(self) -> str:
-        said, self.workflows = await self._list("/r/workflows", "workflow_list", WORKFLOW)
+        said, self.workflows = await self._list("/r/workflows", "workflow_list", WORKFLOW, Workflow)
         return said
 
     async def get_workflow(self) -> str:
         listed = _first(self.workflows, "there is no workflow")
         slug = listed.get("workflow_slug")
         by_id = (await ask(self.client, f"/r/workflows/{listed.get('id')}")).body
-        said = hold("a workflow", [by_id], WORKFLOW)
+        said = hold("a workflow", [by_id], WORKFLOW, self._reads(Workflow))
         given = _objects(by_id, "parameters")
-        hold("each of its parameters", given, PARAMETER)
+        hold("each of its parameters", given, PARAMETER, self._reads(ParameterDef))
         if (await ask(self.client, f"/r/workflows/slug/{slug}")).body != by_id:
             raise Differs("a workflow by its slug is another than by its id")
         return f"{said}, with {len(given)} parameters, and is the same by its slug"
 
     async def list_tasks(self) -> str:
-        said, self.tasks = await self._list("/r/tasks", "task_list", TASK)
+        said, self.tasks = await self._list("/r/tasks", "task_list", TASK, Task)
         return said
 
     async def page_tasks(self) -> str:
@@ -115,26 +129,39 @@ class Conformance:
 
     async def get_task(self) -> str:
         listed = _first(self.tasks, "there is no task")
-        return hold("a task", [(await ask(self.client, f"/r/tasks/{listed.get('id')}")).body], TASK)
+        body = (await ask(self.client, f"/r/tasks/{listed.get('id')}")).body
+        return hold("a task", [body], TASK, self._reads(Task))
 
     async def get_result(self) -> str:
         results = [(await ask(self.client, f"/r/tasks/{task.get('id')}/result")).body for task in self._of_each_end()]
-        return hold(f"each of {len(results)} results", results, RESULT)
+        return hold(f"each of {len(results)} results", results, RESULT, self._reads(TaskResult))
+
+    async def get_file(self) -> str:
+        """Read the beginning of a file, with which the storage is touched."""
+        completed = [task for task in self._of_each_end() if task.get("task_status") == "completed"]
+        task_id = str(_first(completed, "no task has completed").get("id"))
+        files = (await self.client.tasks.result(task_id)).files
+        if not files:
+            raise Skipped(f"the task {task_id} has no files")
+        async with self.client.open_file(files[0]) as stream:
+            async for _ in stream:
+                break
+        return f"the storage gives the files of the task {task_id}"
 
     async def list_agents(self) -> str:
-        return (await self._list("/r/agents", "agent_list", AGENT))[0]
+        return (await self._list("/r/agents", "agent_list", AGENT, Agent))[0]
 
     async def list_containers(self) -> str:
         answer = await ask(self.client, "/r/containers", expect=None)
         if answer.status == 403:
             raise Skipped("the key or the plan has no containers")
-        return (await self._list("/r/containers", None, CONTAINER))[0]
+        return (await self._list("/r/containers", None, CONTAINER, Container))[0]
 
     async def refuse(self) -> str:
         answer = await ask(self.client, f"/r/tasks/{NOBODY}", expect=None)
         if answer.status != 404:
             raise Differs(f"a task that is not there is answered with {answer.status} instead of 404")
-        return f"a task that is not there is a 404, and {hold('the refusal', [answer.body], REFUSAL)}"
+        return f"a task that is not there is a 404, and {hold('the refusal', [answer.body], REFUSAL, _words)}"
 
     # What a task of one's own shows
 
@@ -151,7 +178,7 @@ class Conformance:
             dispatch=Dispatch(),
         )
         body = (await send(client, call, expect=202)).body
-        hold("the answer", [body], SUBMITTED)
+        hold("the answer", [body], SUBMITTED, self._reads(Submitted))
         assert isinstance(body, dict)
         self.task_id = str(body["task_id"])
         return f"a submission is answered with 202 and the id of a task: {self.task_id}"
@@ -168,15 +195,20 @@ class Conformance:
         if unknown := {event.event for event in events} - EVENTS.keys():
             raise Differs(f"there are events that no document names: {', '.join(sorted(unknown))}")
         for name, table in EVENTS.items():
-            if same := [parse_json(event.data) for event in events if event.event == name]:
-                hold(f"each {name} event", same, table)
+            if same := [event for event in events if event.event == name]:
+                hold(f"each {name} event", [parse_json(event.data) for event in same], table, _reader_of_events(name))
+        if self.followed is not None and self.followed.joined:
+            raise Differs("there are events whose data goes on in lines without data:. The client lives with that")
+        told = Counter((event.event, event.data) for event in events)
+        if twice := sorted({name for (name, _), count in told.items() if count > 1}):
+            raise Differs(f"there are events that came twice: {', '.join(twice)}. The client lives with that")
         if events[-1].event not in LAST_EVENTS:
             raise Differs("the stream ended without the event that ends a task")
         return f"{len(events)} events fit their tables, and the last is {events[-1].event}"
 
     async def compare_result(self) -> str:
         body = (await ask(self.client, f"/r/tasks/{self._submitted()}/result")).body
-        said = hold("the result", [body], RESULT)
+        said = hold("the result", [body], RESULT, self._reads(TaskResult))
         assert isinstance(body, dict)
         status = str(body["task_status"])
         told = self.followed.events[-1].event if self.followed and self.followed.has_last else status
@@ -201,7 +233,15 @@ class Conformance:
         self._submitted()
         file = {"file_name": "conformance.txt", "file_size": 3, "content_type": "text/plain"}
         body = (await ask(self.client, "/r/files/presign", method="POST", body=file)).body
-        return hold("a link for an upload", [body], PRESIGNED)
+        return hold("a link for an upload", [body], PRESIGNED, self._reads(PresignedUpload))
+
+    async def upload(self) -> str:
+        self._submitted()
+        await self.client.upload(b"hi\n", name="conformance.txt", content_type="text/plain")
+        return "the storage takes a file"
+
+    def _reads(self, kind: Any) -> Reader:
+        return reader_of(self.client, kind)
 
     def _submitted(self) -> str:
         if not self.task_id:
@@ -213,18 +253,30 @@ class Conformance:
         _first(self.tasks, "there is no task")
         return list({task.get("task_status"): task for task in self.tasks}.values())
 
-    async def _list(self, path: str, name: str | None, table: Table) -> tuple[str, Sequence[Object]]:
+    async def _list(self, path: str, name: str | None, table: Table, kind: Any) -> tuple[str, Sequence[Object]]:
         """Hold a list against its table; `name` is `None` where the documents do not give the list's name."""
         body = (await ask(self.client, path)).body
         if name is None and isinstance(body, dict):
             name = next((key for key, value in body.items() if isinstance(value, list)), None)
         if not isinstance(body, dict) or name is None or name not in body:
-            raise Differs(f"the answer to GET {path} has no {name or 'list'}")
+            raise differs(f"the answer to GET {path} has no {name or 'list'}", [body], self._reads(Page[kind]))
         items = _objects(body, name)
-        hold("page_meta", [body.get("page_meta")], PAGE_META)
+        hold("page_meta", [body.get("page_meta")], PAGE_META, lambda _: self._reads(Page[kind])(body))
         if not items:
             raise Skipped("the list is empty")
-        return hold(f"each of {len(items)} items", items, table), items
+        return hold(f"each of {len(items)} items", items, table, self._reads(kind)), items
+
+
+def _words(body: object) -> object:
+    """Read the words of an error response as the client does."""
+    words = error_text(body)
+    if words is None:
+        raise DecodeError("there are no words in it")
+    return words
+
+
+def _reader_of_events(name: str) -> Reader:
+    return lambda data: decode_event(name, json.dumps(data), task_id=NOBODY)
 
 
 def _objects(body: object, name: str) -> Sequence[Object]:

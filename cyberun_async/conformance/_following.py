@@ -39,6 +39,7 @@ class Followed:
         was_live: Whether the task still ran when the first event came; `None` until that is known.
         is_over: Whether the stream has ended.
         failure: What became of the stream instead.
+        joined: How many events had lines of JSON without `data:`.
 
     """
 
@@ -50,6 +51,7 @@ class Followed:
     was_live: bool | None = None
     is_over: bool = False
     failure: CyberunError | None = None
+    joined: int = 0
 
     @property
     def has_last(self) -> bool:
@@ -93,6 +95,7 @@ async def _watch(client: AsyncClient, task_id: str, seen: Followed, *, whole: bo
                 if seen.has_last:
                     break
         finally:
+            seen.joined = connection.decoder.joined
             await connection.aclose()
     except CyberunError as error:
         seen.failure = error

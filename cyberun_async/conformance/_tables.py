@@ -117,7 +117,7 @@ CONTAINER: Table = {
     "gpu_count": "int?",
     "replica_count": "int?",
     "usage_prompt": "string?",
-    "openapi_url": "url?",
+    "openapi_url": "path?",
     "external_url": "url?",
     "external_auth_credential_id": "string?",
 }
@@ -168,6 +168,7 @@ _KINDS: Mapping[str, Callable[[object], bool]] = {
     "bool": lambda value: isinstance(value, bool),
     "time": lambda value: isinstance(value, str) and bool(_TIME(value)),
     "url": _is_url,
+    "path": lambda value: isinstance(value, str) and not urlsplit(value).scheme,
     "list": lambda value: isinstance(value, list),
     "strings": lambda value: isinstance(value, list) and all(isinstance(item, str) for item in value),
     "object": lambda value: isinstance(value, dict),

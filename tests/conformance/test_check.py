@@ -22,7 +22,15 @@ if TYPE_CHECKING:
 
 WORKFLOW = "text-to-image"
 PARAMETERS = {"prompt": "a lighthouse", "width": 64, "height": 64}
-OF_A_TASK = {"submit.run", "submit.stream", "submit.events", "submit.result", "submit.cancel", "submit.presign"}
+OF_A_TASK = {
+    "submit.run",
+    "submit.stream",
+    "submit.events",
+    "submit.result",
+    "submit.cancel",
+    "submit.presign",
+    "submit.upload",
+}
 
 
 def found(report: Report, name: str) -> Finding:

@@ -122,7 +122,7 @@ CONTAINER = {
     "gpu_count": "int?",
     "replica_count": "int?",
     "usage_prompt": "string?",
-    "openapi_url": "url?",
+    "openapi_url": "string?",
     "external_url": "url?",
     "external_auth_credential_id": "string?",
 }
