@@ -195,7 +195,8 @@ class PartFile:
 
     def close(self) -> None:
         """Close the file, and leave behind what can be resumed."""
-        if self._descriptor >= 0 and not (self.have.size and self._is_shared):
+        can_resume = self.have.size > 0 and self.have.etag is not None and self._is_shared
+        if self._descriptor >= 0 and not can_resume:
             self.discard()
         elif self._descriptor >= 0 and not self._is_version_flushed:
             self._flush_version()

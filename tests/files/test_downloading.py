@@ -284,6 +284,16 @@ async def test_no_version_no_resuming(etag: str, tmp_path: Path) -> None:
     assert [get.headers.get("range") for get in shelf.gets] == [None, None]
 
 
+async def test_nothing_left_that_cannot_resume(tmp_path: Path) -> None:
+    """What a failed download could not resume from is removed."""
+    async with a_shelf() as shelf, shelf.client(retries=NEVER) as client:
+        shelf.put("a.bin", data_of(50_000), etag="")
+        shelf.plan("a.bin", Plan(cut=20_000))
+        with pytest.raises(StorageError):
+            await client.download(TASK_ID, tmp_path)
+    assert names_in(tmp_path) == []
+
+
 async def test_whole_but_not_renamed(tmp_path: Path) -> None:
     """A process that died between the last byte and the new name costs one byte: the last, asked for again."""
 
