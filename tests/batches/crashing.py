@@ -2,16 +2,19 @@
 
 A line is an object: where the server is, what to run, and `kill_at`, the instant at which the process kills itself. An instant
 is the moment before a statement of SQL, before a request, or after the head of its response: in between, nothing changes that
-outlives the process.
+outlives the process. With `full`, a seed, the disk is full from instant to instant, at random: files do not grow.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import random
+import resource
 import signal
 import sqlite3
 import sys
+from contextlib import nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,20 +25,49 @@ import httpcore  # noqa: F401
 import httpx
 
 import cyberun_async._flows.batching  # noqa: F401
-from cyberun_async import AsyncClient, Journal, Limits, Polling, Retries
+from cyberun_async import AsyncClient, ConfigurationError, Journal, Limits, Polling, Retries
 
 LIMITS, POLLING, RETRIES = Limits(max_streams=0, max_connections=8), Polling(interval=0.02), Retries(budget=2)
+
+
+class Disk:
+    """Is full at random: no file of this process grows beyond some size that it has, or had."""
+
+    def __init__(self, journal: str, seed: int | None) -> None:
+        """Have room, for good where there is no seed."""
+        self._dice = None if seed is None else random.Random(seed)
+        self._files = [Path(journal), Path(f"{journal}-wal")]
+        self._hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+        self._is_full = False
+
+    def change(self) -> None:
+        """Fill up in one instant of ten, and have room again in one of five."""
+        if self._dice is None or self._dice.random() > (0.2 if self._is_full else 0.1):
+            return
+        if self._is_full:
+            self.empty()
+            return
+        size = max((path.stat().st_size for path in self._files if path.exists()), default=0)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (self._dice.choice([size, size // 2, 100]), self._hard))
+        self._is_full = True
+
+    def empty(self) -> None:
+        """Have room."""
+        resource.setrlimit(resource.RLIMIT_FSIZE, (self._hard, self._hard))
+        self._is_full = False
 
 
 class Instants:
     """Counts instants, and kills the process at one of them."""
 
-    def __init__(self, kill_at: int | None) -> None:
+    def __init__(self, kill_at: int | None, disk: Disk) -> None:
         """Begin before the first one."""
         self._left = kill_at
+        self._disk = disk
 
     def passes(self, *event: object) -> None:
         """Let one pass, or be killed."""
+        self._disk.change()
         if self._left is not None:
             if self._left == 0:
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -71,10 +103,11 @@ def watch_statements(instants: Instants) -> None:
 
 
 async def run(
-    *, base_url: str, key: str, workflow: str, journal: str, items: int, max_in_flight: int, kill_at: int | None
+    *, base_url: str, key: str, workflow: str, journal: str, items: int, max_in_flight: int, kill_at: int | None, full: int | None
 ) -> None:
     """Take all items through, and write down what became of them."""
-    instants = Instants(kill_at)
+    disk = Disk(journal, full)
+    instants = Instants(kill_at, disk)
     watch_statements(instants)
     async with (
         httpx.AsyncClient(transport=Watched(instants)) as http_client,
@@ -87,6 +120,7 @@ async def run(
             outcomes = [
                 [each.index, each.task_id, each.is_uncertain, each.is_matched, each.succeeded] async for each in batch
             ]
+    disk.empty()
     Path(f"{journal}.outcomes").write_text(json.dumps(outcomes), encoding="utf-8")
 
 
@@ -95,7 +129,10 @@ def main() -> None:
     for line in sys.stdin:
         pid = os.fork()
         if pid == 0:
-            anyio.run(partial(run, **json.loads(line)))
+            order = json.loads(line)
+            # A disk that is full when the journal is opened is an error of its own, before anything is submitted.
+            with suppress(ConfigurationError) if order["full"] is not None else nullcontext():
+                anyio.run(partial(run, **order))
             os._exit(0)
         print(pid, flush=True)
         print(os.waitpid(pid, 0)[1], flush=True)
