@@ -1,7 +1,6 @@
 """Taking one item of a batch from its parameters to its outcome."""
 
 import logging
-from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 
@@ -10,8 +9,7 @@ import attrs
 
 from cyberun_async._errors import CyberunError, RateLimitError, TaskError, TaskFailed
 from cyberun_async._flows.batch_plan import Plan
-from cyberun_async._flows.item_record import ItemRecord
-from cyberun_async._flows.journal import Journal
+from cyberun_async._flows.batch_progress import Progress, Tally
 from cyberun_async._flows.lookups import Lookups
 from cyberun_async._flows.unconfirmed import Found, find_unconfirmed
 from cyberun_async._flows.waiting import report_submitted, verdict, wait_for_result
@@ -19,7 +17,6 @@ from cyberun_async._protocol import endpoints
 from cyberun_async._protocol.batches import Item, Outcome, Parameters, Window, unheard
 from cyberun_async._protocol.call import Call
 from cyberun_async._protocol.journal_rows import (
-    Row,
     Step,
     check_key,
     dump_outcome,
@@ -29,7 +26,7 @@ from cyberun_async._protocol.journal_rows import (
 )
 from cyberun_async._protocol.json_text import encode_json
 from cyberun_async._protocol.retrying import is_passing
-from cyberun_async._protocol.tasks import Submitted, Task, TaskResult
+from cyberun_async._protocol.tasks import Submitted, TaskResult
 from cyberun_async._settings import Settings
 from cyberun_async._transport.exchange import Flight, finish, see_through
 from cyberun_async._transport.flat_group import FlatTaskGroup
@@ -47,56 +44,13 @@ FIRST_IN_FLIGHT = 8
 """Items in flight before the first success, where failures are to stop the batch: a broken workflow bills a handful."""
 
 
-class Progress:
-    """How far one item is."""
-
-    __slots__ = (
-        "candidates",
-        "is_from_journal",
-        "is_new",
-        "is_pending",
-        "is_stopped",
-        "is_uncertain",
-        "item",
-        "record",
-        "task_id",
-    )
-
-    def __init__(self, item: Item, workflow: str, journal: Journal | None) -> None:
-        """Nothing has happened yet."""
-        self.item = item
-        self.record = ItemRecord(Row(workflow=workflow, key=item.key, digest=""), journal)
-        self.task_id: str | None = None
-        self.candidates: tuple[Task, ...] = ()
-        self.is_pending = True
-        self.is_new = self.is_uncertain = self.is_stopped = self.is_from_journal = False
-
-    def outcome(self, result: TaskResult | None, error: Exception | None) -> Outcome:
-        """Give what became of it."""
-        return Outcome(
-            index=self.item.index,
-            key=self.item.key,
-            parameters=self.item.parameters,
-            task_id=self.task_id,
-            result=result,
-            error=error,
-            is_uncertain=self.is_uncertain,
-            is_matched=self.record.row.matched,
-            is_from_journal=self.is_from_journal,
-            candidates=self.candidates,
-        )
-
-
 class Runner:
     """Takes items through, any number at once; each has an outcome whatever happens to it.
 
     Attributes:
         tasks: The tasks that are in flight.
         window: How many items there may be.
-        tally: How many items came to which end, by the names of `BatchCounts`.
-        failures: How many items have failed in this run.
-        submitted: How many tasks this run has submitted, or may have.
-        pending: How many items may still be submitted, or are being submitted.
+        tally: What became of the items, and what that has cost.
         is_stopped: Whether nothing more is to be submitted.
         is_given_up: Whether the tasks in flight are to be cancelled as well.
         on_room: Called when there may be room for another item.
@@ -110,10 +64,7 @@ class Runner:
         self.tasks: dict[str, None] = {}
         first = None if plan.stop_after_failures is None else max(plan.stop_after_failures, FIRST_IN_FLIGHT)
         self.window: Window = Window(plan.max_in_flight, first)
-        self.tally: Counter[str] = Counter()
-        self.failures: int = 0
-        self.submitted: int = 0
-        self.pending: int = 0
+        self.tally: Tally = Tally(plan.max_tasks)
         self.is_stopped = False
         self.is_given_up = False
         self.on_room: Callable[[], None] = lambda: None
@@ -164,17 +115,10 @@ class Runner:
             self._settle(progress)
         # Not where the item was cancelled: its task may have to be cancelled as well.
         self.tasks.pop(progress.task_id or "", None)
-        self._count(progress, failure)
-        return progress.outcome(result, failure)
-
-    def _count(self, progress: Progress, failure: Exception | None) -> None:
-        end = "stopped" if progress.is_stopped else "uncertain" if progress.is_uncertain else "failed"
-        self.tally["succeeded" if failure is None else end] += 1
-        self.tally["from_journal"] += progress.is_from_journal
+        self.tally.end(progress, failure)
         if failure is None and not progress.is_from_journal:
             self.window.open_up()
-        is_old = progress.is_from_journal or (progress.is_uncertain and not progress.is_new)
-        self.failures += failure is not None and not is_old and not progress.is_stopped
+        return progress.outcome(result, failure)
 
     async def cancel_tasks(self) -> None:
         """Cancel all tasks that are in flight."""
@@ -194,24 +138,9 @@ class Runner:
         except Exception as failure:  # noqa: BLE001 - a token provider's, too: the others are still to be cancelled
             log.warning("task %s: cancelling it failed: %s", task_id, failure)
 
-    # How many tasks there may be
-
-    @property
-    def is_spent(self) -> bool:
-        """Whether this run has submitted as many tasks as it may."""
-        return self._plan.max_tasks is not None and self.submitted >= self._plan.max_tasks
-
-    @property
-    def may_begin(self) -> bool:
-        """Whether one more item may be begun, in case that it has to be submitted."""
-        return self._plan.max_tasks is None or self.submitted + self.pending < self._plan.max_tasks
-
     def _settle(self, progress: Progress) -> None:
-        """Note that it is known whether an item is submitted."""
-        if progress.is_pending:
-            progress.is_pending = False
-            self.pending -= 1
-            self.on_room()
+        self.tally.settle(progress)
+        self.on_room()
 
     # One item
 
@@ -303,10 +232,10 @@ class Runner:
 
     async def _submit_again(self, progress: Progress) -> bool:
         """Submit an item whose task has failed, unless it has had its attempts, and say whether that was done."""
-        if progress.record.row.attempts >= self._plan.attempts or not self.may_begin:
+        if progress.record.row.attempts >= self._plan.attempts or not self.tally.may_begin:
             return False
         progress.is_pending = True
-        self.pending += 1
+        self.tally.begin()
         self.tasks.pop(progress.task_id or "", None)
         try:
             async with self._claimed(progress):
@@ -344,10 +273,10 @@ class Runner:
             task_id = await progress.record.submit(send, flight)
         except Exception:
             row = progress.record.row
-            self.submitted += row.attempts - attempts
+            self.tally.submitted += row.attempts - attempts
             progress.task_id, progress.is_uncertain = row.task_id, next_step(row) == "report"
             raise
-        self.submitted += 1
+        self.tally.submitted += 1
         if self._plan.on_submitted is not None:
             await report_submitted(self._plan.on_submitted, progress.item.key, task_id)
 

@@ -76,7 +76,7 @@ class Batch(ProcessBound, AsyncIterator[Outcome]):
     @property
     def counts(self) -> BatchCounts:
         """How many items are in flight, and what became of the others; afterwards, too."""
-        return BatchCounts(in_flight=self._in_flight, submitted=self._runner.submitted, **self._runner.tally)
+        return self._runner.tally.counts(self._in_flight)
 
     @property
     def stopped_by(self) -> "StoppedBy | None":
@@ -201,9 +201,9 @@ class Batch(ProcessBound, AsyncIterator[Outcome]):
         while (
             self._in_flight >= runner.window.size
             or len(self._ready) >= self._plan.max_in_flight
-            or not runner.may_begin
+            or not runner.tally.may_begin
         ):
-            if runner.is_spent:
+            if runner.tally.is_spent:
                 self._begin_no_more("max_tasks")
             await self._change.wait()
         await checkpoint()
@@ -216,7 +216,7 @@ class Batch(ProcessBound, AsyncIterator[Outcome]):
     def _begin(self, item: Item) -> None:
         assert self._group is not None
         self._in_flight += 1
-        self._runner.pending += 1
+        self._runner.tally.begin()
         self._group.start_soon(self._take_through, item)
 
     async def _take_through(self, item: Item) -> None:
@@ -233,7 +233,7 @@ class Batch(ProcessBound, AsyncIterator[Outcome]):
             runner.is_stopped = runner.is_given_up = True
             self._begin_no_more("cancel_rest")
             await runner.cancel_tasks()
-        elif plan.stop_after_failures is not None and runner.failures >= plan.stop_after_failures:
+        elif plan.stop_after_failures is not None and runner.tally.failures >= plan.stop_after_failures:
             runner.is_stopped = True
             self._begin_no_more("stop_after_failures")
 

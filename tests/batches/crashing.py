@@ -103,7 +103,15 @@ def watch_statements(instants: Instants) -> None:
 
 
 async def run(
-    *, base_url: str, key: str, workflow: str, journal: str, items: int, max_in_flight: int, kill_at: int | None, full: int | None
+    *,
+    base_url: str,
+    key: str,
+    workflow: str,
+    journal: str,
+    items: int,
+    max_in_flight: int,
+    kill_at: int | None,
+    full: int | None,
 ) -> None:
     """Take all items through, and write down what became of them."""
     disk = Disk(journal, full)

@@ -141,7 +141,7 @@ def test_killed_at_any_instant(crashing: Crashing, is_full: bool) -> None:
     script = [after(0.02), complete({})]
     crashing.server.workflow("work", parameters=[Parameter("n", "number")], script=script)(lambda _: b"")
     killed = 0
-    for _ in range(KILLS):
+    while killed < KILLS:
         # An instant by what has been done, which is as random on a busy machine as on an idle one.
         instant = len(crashing.server.requests) + dice.randint(1, 60)
         pid = crashing.start("work", items=items, max_in_flight=12, full=dice.randrange(2**32) if is_full else None)
@@ -156,7 +156,6 @@ def test_killed_at_any_instant(crashing: Crashing, is_full: bool) -> None:
     assert not crashing.was_killed()
 
     outcomes, billed = crashing.outcomes("work"), crashing.billed("work")
-    assert killed == KILLS or is_full
     assert sorted(index for index, *_ in outcomes) == list(range(items))
     counted = Counter(index for index, _ in billed)
     for index, task_id, is_uncertain, _, succeeded in outcomes:

@@ -50,7 +50,7 @@ async def test_a_broken_workflow_bills_a_handful(connect: Connect, server: Local
 
 async def test_a_few_failures_among_many(connect: Connect, server: LocalCyberun) -> None:
     """After the first success there is room for all, and fewer failures than that stop nothing."""
-    items = [{"n": n, "end": "fail" if n in {3, 30} else ""} for n in range(60)]
+    items = [{"n": n, "end": "fail" if n in {20, 30} else ""} for n in range(60)]
     async with connect() as client:
         batch = client.map("work", items, max_in_flight=40, stop_after_failures=3)
         async with batch:
@@ -59,6 +59,24 @@ async def test_a_few_failures_among_many(connect: Connect, server: LocalCyberun)
             await batch.gather()
     assert batch.counts == BatchCounts(succeeded=58, failed=2, submitted=60)
     assert batch.stopped_by is None
+
+
+async def test_stopped_while_it_is_prepared(connect: Connect, server: LocalCyberun) -> None:
+    """An item whose parameters are still being checked when the batch is stopped is not submitted any more."""
+    async with connect() as client:
+        batch = client.map("work", [{}, {}], max_in_flight=2, stop_after_failures=1)
+        prepare = batch._runner._prepare
+
+        async def stopped(parameters: Any) -> Any:
+            call = await prepare(parameters)
+            batch._runner.is_stopped = True
+            return call
+
+        batch._runner._prepare = stopped
+        outcomes = await batch.gather()
+    assert ["was stopped before this item was submitted" in str(outcome.error) for outcome in outcomes] == [True] * 2
+    assert batch.counts == BatchCounts(stopped=2)
+    assert not submitted(server)
 
 
 async def test_what_is_in_flight_is_seen_through(connect: Connect, server: LocalCyberun) -> None:

@@ -45,7 +45,7 @@ class Service:
         tasks: The tasks of each item, by number, each with whether it fails.
         permits: For which items another submission is allowed now, although there is a task that has not failed.
         wrong: What must not have happened.
-        may_repeat_failed: Whether failed items may be submitted again.
+        may_repeat_failed: Whether items whose last task has failed may be submitted again.
 
     """
 
@@ -54,7 +54,7 @@ class Service:
     created: dict[str, float] = attrs.field(factory=dict)
     permits: set[int] = attrs.field(factory=set)
     wrong: list[str] = attrs.field(factory=list)
-    may_repeat_failed: Callable[[int], bool] = lambda _: False
+    may_repeat_failed: bool = False
     lists: bool = True
 
     def answer(self, request: httpx.Request) -> httpx.Response:
@@ -94,7 +94,7 @@ class Service:
         tasks = self.tasks[item]
         if not tasks or item in self.permits:
             self.permits.discard(item)
-        elif not (all(tasks.values()) and self.may_repeat_failed(len(tasks))):
+        elif not (list(tasks.values())[-1] and self.may_repeat_failed):
             self.wrong.append(f"item {item} was submitted again, with {tasks}")
 
     def _list(self) -> httpx.Response:
