@@ -58,6 +58,26 @@ def structure(value: object, kind: type[T], log: MismatchLog = LOG_OF_PROCESS) -
     return result
 
 
+def item_builder(kind: Any, log: MismatchLog) -> Callable[[str, object], object] | None:
+    """Give what structures the items of a page one by one, ahead of the page; `None` where it is no page."""
+    if not _is_page(kind):
+        return None
+    item_kind = get_args(kind)[0]
+    documented, build = _documented_list(item_kind), structure_hook(item_kind)
+
+    def item_of(name: str, item: object) -> object:
+        try:
+            return build(item, log) if name in {"", documented} else item
+        except StructureError:  # It costs that item, once the page is structured.
+            return item
+
+    return item_of
+
+
+def _documented_list(item_kind: Any) -> str:
+    return f"{item_kind.__name__.lower()}_list"
+
+
 @cache
 def structure_hook(kind: Any) -> Any:
     """Give the function that structures into a type; looked up once for each type."""
@@ -287,7 +307,7 @@ def _page_hook(kind: type, converter: Converter) -> Hook:
     items_kind: Any = tuple[item_kind, ...]
     build = converter.get_structure_hook(items_kind)
     build_meta = converter.get_structure_hook(PageMeta)
-    name = f"{item_kind.__name__.lower()}_list"
+    name = _documented_list(item_kind)
 
     def hook(value: object, log: MismatchLog) -> object:
         found = find_list(value, name)

@@ -213,6 +213,9 @@ class UnknownEvent:
     source: Source = attrs.field(default="stream", eq=False, metadata=NOT_ON_WIRE)
 
 
+MAX_VALUES = 100_000
+"""Commas and containers of one event; it is read in one go."""
+
 TaskEvent = StatusEvent | ProgressEvent | CompletedEvent | FailedEvent | CancelledEvent | ErrorEvent | UnknownEvent
 """Any event of a task; `match` tells them apart."""
 
@@ -258,7 +261,7 @@ def read_event(name: str, data: str, task_id: str, log: MismatchLog) -> TaskEven
     if kind is None:
         return UnknownEvent(task_id=task_id, name=name, data=data)
     try:
-        fields = parse_json(data)
+        fields = parse_json(data, MAX_VALUES)
     except DecodeError as error:
         raise DecodeError(error.problem, body=redacted(data), task_id=task_id) from None
     if not isinstance(fields, dict):

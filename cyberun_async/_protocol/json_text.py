@@ -1,10 +1,12 @@
 """JSON as the API speaks it, strictly by the standard."""
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from math import isfinite
 
 from cyberun_async._errors import DecodeError, InvalidParameters
+from cyberun_async._protocol.json_shape import MAX_DEPTH, MAX_VALUES, check_shape
 
 
 def encode_json(value: Mapping[str, object]) -> bytes:
@@ -32,25 +34,81 @@ def _finite(digits: str) -> float:
     return number
 
 
-_parse = json.JSONDecoder(parse_float=_finite, parse_constant=_refuse).raw_decode
+parse_at: Callable[[str, int], tuple[object, int]]
+parse_at = json.JSONDecoder(parse_float=_finite, parse_constant=_refuse).raw_decode
+"""Parses the value that begins at a place, and gives it and where it ends."""
+
 _WHITE_SPACE = " \t\n\r"
 
+_OF_A_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
-def parse_json(data: bytes | str) -> object:
+UNCHECKED = 64 * 1024
+"""Characters of which no text can have too many values."""
+
+
+def parse_json(data: bytes | str, most: int = MAX_VALUES) -> object:
     """Parse a JSON text.
 
+    Args:
+        data: The text.
+        most: The most commas and containers that a large one may have.
+
     Raises:
-        DecodeError: It is not JSON, or nested deeper than any answer of the API.
+        DecodeError: It is not JSON, nests deeper than any answer of the API, or has too many values.
 
     """
+    problem = ""
     try:
         # The decoder would look for white space by regular expressions, at a quarter of the cost of reading an event.
         text = (data if isinstance(data, str) else data.decode()).strip(_WHITE_SPACE)
-        value, end = _parse(text)
+        if len(text) > UNCHECKED:
+            for _ in check_shape(text, most):
+                pass
+        value, end = parse_at(text, 0)
         if end < len(text):
             raise json.JSONDecodeError("Extra data", text, end)
+        if text.count("[") + text.count("{") > MAX_DEPTH and len(text) <= UNCHECKED and _is_too_deep(value):
+            raise RecursionError
+        return mended(value) if may_have_halves(text) else value
     except (ValueError, RecursionError) as error:
-        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-        message = f"not JSON ({reason})"
-        raise DecodeError(message) from None
+        problem = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+    # Outside, since the error would keep the whole text for a context.
+    raise DecodeError(f"not JSON ({problem})")
+
+
+def as_text(data: bytes) -> str:
+    """Decode a JSON text.
+
+    Raises:
+        DecodeError: It is no UTF-8.
+
+    """
+    try:
+        return data.decode()
+    except ValueError as error:
+        problem = str(error)
+    raise DecodeError(f"not JSON ({problem})")
+
+
+def _is_too_deep(value: object) -> bool:
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        containers = [each for each in level if isinstance(each, (dict, list))]
+        level = [part for each in containers for part in (each.values() if isinstance(each, dict) else each)]
+    return any(isinstance(each, (dict, list)) for each in level)
+
+
+def may_have_halves(text: str) -> bool:
+    """Whether something in a JSON text may be half of a surrogate pair."""
+    return "\\u" in text and _OF_A_SURROGATE.search(text) is not None
+
+
+def mended(value: object) -> object:
+    """Give a value without halves of surrogate pairs, which no file, header or terminal takes."""
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, list):
+        return [mended(item) for item in value]
+    if isinstance(value, dict):
+        return {mended(key): mended(item) for key, item in value.items()}
     return value

@@ -57,7 +57,8 @@ def _id(value: object) -> str | None:
     """Give an id as text, or `None` where the value cannot stand for a task in a path."""
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
-    if not isinstance(value, str):
+    # In place of what is no text there is a replacement character, with which no task can be found again.
+    if not isinstance(value, str) or "\N{REPLACEMENT CHARACTER}" in value:
         return None
     try:
         segment(value.strip(), "task_id")

@@ -25,6 +25,32 @@ class UnreadableBody(Exception):
         self.body = body
 
 
+class OneBlock(httpx.AsyncByteStream):
+    """The body of a request as it is in memory.
+
+    httpx's own is read by an async generator, which a cancelled request leaves to the garbage collector.
+    """
+
+    def __init__(self, content: bytes) -> None:
+        """Take the content."""
+        self._content = content
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """Give it once, from the beginning."""
+        return _Once(self._content)
+
+
+class _Once(AsyncIterator[bytes]):
+    def __init__(self, content: bytes) -> None:
+        self._content: bytes | None = content
+
+    async def __anext__(self) -> bytes:
+        content, self._content = self._content, None
+        if content is None:
+            raise StopAsyncIteration
+        return content
+
+
 class RequestBody(httpx.AsyncByteStream):
     """The body of a request, which httpx would read by an async generator: of a cancelled one the collector is left.
 

@@ -15,6 +15,7 @@ from cyberun_async._protocol.credentials import is_bound_to_team
 from cyberun_async._protocol.json_text import encode_json
 from cyberun_async._protocol.secret import Key, Secret
 from cyberun_async._settings import Settings
+from cyberun_async._transport.bodies import OneBlock
 from cyberun_async._transport.failures import Unsendable, below
 from cyberun_async._version import VERSION
 
@@ -52,6 +53,7 @@ def make_request(
         url = f"{url}?{urlencode(call.query)}"
     target = checked_url(Secret(url))
     request = httpx.Request(call.method, target, headers=every, content=content, extensions=extensions)
+    request.stream = OneBlock(content or b"")
     # The one place where a key becomes text.
     request.headers["Authorization"] = f"Bearer {token.reveal()}"
     return request

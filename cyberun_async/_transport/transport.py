@@ -1,20 +1,21 @@
 """From a call to its answer: signing in, waiting one's turn, sending, reading, repeating."""
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
 from types import NoneType
 from typing import TypeVar
 
 import anyio
+import anyio.lowlevel
 import attrs
 import httpx
 
 from cyberun_async._errors import APIError, ConfigurationError, DecodeError, TransportError
 from cyberun_async._protocol.call import Call
-from cyberun_async._protocol.codec import structure
+from cyberun_async._protocol.codec import item_builder, structure
 from cyberun_async._protocol.content_codings import compressions
 from cyberun_async._protocol.hiding import hide, redacted
-from cyberun_async._protocol.json_text import parse_json
+from cyberun_async._protocol.json_steps import finished, parse_in_steps
 from cyberun_async._protocol.mismatch_log import MismatchLog
 from cyberun_async._protocol.recent import RecentSubmissions
 from cyberun_async._protocol.refusals import ERROR_TEXT, refusal, retry_after_of
@@ -184,7 +185,7 @@ class Transport(ProcessBound):
         while True:
             attempt += 1
             try:
-                return self.read(call, await self.fetch(call, attempt=attempt, urgent=urgent, flight=flight))
+                return await self._read(call, await self.fetch(call, attempt=attempt, urgent=urgent, flight=flight))
             except (APIError, TransportError) as error:
                 failure = error
             now = anyio.current_time()
@@ -203,7 +204,7 @@ class Transport(ProcessBound):
 
     async def send_once(self, call: Call[T]) -> T:
         """Send a call as `send` does, but never again after a failure."""
-        return self.read(call, await self.fetch(call))
+        return await self._read(call, await self.fetch(call))
 
     async def fetch(
         self, call: Call[object], *, attempt: int = 1, urgent: bool = False, flight: Flight | None = None
@@ -273,12 +274,26 @@ class Transport(ProcessBound):
             DecodeError: It is not what the API promises.
 
         """
+        return finished(self._reading(call, answer))
+
+    async def _read(self, call: Call[T], answer: Answer) -> T:
+        """Give what an answer says, and let the event loop in while a large one is read."""
+        steps = self._reading(call, answer)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                result: T = end.value
+                return result
+            await anyio.lowlevel.checkpoint()
+
+    def _reading(self, call: Call[T], answer: Answer) -> Generator[None, None, T]:
         if not answer.is_success:
             raise self._refusal(call, answer)
         if call.returns is NoneType:
             return None  # type: ignore[return-value]
         try:
-            record = self._structured(call, answer)
+            record = yield from self._structured(call, answer)
         except DecodeError as error:
             failure = _decode_error(call, error.problem, answer.token, answer.body)
         else:
@@ -289,11 +304,11 @@ class Transport(ProcessBound):
         # In there, the first error would become its context, whose frames hold the whole answer.
         raise failure
 
-    def _structured(self, call: Call[T], answer: Answer) -> T:
+    def _structured(self, call: Call[T], answer: Answer) -> Generator[None, None, T]:
         """Structure a body, and refuse what is about another task than was asked about."""
         if call.read is not None:
             return call.read(answer.body, answer.headers)
-        value = parse_json(answer.body)
+        value = yield from parse_in_steps(answer.body, item_builder(call.returns, self.mismatches))
         if call.task_id is not None:
             value = with_task_id(value, call.task_id)
         record = structure(value, call.returns, self.mismatches)
