@@ -313,7 +313,8 @@ class Watch:
             self._pace.look_soon(now)
         if self._news.is_news(event):
             self._ready.append(event)
-            if not event.is_terminal and says_end(event, message.data):
+            # Progress has no status as a rule, and this is the whole price of looking for one.
+            if not event.is_terminal and 'status"' in message.data and says_end(event, message.data):
                 self._look_into_end(now)
             elif isinstance(event, ErrorEvent):
                 self._pace.look_soon(now)

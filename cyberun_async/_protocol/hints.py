@@ -16,9 +16,6 @@ def says_end(event: TaskEvent, data: str) -> bool:
     """
     if isinstance(event, StatusEvent):
         return event.status.is_terminal
-    # Events without a status are the usual case, and this is their whole price.
-    if 'status"' not in data:
-        return False
     try:
         fields = parse_json(data)
     except DecodeError:

@@ -11,6 +11,8 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections.abc import Callable
+from functools import cache
 from typing import ClassVar
 from urllib.parse import parse_qsl, urlsplit
 
@@ -90,7 +92,22 @@ ANSWERS = {
     "/owner/app": answer(FAL),
     "/api/v2": answer(COMFY),
 }
-TASK_ANSWER, RESULT_ANSWER, DONE = answer(TASK), answer(RESULT), answer({})
+DONE = answer({})
+Event = Callable[[str], bytes]
+
+
+@cache
+def task_answer(task_id: str) -> bytes:
+    """Write how a task stands."""
+    return answer({**TASK, "id": task_id})
+
+
+@cache
+def result_answer(task_id: str) -> bytes:
+    """Write the result of a task."""
+    return answer({**RESULT, "id": task_id})
+
+
 STREAM_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
@@ -99,12 +116,13 @@ def chunk(content: str) -> bytes:
     return f"{len(content):x}\r\n{content}\r\n".encode()
 
 
-def event(name: str, **fields: object) -> bytes:
-    """Write an event of a task."""
-    return chunk(f"event: {name}\ndata: {json.dumps({'task_id': TASK_ID, **fields})}\n\n")
+def event(name: str, **fields: object) -> Event:
+    """Write an event, and give what frames it for one task: it is written once for a thousand streams."""
+    rest = json.dumps(fields)[1:]
+    return lambda task_id: chunk(f'event: {name}\ndata: {{"task_id": "{task_id}", {rest}\n\n')
 
 
-def progress(step: int) -> bytes:
+def progress(step: int) -> Event:
     """Write a progress event, and in it the time."""
     return event(
         "progress",
@@ -117,11 +135,10 @@ def progress(step: int) -> bytes:
     )
 
 
-def completed() -> bytes:
+def completed(task_id: str) -> bytes:
     """Write the last event, and in it the time."""
-    return event("completed", status="completed", completed_at=STAMP, output={"written": time.monotonic_ns()}) + chunk(
-        ""
-    )
+    last = event("completed", status="completed", completed_at=STAMP, output={"written": time.monotonic_ns()})
+    return last(task_id) + chunk("")
 
 
 class Connection(asyncio.Protocol):
@@ -156,11 +173,11 @@ class Connection(asyncio.Protocol):
             if rest == ["events"]:
                 self.start_stream(task_id)
             elif rest == ["result"]:
-                write(RESULT_ANSWER)
+                write(result_answer(task_id))
             elif task_id.startswith("slow-"):
-                asyncio.get_running_loop().call_later(0.1, write, TASK_ANSWER)
+                asyncio.get_running_loop().call_later(0.1, write, task_answer(task_id))
             else:
-                write(TASK_ANSWER)
+                write(task_answer(task_id))
         elif target.startswith("/api/v1/r/tasks?"):
             write(answer(self.page(**query_of(target))))
         elif target.startswith("/go"):
@@ -182,7 +199,7 @@ class Connection(asyncio.Protocol):
     def start_stream(self, task_id: str) -> None:
         """Open a stream, with one event so that its reader knows that it is there."""
         self.streams[self] = task_id
-        self.transport.write(STREAM_HEAD + event("status", status="running", timestamp=STAMP))
+        self.transport.write(STREAM_HEAD + event("status", status="running", timestamp=STAMP)(task_id))
         if task_id.startswith("ticks-"):
             _, interval, count, _ = task_id.split("-")
             asyncio.get_running_loop().create_task(follow([self], float(interval), int(count)))
@@ -191,8 +208,7 @@ class Connection(asyncio.Protocol):
 
     def end_stream(self) -> None:
         """Complete a stream's task."""
-        self.streams.pop(self, None)
-        self.transport.write(completed())
+        self.transport.write(completed(self.streams.pop(self, TASK_ID)))
 
 
 def query_of(target: str) -> dict[str, str]:
@@ -211,8 +227,9 @@ async def follow(streams: list[Connection], interval: float, count: int) -> None
     start = loop.time()
     for step in range(1, count + 1):
         await asyncio.sleep(start + step * interval - loop.time())
+        written = progress(step)
         for stream in streams:
-            stream.transport.write(progress(step))
+            stream.transport.write(written(Connection.streams.get(stream, TASK_ID)))
     await asyncio.sleep(interval)
     for stream in streams:
         stream.end_stream()

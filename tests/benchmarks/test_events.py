@@ -48,7 +48,7 @@ def stream_of(name: str, write: Callable[[int], str], last: str = "") -> bytes:
 CYBERUN = stream_of(
     "progress",
     lambda step: json.dumps(progress(step)),
-    'event: completed\ndata: {"task_id": "x", "status": "completed"}\n\n',
+    f'event: completed\ndata: {{"task_id": "{TASK_ID}", "status": "completed"}}\n\n',
 )
 COMFY = stream_of("progress", lambda step: json.dumps({"value": step / COUNT, "step": step, "steps": COUNT}))
 REPLICATE = stream_of("output", lambda step: f"token {step}\nid: {step}")

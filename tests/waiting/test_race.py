@@ -102,22 +102,31 @@ async def test_the_result_comes_whatever_the_stream_does(behaviour: Handler) -> 
     assert [each.status for each in seen if isinstance(each, StatusEvent)] in (["running"], [])
 
 
-SESSION = (
-    b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\ntransfer-encoding: chunked\r\n\r\n"
-    + chunk(b'event: status\ndata: {"task_id":"T","status":"running","timestamp":"2026-02-01T14:30:05Z"}\n\n')
-    + chunk(b": keep-alive\n\n")
-    + chunk('event: progress\r\ndata: {"task_id":"T",\r\ndata: "progress":0.35,"message":"é"}\r\n\r\n'.encode())
-    + chunk(b'event: completed\ndata: {"task_id":"T","status":"completed","output":{}}\n\n')
-    + chunk(b"")
-)
-"""What a server sent on one stream, from the first byte to the last."""
+def coded_session(task_id: str) -> bytes:
+    """Write what a server sends on one stream, from the first byte to the last."""
+    return b"".join(
+        [
+            b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\ntransfer-encoding: chunked\r\n\r\n",
+            chunk(
+                f'event: status\ndata: {{"task_id":"{task_id}","status":"running","timestamp":"2026-02-01T14:30:05Z"}}\n\n'.encode()
+            ),
+            chunk(b": keep-alive\n\n"),
+            chunk(
+                f'event: progress\r\ndata: {{"task_id":"{task_id}",\r\ndata: "progress":0.35,"message":"é"}}\r\n\r\n'.encode()
+            ),
+            chunk(f'event: completed\ndata: {{"task_id":"{task_id}","status":"completed","output":{{}}}}\n\n'.encode()),
+            chunk(b""),
+        ]
+    )
 
-PLAIN_SESSION = (
-    b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
-    b'event: status\ndata: {"task_id":"T","status":"running"}\n\n'
-    b'event: completed\ndata: {"task_id":"T","status":"completed","output":{}}\n\n'
-)
-"""The same without a coding that shows where the body ends."""
+
+def plain_session(task_id: str) -> bytes:
+    """Write the same without a coding that shows where the body ends."""
+    return (
+        "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
+        f'event: status\ndata: {{"task_id":"{task_id}","status":"running"}}\n\n'
+        f'event: completed\ndata: {{"task_id":"{task_id}","status":"completed","output":{{}}}}\n\n'
+    ).encode()
 
 
 @pytest.mark.usefixtures("_quick")
@@ -127,22 +136,22 @@ PLAIN_SESSION = (
 @pytest.mark.parametrize(
     ("session", "then", "step"),
     [
-        pytest.param(SESSION, send, 1, id="closed"),
-        pytest.param(PLAIN_SESSION, send, 1, id="closed, no chunks"),
-        pytest.param(SESSION, reset, 7, id="reset"),
-        pytest.param(SESSION, hold, 7, id="silent"),
+        pytest.param(coded_session, send, 1, id="closed"),
+        pytest.param(plain_session, send, 1, id="closed, no chunks"),
+        pytest.param(coded_session, reset, 7, id="reset"),
+        pytest.param(coded_session, hold, 7, id="silent"),
     ],
 )
 async def test_a_stream_may_be_cut_after_every_byte(
-    session: bytes, then: Callable[[bytes], Handler], step: int
+    session: Callable[[str], bytes], then: Callable[[bytes], Handler], step: int
 ) -> None:
     """However much of a stream gets through, the result comes, and the end is told once."""
-    places = some(range(0, len(session) + 1, step), sample=40)
+    places = some(range(0, len(session("0000")) + 1, step), sample=40)
     ended: set[str] = set()
 
     async def events(exchange: Exchange) -> None:
         ended.add(exchange.id)
-        await then(session[: int(exchange.id)])(exchange)
+        await then(session(exchange.id)[: int(exchange.id)])(exchange)
 
     async def look(exchange: Exchange) -> None:
         await Remote("completed" if exchange.id in ended else "running").look(exchange)
@@ -150,8 +159,8 @@ async def test_a_stream_may_be_cut_after_every_byte(
     async def wait(own: Sequence[int]) -> None:
         for place in own:
             seen: list[TaskEvent] = []
-            result = await client.wait_for_result(str(place), on_event=seen.append)
-            assert (result.id, result.status) == (str(place), "completed")
+            result = await client.wait_for_result(f"{place:04}", on_event=seen.append)
+            assert (result.id, result.status) == (f"{place:04}", "completed")
             assert [each.name for each in seen if each.is_terminal] == ["completed"], place
 
     async with scripted() as server, connected(server) as client:
