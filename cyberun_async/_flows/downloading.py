@@ -180,7 +180,8 @@ class Download:
             came = self._digest.hexdigest()
             if came == checksum.value:
                 return delivery
-            if came == before and self._is_confirmed and not checksum.is_sure:
+            may_be_none = came == before and self._is_confirmed and not checksum.is_sure
+            if may_be_none and await self._output.confirms(self._part.have.size, delivery.etag):
                 log.warning(NO_MD5, self._file.name)
                 return attrs.evolve(delivery, checksum=Checksum(checksum.algorithm, came))
             await self._in_thread(self._restart, NOTHING)

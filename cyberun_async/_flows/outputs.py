@@ -88,6 +88,11 @@ class Output:
         """
         return await self._ask(range_headers(have), have)
 
+    async def confirms(self, size: int, etag: str | None) -> bool:
+        """Whether the storage says of one byte what it said of all: the size of the file, and its version."""
+        delivery = await self.look()
+        return delivery.total in {None, size} and delivery.etag == etag
+
     async def look(self) -> Delivery:
         """Ask how large the file is and which version, for the price of its first byte."""
         delivery, body = await self._ask({"Range": "bytes=0-0"}, NOTHING)

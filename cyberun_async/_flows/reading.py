@@ -39,8 +39,6 @@ class FileStream(ProcessBound, AsyncIterator[bytes]):
     Attributes:
         file: Which file it is.
         size: Its number of bytes; `None` until the first of them is there, and where the storage does not say.
-        content_encoding: The `Content-Encoding` that it is stored with, and its bytes come with, if that is a
-            compression (`gzip`), to be passed on with them; known with the first bytes.
 
     Raises:
         StorageError: The storage refuses the file, or has not answered for longer than `Retries.budget`.
@@ -142,8 +140,12 @@ class FileStream(ProcessBound, AsyncIterator[bytes]):
 
     @property
     def content_encoding(self) -> str:
-        """The compression that the bytes are stored with, and are given with."""
+        """The compression that the bytes are stored and given with (`gzip`), or nothing; known with the first bytes."""
         return self._delivery.encoding if self._delivery else ""
+
+    async def is_confirmed(self) -> bool:
+        """Whether the storage still says what it said with the bytes that were given: their number, and their version."""
+        return await self._asked().confirms(self._at, self._delivery.etag if self._delivery else None)
 
     async def _let_go(self) -> None:
         body, self._body = self._body, None
@@ -193,7 +195,7 @@ async def read_file(open_stream: Callable[[], FileStream], storage: Storage, max
             came = await anyio.to_thread.run_sync(_hash, data, stream.checksum)
             if came == stream.checksum.value:
                 return data
-            if came == before and not stream.checksum.is_sure:
+            if came == before and not stream.checksum.is_sure and await stream.is_confirmed():
                 log.warning(NO_MD5, stream.file.name)
                 return data
     raise StorageError(

@@ -82,7 +82,7 @@ async def test_further_each_time(tmp_path: Path) -> None:
 
     def storage(_: httpx.Request) -> Reply:
         nonlocal given
-        given += 500
+        given += 2500
         return Reply(200, DATA[:given], {"Content-Length": str(len(DATA))}, breaks=given < len(DATA))
 
     async with in_memory(storage) as (client, _):

@@ -25,7 +25,7 @@ async def test_a_tag_that_is_no_md5(how: str, tmp_path: Path, caplog: pytest.Log
     async with in_memory(lambda _: Reply(200, DATA, {"ETag": NO_MD5})) as (client, storage):
         if how == "read":
             assert await client.read_file((await client.tasks.result(TASK_ID)).files[0]) == DATA
-            assert len(storage.requests) == 2
+            assert len(storage.requests) == 3
         else:
             for _ in range(2):
                 assert await client.download(TASK_ID, tmp_path) == [tmp_path / "a.bin"]
@@ -68,6 +68,24 @@ async def test_other_bytes_each_time(tmp_path: Path) -> None:
         with pytest.raises(StorageError, match="checksum"):
             await client.read_file((await client.tasks.result(TASK_ID)).files[0])
     assert turn == 4
+
+
+@pytest.mark.parametrize("what", ["size", "tag"])
+async def test_cut_twice_alike(what: str, tmp_path: Path) -> None:
+    """A file that is cut at the same place each time is not believed: of one byte, the storage says another size."""
+
+    def storage(request: httpx.Request) -> Reply:
+        if "range" not in request.headers:
+            return Reply(200, DATA[:100], {"ETag": NO_MD5, "Content-Length": "100"})
+        tag = '"another"' if what == "tag" else NO_MD5
+        return Reply(206, DATA[:1], {"ETag": tag, "Content-Range": f"bytes 0-0/{100 if what == 'tag' else len(DATA)}"})
+
+    async with in_memory(storage) as (client, _):
+        with pytest.raises(StorageError, match="checksum"):
+            await client.download(TASK_ID, tmp_path)
+        with pytest.raises(StorageError, match="checksum"):
+            await client.read_file((await client.tasks.result(TASK_ID)).files[0])
+    assert list(tmp_path.iterdir()) == []
 
 
 async def test_two_versions_twice(tmp_path: Path) -> None:

@@ -148,6 +148,7 @@ async def files(client: AsyncClient, result: TaskResult, body: AsyncIterable[byt
     async with client.open_file(result.files[0]) as chunks:
         assert_type(chunks, FileStream)
         assert_type(chunks.size, int | None)
+        assert_type(chunks.content_encoding, str)
         async for chunk in chunks:
             assert_type(chunk, bytes)
     assert_type(await client.read_file(result.files[0], max_bytes=1000), bytes)
