@@ -37,7 +37,7 @@ class Api:
             return httpx.Response(429, headers={"Retry-After": "20"})
         if path.endswith("/run"):
             return httpx.Response(202, json={"task_id": "t-1"})
-        return httpx.Response(200, json=TASK)
+        return httpx.Response(200, json={**TASK, "id": path.rpartition("/")[2]})
 
     def within(self, seconds: float, start: float) -> list[str]:
         return [path for moment, path in self.asked if moment < start + seconds]

@@ -32,7 +32,9 @@ class Script:
     def __call__(self, request: httpx.Request) -> httpx.Response:
         self.asked.append(anyio.current_time())
         response = self.responses.pop(0) if len(self.responses) > 1 else self.responses[0]
-        return httpx.Response(response.status_code, headers=response.headers, content=response.content)
+        body = {**TASK, "id": request.url.path.rpartition("/")[2]}
+        headers = {name: value for name, value in response.headers.items() if not name.startswith("content-")}
+        return httpx.Response(response.status_code, headers=headers, json=body)
 
     @property
     def after(self) -> list[float]:

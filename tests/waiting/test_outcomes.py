@@ -245,7 +245,10 @@ async def test_the_deadline_passes_while_an_answer_is_due(where: str, policy: An
             await client.run("demo", timeout=0.4, on_timeout=policy)
 
     assert caught.value.task_id == (TASK if known else None)
-    assert caught.value.remote == {"leave": "left", "cancel": "cancelled" if known else "cancel_failed"}[policy]
+    # Where the submission has not left there is nothing to cancel.
+    cancelled = "cancel_failed" if where == "run" else "cancelled"
+    assert caught.value.remote == {"leave": "left", "cancel": cancelled}[policy]
+    assert caught.value.may_have_been_sent == (where != "definition")
     assert server.kinds().count("cancel") == (known and policy == "cancel")
 
 
