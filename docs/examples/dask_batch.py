@@ -3,15 +3,18 @@
 import argparse
 import asyncio
 import json
+import logging
 import sys
 import zlib
 from collections import Counter, defaultdict
+from concurrent.futures import CancelledError
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from distributed import Client, LocalCluster, as_completed
+from distributed.comm import CommClosedError
 
 from cyberun_async import AsyncClient, ConfigurationError, CyberunError, Journal, Outcome
 
@@ -88,9 +91,39 @@ def main(
 ) -> bool:
     if scheduler is None:
         AsyncClient()  # The workers will have this environment; said here, it is said once.
-    shards, counts = read(items), Counter()
+    shards = read(items)
+    counts = Counter(left=sum(map(len, shards.values())))
+    try:
+        options = {"scheduler": scheduler, "workers": workers, "journals": journals, "resubmit": resubmit}
+        run(shards, counts, workflow, **options)
+    except (CancelledError, CommClosedError):
+        print("the scheduler is gone; once there is one, the same line resumes what is left", file=sys.stderr)
+    print(", ".join(f"{counts[word]} {word}" for word in ("done", "failed", "uncertain", "left")), file=sys.stderr)
+    return counts["done"] == counts.total()
+
+
+def connect(cluster: str | LocalCluster) -> Client:
+    try:
+        return Client(cluster)
+    except OSError as error:
+        sys.exit(f"the scheduler does not answer: {error}")
+
+
+def run(
+    shards: dict[int, Items],
+    counts: Counter[str],
+    workflow: str,
+    *,
+    scheduler: str | None,
+    workers: int,
+    journals: str,
+    resubmit: list[str],
+) -> None:
+    """Run each shard where its journal is, print what became of its items, and count them off what is left."""
+    # Without the scheduler it says nothing else than that, in dozens of lines.
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
     local = {"n_workers": workers, "threads_per_worker": 4, "dashboard_address": ":0", "preload": DEAF}
-    with nullcontext(scheduler) if scheduler else LocalCluster(**local) as cluster, Client(cluster) as dask:
+    with nullcontext(scheduler) if scheduler else LocalCluster(**local) as cluster, connect(cluster) as dask:
         print(f"waiting for {workers} workers", file=sys.stderr)
         dask.wait_for_workers(workers)
         home = homes(dask.run(prepare, journals))
@@ -102,14 +135,11 @@ def main(
             shard = running[future]
             if problem := future.exception():
                 print(f"shard {shard}: {type(problem).__name__}: {problem}", file=sys.stderr)
-                counts["left"] += len(shards[shard])
                 continue
             for each in future.result():
                 print(json.dumps(each), flush=True)
                 counts[each["outcome"]] += 1
-    words = ("done", "failed", "uncertain", "left")
-    print(", ".join(f"{counts[word]} {word}" for word in words), file=sys.stderr)
-    return counts["done"] == counts.total()
+                counts["left"] -= 1
 
 
 if __name__ == "__main__":

@@ -42,6 +42,7 @@ class Cluster:
 
     Attributes:
         directory: Where each machine's disk is, a folder of its name.
+        scheduler: The scheduler's process.
 
     """
 
@@ -51,7 +52,8 @@ class Cluster:
         self._environment = os.environ | environment | {"DASK_TEMPORARY_DIRECTORY": str(directory)}
         self._processes = processes
         place = directory / "scheduler.json"
-        self._dask("scheduler", "127.0.0.1", "--port", "0", "--scheduler-file", str(place))
+        place.unlink(missing_ok=True)
+        self.scheduler: Process = self._dask("scheduler", "127.0.0.1", "--port", "0", "--scheduler-file", str(place))
         until(lambda: place.exists() and place.stat().st_size)
         self._address = json.loads(place.read_text())["address"]
 
@@ -202,6 +204,54 @@ def test_workers_are_killed(server: LocalCyberun, cluster: Cluster) -> None:
     assert (set(again.values()), summary) == ({"done"}, f"{ITEMS} done, 0 failed, 0 uncertain, 0 left")
     uncertain = Counter(key for key, outcome in outcomes.items() if outcome == "uncertain")
     assert billed(server) == paid + uncertain
+
+
+def test_the_scheduler_is_killed(server: LocalCyberun, cluster: Cluster, tmp_path: Path) -> None:
+    """The program says in a few lines what is done and what is left; with a new scheduler, the same line does the rest."""
+    workers = [cluster.worker("127.0.0.1") for _ in range(2)]
+    program = cluster.program("--workers", "2")
+    until(lambda: received(server) == 2 * ITEMS_OF_A_SHARD)
+    server.clock.advance_blocking(1)
+    # A shard is done, and its worker has begun with the next one.
+    until(lambda: received(server) > 2 * ITEMS_OF_A_SHARD)
+    cluster.scheduler.kill()
+    out, err = program.communicate(timeout=120)
+
+    done = len(out.splitlines())
+    assert err.splitlines() == [
+        "waiting for 2 workers",
+        "the scheduler is gone; once there is one, the same line resumes what is left",
+        f"{done} done, 0 failed, 0 uncertain, {ITEMS - done} left",
+    ]
+    assert program.returncode == 1
+    for worker in workers:
+        worker.wait(timeout=120)
+    with ExitStack() as processes:
+        account = {"CYBERUN_BASE_URL": server.base_url, "CYBERUN_API_KEY": server.api_key}
+        again = Cluster(tmp_path, account, processes)
+        again.worker("127.0.0.1")
+        outcomes, summary = ended(server, again.program("--workers", "1"))
+    counts = Counter(outcomes.values())
+    assert summary == f"{counts['done']} done, 0 failed, {counts['uncertain']} uncertain, 0 left"
+    # Only a submission that was under way when a worker ended is one that nobody can know of.
+    assert set(counts) <= {"done", "uncertain"}
+    assert all(billed(server)[key] <= 1 for key in keys())
+
+
+def test_there_is_no_scheduler(tmp_path: Path) -> None:
+    """It says so, in one line."""
+    (tmp_path / "items.jsonl").write_text('{"id": 1}')
+    run = subprocess.run(
+        [sys.executable, PROGRAM, "work", "items.jsonl", "--scheduler", "tcp://127.0.0.1:9"],
+        cwd=tmp_path,
+        env=os.environ | {"DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "1s"},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert (run.returncode, len(run.stderr.splitlines())) == (1, 1)
+    assert run.stderr.startswith("the scheduler does not answer: ")
 
 
 @pytest.mark.parametrize("settings", [{"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "15s"}], ids=["soon"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import subprocess
@@ -13,6 +14,8 @@ from pathlib import Path
 
 import pytest
 import redis
+from arq import create_pool
+from arq.connections import RedisSettings
 from support.web import EXAMPLES, load_example
 
 from cyberun_async.local import LocalCyberun
@@ -44,12 +47,22 @@ class Site:
         }
         self._workers = ExitStack()
 
-    def submit(self, prompt: str) -> str:
+    def submit(self, prompt: str, stderr: int | None = None) -> str:
         """Submit in a process that is gone then, and give the task."""
         program = [sys.executable, str(EXAMPLE / "submit.py"), prompt]
         return subprocess.run(
-            program, env=self._environment, check=True, stdout=subprocess.PIPE, text=True
+            program, env=self._environment, check=True, stdout=subprocess.PIPE, stderr=stderr, text=True
         ).stdout.strip()
+
+    def leave(self, task_id: str) -> None:
+        """Leave a task in the queue again."""
+
+        async def enqueue() -> None:
+            queue = await create_pool(RedisSettings.from_dsn(self._environment["REDIS_URL"]))
+            await queue.enqueue_job("collect", task_id, _job_id=task_id)
+            await queue.aclose()
+
+        asyncio.run(enqueue())
 
     def work(self) -> subprocess.Popen[bytes]:
         """Start a worker."""

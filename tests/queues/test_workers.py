@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
-from queues.conftest import until
+from queues.conftest import Site, real_redis, until
 from support.web import EXAMPLES
 
-if TYPE_CHECKING:
-    from queues.conftest import Site
+from cyberun_async.local import LocalCyberun
 
 pytestmark = [
     pytest.mark.slow,
@@ -83,6 +82,35 @@ def test_a_worker_is_told_to_end(site: Site) -> None:
 
     assert picture_of(site, task_id).startswith(b"\x89PNG")
     assert (site.count("workflows.run"), site.count("tasks.cancel")) == (1, 0)
+
+
+@pytest.mark.skipif(shutil.which("redis-server") is None, reason="needs redis-server: apt-get install redis-server")
+def test_redis_goes_away(tmp_path: Path) -> None:
+    """A worker brings what it waits for and ends; nothing is submitted meanwhile, and nothing is billed or fetched twice."""
+    with LocalCyberun(clock="held") as cyberun:
+        with real_redis(tmp_path) as url:
+            site = Site(cyberun, url, ["-m", "arq", "worker.WorkerSettings"], tmp_path)
+            task_id = site.submit("a harbour")
+            worker = site.work()
+            until(lambda: site.count("tasks.events", task_id) == 1)
+        cyberun.clock.advance_blocking(A_LIFE)
+        assert picture_of(site, task_id).startswith(b"\x89PNG")
+        assert worker.wait(30) != 0
+
+        with pytest.raises(subprocess.CalledProcessError) as caught:
+            site.submit("a hill", stderr=subprocess.PIPE)
+        (*_, reason) = caught.value.stderr.splitlines()
+        assert reason.startswith("there is no queue, so nothing was submitted: ")
+
+        # It has lost its memory; what is left there again does no harm.
+        with real_redis(tmp_path):
+            assert site.queued() == []
+            site.leave(task_id)
+            site.work()
+            until(lambda: not site.queued())
+            site.close()
+        whole = [each for each in cyberun.requests if each.operation == "storage.get" and each.status == 200]
+        assert (site.count("workflows.run"), site.count("tasks.cancel"), len(whole)) == (1, 0, 1)
 
 
 def test_it_starts_with_one_command(tmp_path: Path) -> None:
