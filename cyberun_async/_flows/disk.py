@@ -1,53 +1,33 @@
-"""Files on their way to a directory. All of this blocks: it runs in threads.
-
-Locks, times, hard links and `fsync` are optional: network and user-space file systems lack one or the other, and a
-download goes on without it.
-"""
+"""Files on their way to a directory. All of this blocks: it runs in threads."""
 
 import errno
 import hashlib
 import os
 import secrets
-import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import cache
 from pathlib import Path
 
 import attrs
 
 from cyberun_async._errors import StorageError
+from cyberun_async._flows.file_system import (
+    HASHED_AT_ONCE,
+    boot_id,
+    flush,
+    hash_some,
+    lock,
+    rename_to_new,
+    set_time,
+)
 from cyberun_async._protocol.checksums import Digest
 from cyberun_async._protocol.ranges import NOTHING, Have, read_version, write_version
-
-if sys.platform == "win32":  # pragma: no cover - the gate runs on Linux
-
-    def _lock(_: int) -> bool | None:
-        return True
-else:
-    import fcntl
-
-    def _lock(descriptor: int) -> bool | None:
-        """Lock a file for as long as it is open, and say whether that worked; `None` where there are no locks."""
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            return False if error.errno in {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES} else None
-        return True
-
-
-HASHED_AT_ONCE = 32 * 1024 * 1024
-"""Bytes hashed in one go, after which whoever waits for it may be cancelled."""
 
 WORTH_RESUMING = 8 * 1024 * 1024
 """Bytes from which the version beside a temporary file is flushed to the disk, which costs as much as a small file."""
 
 _OPEN = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
-
-_CANNOT_SYNC = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EPERM}
-
-_LONG_AGO, _DAY = 1_000_000_000.0, 86_400.0
 
 _REASONS = {
     errno.EACCES: "there is no permission to write there; choose another directory",
@@ -111,7 +91,7 @@ class PartFile:
                 self._descriptor = os.open(self._data, _OPEN | os.O_EXCL, 0o666)
             with suppress(OSError):
                 size = os.fstat(self._descriptor).st_size
-                self.have = read_version(self._version.read_bytes(), size, _place())
+                self.have = read_version(self._version.read_bytes(), size, boot_id())
             if self.have.etag is None:
                 self.restart(NOTHING)
         except BaseException:
@@ -125,7 +105,7 @@ class PartFile:
         # may say so for ever.
         for _ in range(8):
             self._descriptor = os.open(self._data, _OPEN, 0o666)
-            is_locked = _lock(self._descriptor)
+            is_locked = lock(self._descriptor)
             if is_locked is False:
                 raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
             status = os.fstat(self._descriptor)
@@ -145,7 +125,7 @@ class PartFile:
         os.ftruncate(self._descriptor, 0)
         self._is_version_flushed = have.etag is None
         if have.etag is not None:
-            self._version.write_bytes(write_version(have, _place()))
+            self._version.write_bytes(write_version(have, boot_id()))
         self.have = attrs.evolve(have, size=0)
 
     def write(self, data: bytes) -> None:
@@ -162,12 +142,12 @@ class PartFile:
     def _flush_version(self) -> None:
         self._is_version_flushed = True
         with suppress(FileNotFoundError), self._version.open("rb") as file:
-            _flush(file.fileno())
+            flush(file.fileno())
 
     def flush(self, modified: float | None) -> None:
         """See to it that the data are on the disk."""
-        _flush(self._descriptor)
-        self.time = None if modified is None else _set_time(self._data, modified)
+        flush(self._descriptor)
+        self.time = None if modified is None else set_time(self._data, modified)
 
     def place(self, target: Path) -> bool:
         """Give the file its final name in one step, unless something has that name.
@@ -179,7 +159,7 @@ class PartFile:
         if sys.platform == "win32":  # pragma: no cover - the gate runs on Linux
             self._close()
         try:
-            _rename_to_new(self._data, target)
+            rename_to_new(self._data, target)
         except FileExistsError:
             return False
         self._version.unlink(missing_ok=True)
@@ -210,7 +190,7 @@ class PartFile:
     def read_into(self, digest: Digest, start: int) -> int:
         """Hash a stretch of what is there, and say where it ends."""
         os.lseek(self._descriptor, start, os.SEEK_SET)
-        return start + _hash_some(self._descriptor, digest)
+        return start + hash_some(self._descriptor, digest)
 
     def equals(self, path: Path, start: int) -> int | None:
         """Compare a stretch with that of another file, and say where it ends; `None` where they differ."""
@@ -225,115 +205,6 @@ class PartFile:
                 if not ours:
                     break
         return start
-
-
-def is_taken(path: Path) -> bool:
-    """Whether something has this name.
-
-    Raises:
-        IsADirectoryError: A directory has.
-
-    """
-    if path.is_dir():
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-    return os.path.lexists(path)
-
-
-def _rename_to_new(source: Path, target: Path) -> None:
-    """Rename a file to a name that nothing has.
-
-    Raises:
-        FileExistsError: Something has that name.
-
-    """
-    try:
-        os.link(source, target)
-    except FileExistsError:
-        raise
-    except OSError:
-        # A file system without hard links. Windows refuses to replace by itself; elsewhere a moment remains between
-        # the look and the step. A symbolic link that leads nowhere has the name, too.
-        if os.path.lexists(target):
-            raise FileExistsError from None
-        source.rename(target)
-    else:
-        # The file has its name: what is left of the other one is put right by the next download of it.
-        with suppress(OSError):
-            source.unlink()
-
-
-def _flush(descriptor: int) -> None:
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in _CANNOT_SYNC:
-            raise
-
-
-def _set_time(path: Path, moment: float) -> float | None:
-    """Set the time of a file, and give it as the file system shows it; `None` where it does not keep it.
-
-    Some keep only even seconds or days, and some take a time without keeping it, which might be right by chance.
-    """
-    shown = 0.0
-    try:
-        for wanted in (_LONG_AGO, moment):
-            os.utime(path, (wanted, wanted))
-            shown = path.stat().st_mtime
-            if abs(shown - wanted) > _DAY:
-                return None
-    except (OSError, OverflowError, ValueError):
-        return None
-    return shown
-
-
-def probe_time(directory: Path, moment: float) -> float | None:
-    """Give a time as the file system of a directory shows it; `None` where it keeps no times.
-
-    Where no file can be made to try it out, it is taken to be shown as it is.
-    """
-    path = directory / f".time.{secrets.token_hex(8)}"
-    try:
-        path.touch(exist_ok=False)
-    except OSError:
-        return moment
-    try:
-        return _set_time(path, moment)
-    finally:
-        path.unlink(missing_ok=True)
-
-
-@cache
-def _place() -> str:
-    """Name this machine since its last start, where the system says so."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
-    except (OSError, ValueError):
-        return ""
-
-
-def _hash_some(descriptor: int, digest: Digest) -> int:
-    done = 0
-    while done < HASHED_AT_ONCE and (block := os.read(descriptor, 1024 * 1024)):
-        digest.update(block)
-        done += len(block)
-    return done
-
-
-def status_of(path: Path) -> os.stat_result | None:
-    """Give the status of a regular file; anything else would block whoever reads it."""
-    try:
-        status = path.stat()
-    except FileNotFoundError:
-        return None
-    return status if stat.S_ISREG(status.st_mode) else None
-
-
-def hash_stretch(path: Path, digest: Digest, start: int) -> int:
-    """Hash a stretch of a file, and say where it ends; it ends where it starts at the end of the file."""
-    with path.open("rb", buffering=0) as file:
-        file.seek(start)
-        return start + _hash_some(file.fileno(), digest)
 
 
 @contextmanager

@@ -14,8 +14,9 @@ import attrs
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from cyberun_async._errors import CyberunError, InvalidParameters, StorageError
-from cyberun_async._flows.disk import PartFile, failures_of_disk, status_of
+from cyberun_async._flows.disk import PartFile, failures_of_disk
 from cyberun_async._flows.existing import ExistingFiles, note_digest
+from cyberun_async._flows.file_system import status_of
 from cyberun_async._flows.outputs import CHECKED, NO_MD5, Links, Output, files_of, log
 from cyberun_async._flows.together import side_by_side
 from cyberun_async._protocol.batches import Outcome

@@ -5,7 +5,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from cyberun_async._flows.disk import PartFile, hash_stretch, is_taken, probe_time, status_of
+from cyberun_async._flows.disk import PartFile
+from cyberun_async._flows.file_system import hash_stretch, is_taken, probe_time, status_of
 from cyberun_async._protocol.checksums import Checksum, new_digest
 from cyberun_async._protocol.filenames import numbered
 from cyberun_async._protocol.ranges import Delivery

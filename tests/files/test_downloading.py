@@ -877,7 +877,7 @@ async def test_finished_before_the_lock(tmp_path: Path, monkeypatch: pytest.Monk
     """A temporary file that somebody takes away before it is ours is made anew, so that nothing of theirs is touched."""
     from cyberun_async._flows import disk
 
-    real, taken = disk._lock, []
+    real, taken = disk.lock, []
 
     def take_away_first(descriptor: int) -> bool | None:
         if not taken:
@@ -886,7 +886,7 @@ async def test_finished_before_the_lock(tmp_path: Path, monkeypatch: pytest.Monk
             taken[0].unlink()
         return real(descriptor)
 
-    monkeypatch.setattr(disk, "_lock", take_away_first)
+    monkeypatch.setattr(disk, "lock", take_away_first)
     async with a_shelf() as shelf, shelf.client() as client:
         shelf.put("a.bin", b"data")
         assert await client.download(TASK_ID, tmp_path) == [tmp_path / "a.bin"]

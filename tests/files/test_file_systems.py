@@ -15,7 +15,7 @@ import pytest
 from support.in_memory import TASK_ID, Reply, in_memory
 
 from cyberun_async import AsyncClient, OutputFile, Retries, StorageError
-from cyberun_async._flows import disk, existing
+from cyberun_async._flows import disk, existing, file_system
 from cyberun_async._protocol.filenames import shortened
 
 DATA = bytes(range(256)) * 40
@@ -269,7 +269,7 @@ async def test_compared_in_stretches(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_system_without_boot_ids(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a system does not say since when it runs, what is left counts as written since then."""
     monkeypatch.setattr(Path, "read_text", failing(errno.ENOENT))
-    assert disk._place.__wrapped__() == ""
+    assert file_system.boot_id.__wrapped__() == ""
 
 
 async def test_changed_while_it_is_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
