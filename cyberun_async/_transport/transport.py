@@ -288,7 +288,9 @@ class Transport(ProcessBound):
             await anyio.lowlevel.checkpoint()
 
     def _reading(self, call: Call[T], answer: Answer) -> Generator[None, None, T]:
-        if not answer.is_success:
+        # "See other" is how some servers say where the task is that they have made.
+        is_elsewhere = answer.status == httpx.codes.SEE_OTHER and _can_be_read(call, answer.body, answer.headers)
+        if not answer.is_success and not is_elsewhere:
             raise self._refusal(call, answer)
         if call.returns is NoneType:
             return None  # type: ignore[return-value]

@@ -164,6 +164,16 @@ async def test_found_on_the_wire(body: str, headers: str) -> None:
             assert await client.submit("text-to-image", validate=False) == "17"
 
 
+async def test_see_other() -> None:
+    """A redirect to the task that was made is as good as its id; one to another place is not followed."""
+    async with client_of(respond(303, b"<html>", Location="/r/tasks/17")) as client:
+        assert await client.submit("text-to-image", validate=False) == "17"
+    error = await failure_of(client_of(respond(303, b"<html>", Location="/jobs/17")), {"prompt": "x"})
+    assert isinstance(error, APIError)
+    error = await failure_of(client_of(respond(302, b"<html>", Location="/r/tasks/17")), {"prompt": "x"})
+    assert isinstance(error, APIError)
+
+
 @pytest.mark.parametrize(
     "response",
     [
