@@ -44,7 +44,7 @@ from cyberun_async._settings import (
     check_base_url,
     from_environment,
 )
-from cyberun_async._transport.process_bound import ProcessBound
+from cyberun_async._transport.process_bound import refuse_copies
 from cyberun_async._transport.requests import check_own_client
 from cyberun_async._transport.transport import Transport
 
@@ -71,7 +71,7 @@ if TYPE_CHECKING:
     from cyberun_async.webhooks import WebhookEvent
 
 
-class AsyncClient(ProcessBound):
+class AsyncClient:
     """A client of Cyberun Cloud, for asyncio and trio.
 
     Flows, which take several requests, are its own methods; single requests are on its groups. It is made for one
@@ -115,6 +115,8 @@ class AsyncClient(ProcessBound):
     """
 
     tasks: Tasks
+
+    __reduce__ = refuse_copies
 
     def __init__(
         self,
@@ -726,7 +728,9 @@ def _telling(observer: "Observer | None") -> "Telling | None":
         return None
     from cyberun_async._observing import Observer, Telling
 
-    if not isinstance(observer, Observer):
+    # It may be an object with some of the methods as well.
+    names = [name for name in vars(Observer) if name.startswith("on_")]
+    if isinstance(observer, type) or not any(callable(getattr(observer, name, None)) for name in names):
         message = f"observer must be an instance of a subclass of Observer, not {observer!r}"
         raise ConfigurationError(message)
     return Telling(observer)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from types import SimpleNamespace
 
 import anyio
 import attrs
@@ -188,7 +189,7 @@ async def test_failing_observer(server: LocalCyberun, caplog: pytest.LogCaptureF
 
 async def test_partial_observer() -> None:
     """An observer may be any object with some of the methods; those of `Observer` do nothing."""
-    for observer in (object(), Observer()):
+    for observer in (SimpleNamespace(on_request=id), Observer()):
         async with client_of(observer, 503, 200) as client:
             assert (await client.tasks.get("t-1")).id == "t-1"
     Observer().on_wait(WaitProgressed(1, "t-1", None))

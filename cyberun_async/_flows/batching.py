@@ -14,7 +14,7 @@ from cyberun_async._flows.batch_plan import Plan
 from cyberun_async._protocol.batches import BatchCounts, Item, Keyed, Outcome, Parameters, read_item
 from cyberun_async._transport.exchange import finish
 from cyberun_async._transport.flat_group import FlatTaskGroup
-from cyberun_async._transport.process_bound import ProcessBound
+from cyberun_async._transport.process_bound import refuse_copies
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -30,7 +30,7 @@ CLEANUP = 5.0
 """Seconds that a generator of items gets to close."""
 
 
-class Batch(ProcessBound, AsyncIterator[Outcome]):
+class Batch(AsyncIterator[Outcome]):
     """Many items on their way through one workflow: an async context manager, and an iterator of what became of them.
 
     ```python
@@ -42,6 +42,8 @@ class Batch(ProcessBound, AsyncIterator[Outcome]):
     Outcomes come in the order in which they are known; `gather()` gives them in the order of the items. What runs beside
     the body of `async with` ends with it. Outcomes that nobody takes hold the batch up, at `max_in_flight` of them.
     """
+
+    __reduce__ = refuse_copies
 
     def __init__(self, runner: Runner, plan: Plan, items: Items) -> None:
         """Nothing runs yet."""

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from cyberun_async._flows.watching import Watch
 from cyberun_async._protocol.events import TaskEvent
-from cyberun_async._transport.process_bound import ProcessBound
+from cyberun_async._transport.process_bound import refuse_copies
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 
-class EventStream(ProcessBound, AsyncGenerator[TaskEvent, None]):
+class EventStream(AsyncGenerator[TaskEvent, None]):
     """The events of one task, from now to its end: an async generator, and an async context manager.
 
     It ends after a terminal event, or with an exception. It reconnects when the stream breaks, and goes on from
@@ -36,6 +36,8 @@ class EventStream(ProcessBound, AsyncGenerator[TaskEvent, None]):
     Source: https://docs.cyberun.cloud/api-reference/streaming-events
 
     """
+
+    __reduce__ = refuse_copies
 
     def __init__(self, watch: Watch) -> None:
         """Wrap a watch; nothing is sent before the first event is asked for."""

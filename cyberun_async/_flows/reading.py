@@ -14,7 +14,7 @@ from cyberun_async._protocol.checksums import Checksum, contradict, new_digest
 from cyberun_async._protocol.ranges import NOTHING, Delivery, Have
 from cyberun_async._protocol.tasks import OutputFile
 from cyberun_async._settings import Settings
-from cyberun_async._transport.process_bound import ProcessBound
+from cyberun_async._transport.process_bound import refuse_copies
 from cyberun_async._transport.storage import Body, Storage, StorageFailure
 from cyberun_async._transport.transport import Transport
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
-class FileStream(ProcessBound, AsyncIterator[bytes]):
+class FileStream(AsyncIterator[bytes]):
     """The bytes of one output file, as they arrive: an async iterator, and an async context manager.
 
     After a break it goes on where it was, and it ends only once the file is complete. Leaving `async with` closes it
@@ -45,6 +45,8 @@ class FileStream(ProcessBound, AsyncIterator[bytes]):
         APIError: The server does not give a fresh link.
 
     """
+
+    __reduce__ = refuse_copies
 
     def __init__(self, transport: Transport, storage: Storage, settings: Settings, file: OutputFile) -> None:
         """Ask for nothing before the first bytes are wanted."""

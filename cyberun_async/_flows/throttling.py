@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class RateLimiter:
-    """Turns for all that share it, each `interval` seconds after the end of the one before. (rate limit)
+    """A rate limit: turns for all that share it, each `interval` seconds after the end of the one before.
 
     A platform counts what a bot does in a chat, not in a message: so the messages of a chat share a limiter. A turn
     lasts until its call has returned, since requests that set out in time may still arrive too close together.

@@ -1,11 +1,13 @@
 """What all groups of calls have in common."""
 
-from cyberun_async._transport.process_bound import ProcessBound
+from cyberun_async._transport.process_bound import refuse_copies
 from cyberun_async._transport.transport import Transport
 
 
-class Group(ProcessBound):
+class Group:
     """Calls that belong together."""
+
+    __reduce__ = refuse_copies
 
     def __init__(self, transport: Transport) -> None:
         """Send them through a client's transport."""

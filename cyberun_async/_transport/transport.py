@@ -29,7 +29,7 @@ from cyberun_async._transport.failures import as_ours, map_exceptions
 from cyberun_async._transport.foreign_logs import hide_secrets_in_foreign_logs
 from cyberun_async._transport.home import HomeLoop
 from cyberun_async._transport.pools import SmallPools
-from cyberun_async._transport.process_bound import ProcessBound
+from cyberun_async._transport.process_bound import refuse_copies
 from cyberun_async._transport.requests import (
     Send,
     check_base_address,
@@ -66,7 +66,7 @@ class Answer:
         return 200 <= self.status < 300
 
 
-class Transport(ProcessBound):
+class Transport:
     """Sends calls and opens event streams, each within a budget of its own.
 
     Args:
@@ -81,6 +81,8 @@ class Transport(ProcessBound):
         recent: The tasks that were submitted a moment ago.
 
     """
+
+    __reduce__ = refuse_copies
 
     def __init__(self, settings: Settings, http_client: httpx.AsyncClient | None = None) -> None:
         """Open nothing yet."""
