@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar, cast
 
 import anyio
+import anyio.lowlevel
 import anyio.to_thread
 
 from cyberun_async._errors import ConfigurationError, JournalInUse
@@ -42,12 +43,12 @@ class JournalDatabase:
         self.run: int = 0
         self._db: sqlite3.Connection | None = None
         self._users = 0
+        self._loop: object = None
         self._has_batch = False
-        self._opening = anyio.Lock()
         self._jobs: deque[Job] = deque()
-        self._turn = anyio.Lock()
-        # A connection is one thread's at a time.
-        self._one_thread = anyio.CapacityLimiter(1)
+        self._opening: anyio.Lock
+        self._turn: anyio.Lock
+        self._one_thread: anyio.CapacityLimiter
 
     async def acquire(self, *, for_batch: bool = False, patience: float = 0.0) -> None:
         """Open the file unless it is open.
@@ -61,8 +62,12 @@ class JournalDatabase:
             JournalInUse: Somebody else has it.
 
         """
-        if for_batch and self._has_batch:
+        loop = anyio.lowlevel.current_token().native_token
+        is_elsewhere = self._loop is not None and loop is not self._loop
+        if is_elsewhere or (for_batch and self._has_batch):
             raise JournalInUse(str(self.path))
+        if self._loop is None:
+            self._settle_in(loop)
         self._has_batch = self._has_batch or for_batch
         self._users += 1
         try:
@@ -72,6 +77,13 @@ class JournalDatabase:
         except BaseException:
             await self.release(for_batch=for_batch)
             raise
+
+    def _settle_in(self, loop: object) -> None:
+        """Make what belongs to one event loop; after the last user another one may have the journal."""
+        self._loop = loop
+        self._opening, self._turn = anyio.Lock(), anyio.Lock()
+        # A connection is one thread's at a time.
+        self._one_thread = anyio.CapacityLimiter(1)
 
     async def _open(self, give_up: float) -> None:
         while True:
@@ -93,6 +105,7 @@ class JournalDatabase:
         async with self._opening:
             if not self._users:
                 await self._in_thread(self._close)
+                self._loop = None
 
     def _connect(self) -> None:
         self._db, self.run = connect(self.path)

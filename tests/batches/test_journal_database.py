@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import itertools
 import sqlite3
+import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.to_thread
 import pytest
 from anyio.lowlevel import checkpoint
 from support.cancelling import CancelledAt
 
-from cyberun_async import ConfigurationError
+from cyberun_async import ConfigurationError, JournalInUse
 from cyberun_async._flows.journal_database import JournalDatabase
 from cyberun_async._flows.journal_file import Job, carry_out, put
 from cyberun_async._protocol.journal_rows import Row
@@ -128,6 +130,32 @@ def test_closed() -> None:
     job = Job(lambda _: 1)
     carry_out(None, [job])
     assert str(job.failure) == "it is closed"
+
+
+async def test_one_event_loop_at_a_time(path: Path) -> None:
+    """While one event loop has it, another is refused; afterwards it may have it."""
+    database, caught = JournalDatabase(path), list[Exception]()
+
+    async def elsewhere() -> None:
+        try:
+            await database.acquire()
+        except JournalInUse as error:
+            caught.append(error)
+        else:
+            await database.release()
+
+    async def run_elsewhere() -> None:
+        thread = threading.Thread(target=anyio.run, args=(elsewhere,))
+        thread.start()
+        await anyio.to_thread.run_sync(thread.join)
+
+    await database.acquire()
+    await run_elsewhere()
+    await database.do(writing("a"))
+    await database.release()
+    await run_elsewhere()
+    assert len(caught) == 1
+    assert keys_on_disk(path) == ["a"]
 
 
 # Cancelled callers

@@ -28,7 +28,6 @@ OUTCOMES = {
     "no id": '{"task_status": "completed"}',
     "not final": '{"id": "t-1", "task_status": "running"}',
 }
-UNREADABLE = {"no JSON", "no id", "not final"}
 EVERY_STATE = (*STATES, "", "archived", "NEW", "new ")
 
 
@@ -36,36 +35,36 @@ def row(state: str, task_id: str | None = None, outcome: str = "no outcome", **f
     return Row(workflow="w", key="k", digest="d", state=state, task_id=task_id, outcome=OUTCOMES[outcome], **fields)
 
 
-ALL = [
-    pytest.param(state, task_id, outcome, id=f"{state or 'no word'}, {task_id or 'no id'}, {outcome}")
-    for state, task_id, outcome in itertools.product(EVERY_STATE, (None, "t-1"), OUTCOMES)
-]
+ALL = list(itertools.product((None, "t-1"), OUTCOMES))
 
 
-@pytest.mark.parametrize(("state", "task_id", "outcome"), ALL)
-def test_every_row(state: str, task_id: str | None, outcome: str) -> None:
+@pytest.mark.parametrize("state", EVERY_STATE)
+def test_every_row(state: str) -> None:
     """Without being asked to, only what is certainly not submitted is; what is missing is no permission to spend."""
-    if state not in STATES:
-        expected = "report"
-    elif outcome in {"completed", "failed", "cancelled"}:
-        expected = "give back"
-    elif task_id is not None:
-        expected = "wait"
-    else:
-        expected = "submit" if (state, outcome) == ("new", "no outcome") else "report"
-    assert next_step(row(state, task_id, outcome, attempts=1)) == expected
+    for task_id, outcome in ALL:
+        if state not in STATES:
+            expected = "report"
+        elif outcome in {"completed", "failed", "cancelled"}:
+            expected = "give back"
+        elif task_id is not None:
+            expected = "wait"
+        else:
+            expected = "submit" if (state, outcome) == ("new", "no outcome") else "report"
+        assert next_step(row(state, task_id, outcome, attempts=1)) == expected, (task_id, outcome)
 
 
-@pytest.mark.parametrize(("state", "task_id", "outcome"), ALL)
-def test_every_row_when_asked(state: str, task_id: str | None, outcome: str) -> None:
+@pytest.mark.parametrize("state", EVERY_STATE)
+def test_every_row_when_asked(state: str) -> None:
     """What is asked for submits what it names, and nothing else."""
-    given = row(state, task_id, outcome, attempts=1)
-    usual = next_step(given)
-    has_failed = usual == "give back" and outcome != "completed"
-    assert next_step(given, resubmit={"uncertain"}) == ("submit" if usual == "report" else usual)
-    assert next_step(given, resubmit={"failed"}) == ("submit" if has_failed else usual)
-    assert next_step(given, attempts=2) == ("submit" if usual == "give back" and outcome == "failed" else usual)
-    assert next_step(row(state, task_id, outcome, attempts=2), attempts=2) == usual
+    for task_id, outcome in ALL:
+        given = row(state, task_id, outcome, attempts=1)
+        usual = next_step(given)
+        has_failed = usual == "give back" and outcome != "completed"
+        once_more = usual == "give back" and outcome == "failed"
+        assert next_step(given, resubmit={"uncertain"}) == ("submit" if usual == "report" else usual)
+        assert next_step(given, resubmit={"failed"}) == ("submit" if has_failed else usual)
+        assert next_step(given, attempts=2) == ("submit" if once_more else usual)
+        assert next_step(row(state, task_id, outcome, attempts=2), attempts=2) == usual
 
 
 def test_no_row() -> None:

@@ -12,6 +12,7 @@ import pytest
 from batches.conftest import Connect, eventually, submitted
 
 from cyberun_async import (
+    AsyncClient,
     BatchCounts,
     ConfigurationError,
     Journal,
@@ -35,7 +36,7 @@ def journal(tmp_path: Path) -> Journal:
 # An end to failures
 
 
-@pytest.mark.parametrize("limit", [1, 3, 20])
+@pytest.mark.parametrize("limit", [1, 20])
 async def test_a_broken_workflow_bills_a_handful(connect: Connect, server: LocalCyberun, limit: int) -> None:
     """Where every task fails, about as many are submitted as may fail, however many could be in flight."""
     async with connect() as client:
@@ -107,7 +108,7 @@ async def test_old_failures_do_not_stop_a_rerun(connect: Connect, server: LocalC
 # An end to costs
 
 
-@pytest.mark.parametrize("limit", [1, 5, 12])
+@pytest.mark.parametrize("limit", [1, 12])
 async def test_max_tasks(connect: Connect, server: LocalCyberun, journal: Journal, limit: int) -> None:
     """Exactly as many tasks are submitted as may be, no item is begun in vain, and the next run has its own share."""
     items = [(str(n), {"n": n}) for n in range(30)]
@@ -321,9 +322,9 @@ async def test_candidates(connect: Connect, server: LocalCyberun, journal: Journ
 
 
 @pytest.mark.parametrize("option", ["attempts", "max_tasks", "stop_after_failures"])
-@pytest.mark.parametrize("value", [0, -1, 1.5, True, "2"])
-async def test_options_that_cannot_work(connect: Connect, option: str, value: Any) -> None:
+def test_options_that_cannot_work(option: str) -> None:
     """Each is a whole number above zero."""
-    async with connect() as client:
+    client = AsyncClient("sk-0123456789abcdef")
+    for value in (0, -1, 1.5, True, "2"):
         with pytest.raises(ConfigurationError, match=f"{option} must be a whole number above zero"):
-            client.map("work", [], **{option: value})
+            client.map("work", [], **{option: value})  # type: ignore[arg-type]
