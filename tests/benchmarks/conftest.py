@@ -10,6 +10,7 @@ import inspect
 import os
 import platform
 import re
+import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from itertools import groupby
 from pathlib import Path
@@ -27,6 +28,7 @@ LIBRARIES = (
 )
 MINUTES = 5
 ROWS = pytest.StashKey[list[Row]]()
+LOAD = pytest.StashKey[float]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -37,6 +39,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Start with no rows."""
     config.stash[ROWS] = []
+    config.stash[LOAD] = os.getloadavg()[0]
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -79,7 +82,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     rows = config.stash[ROWS]
     if not rows:
         return
-    text = f"{_run_on()}\n\n{_tables(rows)}"
+    text = f"{_state()} {_run_on()}\n{_load(config.stash[LOAD])}\n\n{_tables(rows)}"
     terminalreporter.write_sep("=", "the figures")
     terminalreporter.write_line(text)
     if config.getoption("--record", default=False):
@@ -93,6 +96,21 @@ def _run_on() -> str:
     return (
         f"{platform.python_implementation()} {platform.python_version()} on {platform.system()} ({platform.machine()}), "
         f"{os.cpu_count()} shared cores, everything over loopback; {libraries}."
+    )
+
+
+def _state() -> str:
+    """Say which state of the code was measured: the version, and the commit where there is one."""
+    describe = ["git", "-C", str(PAGE.parent), "describe", "--always", "--dirty", "--exclude=*"]
+    done = subprocess.run(describe, check=False, capture_output=True, text=True)
+    commit = f", commit `{done.stdout.strip()}`" if done.returncode == 0 else ""
+    return f"Measured: version {_version('cyberun-async')}{commit}."
+
+
+def _load(before: float) -> str:
+    """Say whether other programs ran; the measurements themselves keep one or two processes busy."""
+    return (
+        f"Average load of the machine's last minute: {before:.1f} before the run, {os.getloadavg()[0]:.1f} at its end."
     )
 
 

@@ -117,7 +117,7 @@ async def batch(count: int, seconds: float, spread: float) -> tuple[float, float
 
 async def day(count: int) -> str:
     """Give what became of a batch on a bad day, and whether the server's own count agrees."""
-    items = [{"n": n, "seconds": 10, "fail": n % 100 == 0} for n in range(count)]
+    items = [{"n": n, "seconds": 4, "fail": n % 100 == 0} for n in range(count)]
     with serving("0", "bad") as (base_url, key, _):
         async with client_of(base_url, key, streams=30) as client:
             outcomes = await client.map("work", items, max_in_flight=2000).gather()

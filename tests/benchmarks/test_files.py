@@ -70,11 +70,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     directory = tmp_path_factory.mktemp("transfers")
     (directory / "files/files").mkdir(parents=True)
     (directory / "files/uploads").mkdir()
+    block = os.urandom(MIB - 8)
     sizes = {"one": 1024, "half": 512, **{f"quarter{number}": 256 for number in range(4)}}
     for name, size in sizes.items():
         with (directory / f"files/files/{name}.bin").open("wb") as file:
-            for _ in range(size):
-                file.write(os.urandom(MIB))
+            for number in range(size):
+                file.write(number.to_bytes(8, "big") + block)
     (directory / "files/files/warm.bin").write_bytes(b"warm")
     four = ", ".join(f'"q{number}.bin": "http://HERE/files/quarter{number}.bin"' for number in range(4))
     here = "$http_host"
@@ -118,7 +119,7 @@ def test_download(table: Table, place: Place) -> None:
         "httpx without writing": transfer(place, "httpx", "down", figures["httpx"]),
         "aiohttp, 1 MiB, blocking writes": transfer(place, "aiohttp", "down", figures["aiohttp"]),
     }
-    taken = asyncio.run(in_turn(contestants, rounds=5, unit="s"))
+    taken = asyncio.run(in_turn(contestants, rounds=2, unit="s"))
     table.compare("1 GiB from nginx to disk, against curl", taken, to=CURL, goal=at_most(1.8))
     table.add("rise of memory meanwhile", rise(figures[OURS]), unit="MiB", goal=at_most(16), others=rises(figures))
 
@@ -135,7 +136,7 @@ def test_upload(table: Table, place: Place) -> None:
         "httpx, 1 MiB, blocking reads": transfer(place, "httpx", "up", figures["httpx"]),
         "aiohttp, an open file": transfer(place, "aiohttp", "up", figures["aiohttp"]),
     }
-    taken = asyncio.run(in_turn(contestants, rounds=5, unit="s"))
+    taken = asyncio.run(in_turn(contestants, rounds=2, unit="s"))
     table.compare("512 MiB from a path to nginx, against curl -T", taken, to=CURL, goal=at_most(2))
     table.add("rise of memory meanwhile", rise(figures[OURS]), unit="MiB", goal=at_most(16), others=rises(figures))
 
@@ -144,7 +145,7 @@ def test_upload(table: Table, place: Place) -> None:
 def test_stalls(table: Table, place: Place) -> None:
     """The loop stays free while both go on."""
     figures: list[dict[str, float]] = []
-    asyncio.run(in_turn({OURS: transfer(place, "ours", "both", figures)}, rounds=5, unit="s"))
+    asyncio.run(in_turn({OURS: transfer(place, "ours", "both", figures)}, rounds=3, unit="s"))
     stall = Spread.of([each["stall"] for each in figures[1:]])
     longest = Spread.of([each["longest"] for each in figures[1:]])
     table.add(
@@ -161,7 +162,7 @@ def test_four_files(table: Table, place: Place) -> None:
     """Four files side by side are no slower than one after another."""
     after = "one after another"
     contestants = {OURS: transfer(place, "ours", "4", []), after: transfer(place, "ours", "1", [])}
-    taken = asyncio.run(in_turn(contestants, rounds=5, unit="s"))
+    taken = asyncio.run(in_turn(contestants, rounds=2, unit="s"))
     table.compare("four files of 256 MiB side by side, against one after another", taken, to=after, goal=at_most(1))
 
 
