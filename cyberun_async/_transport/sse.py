@@ -39,7 +39,7 @@ class EventDecoder:
         """Start before the first byte."""
         self.last_event_id = ""
         self.retry: int | None = None
-        self.joined = 0
+        self.joined: int = 0
         self._max_event = max_event
         self._interpret = SSEDecoder().decode
         self._line = bytearray()

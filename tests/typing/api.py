@@ -105,6 +105,7 @@ async def flows(client: AsyncClient) -> None:
     assert_type(await client.run("text-to-image@2", {}, timeout=60.0), TaskResult)
     assert_type(result.status, TaskStatus)
     assert_type(result.output, Mapping[str, object] | None)
+    assert_type(result.extra, Mapping[str, object])
     assert_type(result.files, tuple[OutputFile, ...])
     for file in result.files:
         assert_type(file.name, str)
@@ -178,6 +179,7 @@ async def in_a_chat(client: AsyncClient) -> None:
             async for event in updates:
                 assert_type(event, TaskEvent)
     assert_type(text_bar(None, width=20), str)
+    assert_type(text_bar(ProgressEvent(task_id="...", step_current=1, step_total=2)), str)
 
 
 def tell_apart(event: TaskEvent) -> str:
