@@ -20,6 +20,7 @@ import attrs
 from cyberun_async._errors import DecodeError, WebhookError
 from cyberun_async._protocol.codec import structure
 from cyberun_async._protocol.fields import extra_field, on_wire, redact_repr, wire
+from cyberun_async._protocol.json_text import parse_json
 from cyberun_async._protocol.secret import Secret
 from cyberun_async._protocol.status import Evidence, TaskStatus, status_from
 from cyberun_async._protocol.tasks import Extras, Said, read_output, read_reason
@@ -295,6 +296,6 @@ def _raw(body: object) -> bytes:
 
 def _read(body: bytes) -> WebhookEvent:
     try:
-        return structure(json.loads(body), WebhookEvent)
-    except (ValueError, RecursionError, DecodeError) as error:
+        return structure(parse_json(body), WebhookEvent)
+    except DecodeError as error:
         raise _refuse("the signed body is not the documented payload") from error

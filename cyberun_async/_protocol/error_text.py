@@ -8,6 +8,9 @@ import re
 from collections.abc import Mapping
 from html import unescape
 
+from cyberun_async._errors import DecodeError
+from cyberun_async._protocol.json_text import parse_json
+
 _NAMES = (
     "error_message",
     "task_error",
@@ -44,7 +47,7 @@ def error_text(value: object) -> str | None:
     if isinstance(value, dict):
         told = {name: item for name, item in value.items() if not _says_nothing(item)}
         value = next((told[name] for name in _NAMES if name in told), told)
-    return None if _says_nothing(value) else _as_json(value)
+    return None if _says_nothing(value) else json.dumps(value, ensure_ascii=False)[:_MAX_JSON]
 
 
 def _says_nothing(value: object) -> bool:
@@ -54,8 +57,8 @@ def _says_nothing(value: object) -> bool:
 def body_text(body: str) -> str | None:
     """Give the words of an error response's body, which need not be JSON."""
     try:
-        value = json.loads(body)
-    except (ValueError, RecursionError):
+        value = parse_json(body)
+    except DecodeError:
         return _words_of_page(body)
     return error_text(value)
 
@@ -79,13 +82,6 @@ def _words(value: object, depth: int) -> str | None:
 def _place_of(location: object) -> str:
     """Write a place as FastAPI and pydantic give it."""
     return ".".join(map(str, location)) if isinstance(location, list) and len(location) <= _MAX_PARTS else ""
-
-
-def _as_json(value: object) -> str | None:
-    try:
-        return json.dumps(value, ensure_ascii=False)[:_MAX_JSON]
-    except RecursionError:
-        return None
 
 
 def _words_of_page(text: str) -> str | None:

@@ -371,3 +371,8 @@ def test_reasons_carry_no_secrets() -> None:
     event = decode_event("failed", json.dumps({"task_id": "x", "error": words}), task_id="x")
     assert isinstance(event, FailedEvent)
     assert event.error == expected
+
+
+def test_a_result_of_ones_own() -> None:
+    """A link that is empty is none, also in a result that no server has sent."""
+    assert TaskResult(id=ID, download_urls={"a": "", "b": "https://s3/1"}).files[0].key == "b"

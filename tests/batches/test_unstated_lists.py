@@ -1,0 +1,65 @@
+"""Lists of tasks that say nothing of their status: what they prove, and what they do not."""
+
+from __future__ import annotations
+
+import pytest
+
+from cyberun_async import TaskStatus
+from cyberun_async._protocol.codec import structure
+from cyberun_async._protocol.pages import Page
+from cyberun_async._protocol.status import UNSTATED
+from cyberun_async._protocol.sweeping import PageOf, Sighting, Sweep, has_unstated, is_filter_ignored
+
+RUNNING = TaskStatus.RUNNING
+TIME = "2025-02-10T14:01:30Z"
+
+
+def page(*ids: str, status: TaskStatus = UNSTATED) -> Page[Sighting]:
+    return Page(tuple(Sighting(each, status) for each in ids))
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [
+        pytest.param({"task_status": "running", "completed_at": TIME}, "running", id="a known status"),
+        pytest.param({"task_status": "archived", "completed_at": TIME}, "completed", id="an unknown one that ended"),
+        pytest.param({"completed_at": TIME}, "completed", id="none, ended"),
+        pytest.param({"task_status": "hibernating"}, "hibernating", id="an unknown one"),
+        pytest.param({"status": "RUNNING"}, "running", id="another name"),
+        pytest.param({}, "unknown", id="nothing"),
+    ],
+)
+def test_a_listed_task(answer: dict[str, object], status: str) -> None:
+    """A task that has ended is seen as such, so that its result is read; which end it was, the result says."""
+    assert structure({"id": "a", **answer}, Sighting).status == status
+
+
+def test_what_is_listed_without_a_status() -> None:
+    """It has the status that was asked for, unless the server does not heed that."""
+    asked, wanted = PageOf(RUNNING, 1), {"a": RUNNING, "b": RUNNING}
+    heeded, ignored = Sweep(wanted), Sweep(wanted)
+
+    assert [each.status for each in heeded.took(asked, page("a", "b"))] == [RUNNING, RUNNING]
+    assert ignored.took(asked, page("a", "b"), is_filtered=False) == []
+    assert (set(heeded.missing), set(ignored.missing)) == (set(), {"a", "b"})
+
+
+@pytest.mark.parametrize(
+    ("other", "is_ignored"),
+    [
+        pytest.param(page(), False, id="nothing has completed"),
+        pytest.param(page("c", "d"), False, id="others have completed"),
+        pytest.param(page("a", "c"), False, id="one has moved on meanwhile"),
+        pytest.param(page("a", "b", "x"), True, id="the same have"),
+    ],
+)
+def test_whether_a_filter_is_ignored(other: Page[Sighting], is_ignored: bool) -> None:
+    """The list of another status that shows the same tasks is no list of that status."""
+    assert is_filter_ignored(page("a", "b", "x"), other) == is_ignored
+
+
+def test_whether_there_is_anything_to_find_out() -> None:
+    """Only a list without statuses raises the question."""
+    assert has_unstated(page("a"))
+    assert not has_unstated(page("a", status=RUNNING))
+    assert not has_unstated(page())
