@@ -55,8 +55,9 @@ class SignIn:
         try:
             return await self._flights.run(None, lambda: self._ask(provider))
         except CyberunError as error:
-            # Whatever its kind, it is the provider's decision, and not a failure of the request.
+            # Whatever its kind, it is the provider's decision, and not a failure of the request, which was not sent.
             error.is_final = True
+            error.may_have_been_sent = False
             raise
         except Exception as error:
             raise TokenError(hide(describe(error)), method=call.method, path=call.path, task_id=call.task_id) from error

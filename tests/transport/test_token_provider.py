@@ -9,7 +9,7 @@ import httpx
 import pytest
 from support.raw import Peer, raw_server
 
-from cyberun_async import AsyncClient, AuthenticationError, ConfigurationError, Limits
+from cyberun_async import AsyncClient, AuthenticationError, ConfigurationError, Limits, TransportError
 
 TEAM = "019abc12-4567-7890-abcd-ef1234567891"
 TASK = {"id": "t-1", "task_status": "running", "workflow_id": "w-1"}
@@ -131,6 +131,20 @@ async def test_other_client() -> None:
     async with client_of(ask) as client, anyio.create_task_group() as group:
         await client.tasks.get("t-1")
         release.set()
+
+
+async def test_what_another_client_raises() -> None:
+    """A provider's own failure says nothing of the submission, which was not sent, and it is not retried."""
+    asked: list[int] = []
+
+    async def fail() -> str:
+        asked.append(1)
+        raise TransportError("broke", method="POST", path="/login", may_have_been_sent=True)
+
+    async with client_of(fail) as client:
+        with pytest.raises(TransportError, match="POST /login") as caught:
+            await client.submit("w", validate=False)
+    assert (caught.value.may_have_been_sent, len(asked)) == (False, 1)
 
 
 async def test_refused_twice() -> None:

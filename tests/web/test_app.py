@@ -13,9 +13,10 @@ from typing import Any
 
 import httpx
 import pytest
-from support.web import EXAMPLES
+from support.web import EXAMPLES, load_example
 from web.conftest import Site, until
 
+from cyberun_async import CyberunError, DecodeError, RateLimitError, ServerError
 from cyberun_async.local.scripts import complete, status
 from cyberun_async.webhooks import WebhookEvent, make_delivery
 
@@ -210,3 +211,18 @@ def _answers(visitor: httpx.Client) -> bool:
         return visitor.get("/").status_code == 200
     except httpx.ConnectError:
         return False
+
+
+@pytest.mark.parametrize(
+    ("error", "is_open"),
+    [
+        pytest.param(ServerError(504, "late", method="POST", path="/run"), True, id="a proxy lost patience"),
+        pytest.param(DecodeError("no id", method="POST", path="/run"), True, id="a response without an id"),
+        pytest.param(ServerError(504, "late", method="GET", path="/r/tasks/t-1"), False, id="reading"),
+        pytest.param(RateLimitError(429, "slow", method="POST", path="/run"), False, id="refused"),
+    ],
+)
+async def test_whether_it_was_ordered(error: CyberunError, is_open: bool) -> None:
+    """Where a picture may have been ordered, a visitor is not told to order it again."""
+    response = await load_example("web/app.py").answer_failure(None, error)
+    assert (b"may cost twice" in response.body) == is_open

@@ -17,7 +17,15 @@ from fastapi import APIRouter, Depends, FastAPI, Form, HTTPException, Request, U
 from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cyberun_async import AsyncClient, CyberunError, InvalidParameters, NotFoundError, TransportError
+from cyberun_async import (
+    APIError,
+    AsyncClient,
+    CyberunError,
+    DecodeError,
+    InvalidParameters,
+    NotFoundError,
+    TransportError,
+)
 from cyberun_async.relay import HEADERS, Relay
 from cyberun_async.webhooks import WebhookError, verify
 
@@ -289,7 +297,11 @@ async def answer_failure(_: Request, error: Exception) -> Response:
     if isinstance(error, NotFoundError):
         return JSONResponse({"detail": "there is no such task"}, 404)
     log.warning("%s: %s", type(error).__name__, error)
-    if isinstance(error, TransportError) and error.may_have_been_sent and error.method == "POST":
+    if (
+        isinstance(error, (APIError, DecodeError, TransportError))
+        and error.may_have_been_sent
+        and error.method == "POST"
+    ):
         return JSONResponse(
             {"detail": "nobody knows whether your picture was ordered: ordering it again may cost twice"}, 502
         )
