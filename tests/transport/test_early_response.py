@@ -10,7 +10,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 from anyio.abc import SocketStream
-from support.raw import Peer, RawServer, raw_server
+from support.raw import Peer, RawServer, proxy_to, raw_server
 
 from cyberun_async import AsyncClient, Retries, StorageError, Timeouts
 from cyberun_async._transport.early_response import stops_sending
@@ -34,8 +34,8 @@ async def head_of(peer: Peer) -> bytes:
     return received
 
 
-def storage(*answers: Answer) -> Answer:
-    """Give links to itself, and answer to each upload as it is told, the last time for all that follow."""
+def storage(*answers: Answer, host: str = "") -> Answer:
+    """Give links to itself, by another name if it has one, and answer to each upload as it is told, the last time for all that follow."""
     script = list(answers)
 
     async def handle(peer: Peer) -> None:
@@ -43,7 +43,7 @@ def storage(*answers: Answer) -> Answer:
             head = await head_of(peer)
             if b"POST /" not in head:  # What is left of the body before it comes with it.
                 break
-            url = f"{peer.server.url}/k?sig=s"
+            url = f"{host or peer.server.url}/k?sig=s"
             await peer.answer(f'{{"file_key": "k", "upload_url": "{url}"}}')
         await (script.pop(0) if len(script) > 1 else script[0])(peer)
 
@@ -127,6 +127,16 @@ async def test_refused_by_tls(answer: Answer, server_tls: ssl.SSLContext, truste
     async with raw_server(storage(answer), tls=server_tls) as server, client_of(server) as client:
         with pytest.raises(StorageError, match="RequestExpired"):
             await client.upload(DATA, name="a.bin")
+    assert puts(server) == 2
+
+
+async def test_refused_by_a_tunnel(server_tls: ssl.SSLContext, trusted: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A refusal is heard through a proxy's tunnel, too, and what is sent after it arrives."""
+    script = storage(refuse_in_silence, take, host="https://cyberun.test")
+    async with raw_server(script, tls=server_tls) as server, proxy_to(server) as proxy:
+        monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{proxy.port}")
+        async with AsyncClient("sk-1", base_url="https://cyberun.test/api/v1", retries=QUICK) as client:
+            assert await client.upload(DATA, name="a.bin") == "k"
     assert puts(server) == 2
 
 
