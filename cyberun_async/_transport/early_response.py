@@ -109,12 +109,13 @@ class EarlyResponseStream:
 
     @property
     def _is_answered(self) -> bool:
-        return self._is_at_end or bool(self._received and stops_sending(self._received))
+        # A success may be followed by the end of the connection before it is seen here that all was sent.
+        return stops_sending(self._received) if self._received else self._is_at_end
 
     async def _listen(self, reader: anyio.CancelScope) -> None:
         try:
             with reader:
-                while not self._is_answered:
+                while not self._is_answered and not self._is_at_end:
                     chunk = await self._stream.read(READ_AT_ONCE, None)
                     self._received += chunk
                     self._is_at_end = not chunk

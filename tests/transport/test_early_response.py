@@ -13,6 +13,7 @@ from anyio.abc import SocketStream
 from support.raw import Peer, RawServer, proxy_to, raw_server
 
 from cyberun_async import AsyncClient, Retries, StorageError, Timeouts
+from cyberun_async._transport.bodies import RequestBody
 from cyberun_async._transport.early_response import stops_sending
 
 MIB = 1024 * 1024
@@ -192,6 +193,31 @@ async def test_early_success() -> None:
     async with raw_server(storage(succeed, take)) as server, client_of(server) as client:
         assert await client.upload(DATA, name="a.bin") == "k"
     assert puts(server) == 2
+
+
+async def test_success_and_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A success whose connection ends at once is one, also where that is read before the end of the body is asked for."""
+    real = RequestBody.__anext__
+    ended = anyio.Event()
+
+    async def last(body: RequestBody) -> bytes:
+        if body.sent:  # type: ignore[attr-defined]
+            await ended.wait()
+            await anyio.wait_all_tasks_blocked()
+        body.sent = True  # type: ignore[attr-defined]
+        return await real(body)
+
+    async def succeed(peer: Peer) -> None:
+        await peer.stream.receive()
+        await peer.send(b"HTTP/1.1 200 X\r\nContent-Length: 0\r\n\r\n")
+        await peer.stream.aclose()
+        ended.set()
+
+    monkeypatch.setattr(RequestBody, "sent", False, raising=False)
+    monkeypatch.setattr(RequestBody, "__anext__", last)
+    async with raw_server(storage(succeed)) as server, client_of(server) as client:
+        assert await client.upload(b"data", name="a.bin") == "k"
+    assert puts(server) == 1
 
 
 async def test_nothing_taken() -> None:
