@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 
 import anyio
+import attrs
 import anyio.lowlevel
 import pytest
 from support.relaying import RARELY, STEPS, WHOLE, names, rest, scene, take
@@ -17,10 +18,13 @@ from cyberun_async import (
     EventStream,
     InvalidParameters,
     NotFoundError,
+    ProgressEvent,
+    StatusEvent,
     TaskFailed,
+    TaskStatus,
     WaitTimeout,
 )
-from cyberun_async._flows.channel import account_of
+from cyberun_async._flows.channel import Channel, account_of
 from cyberun_async._protocol.secret import Key
 from cyberun_async._settings import Settings
 from cyberun_async.local import LocalCyberun
@@ -158,6 +162,22 @@ async def test_a_client_that_is_closed_after_its_reader_has_left(caplog: pytest.
         assert names(await take(here.relay.stream(task_id), 1)) == ["status"]
 
 
+async def test_another_stream_tells_nothing_twice() -> None:
+    """What the stream of another client begins with is left out where it was told; what is new comes."""
+    channel = Channel(memory=10, linger=0)
+    running = StatusEvent(task_id="t", status=TaskStatus.RUNNING)
+    half = ProgressEvent(task_id="t", progress=0.5)
+    for event in (running, half, attrs.evolve(running, source="poll"), half, attrs.evolve(half, progress=0.6)):
+        channel.tell(event)
+    told = [channel.after(number) for number in range(4)]
+    assert [each and each.event for each in told] == [running, half, attrs.evolve(half, progress=0.6), None]
+
+
+def test_a_relay_shows_what_it_does() -> None:
+    """Its repr has the number of tasks, and no key."""
+    assert repr(Relay(AsyncClient(WRONG))) == "<Relay of 0 tasks>"
+
+
 # Tasks that are not there
 
 
@@ -202,17 +222,22 @@ async def test_open_refuses_a_wrong_key() -> None:
 
 
 async def test_open_raises_what_a_provider_raises() -> None:
-    """An error that is none of ours stays as it is."""
+    """A provider's own refusal stays as it is; what else it raises passes, as in every wait."""
+    failures: list[Exception] = [LookupError("for a moment"), ConfigurationError("no token for you")]
 
     async def provide() -> str:
-        raise LookupError("no token")
+        raise failures[0]
 
     async with (
         scene() as here,
         AsyncClient(provide, base_url=here.server.base_url, team_id=here.server.team_id) as theirs,
     ):
-        with pytest.raises(Exception, match=r"no token|token provider"):
-            await here.relay.open(await here.task(), client=theirs)
+        task_id = await here.task()
+        async with await here.relay.open(task_id, client=theirs, within=0.01) as stream:
+            assert (await anext(stream)).startswith(b"retry: ")
+        failures.pop(0)
+        with pytest.raises(ConfigurationError, match="no token for you"):
+            await here.relay.open("another", client=theirs)
 
 
 async def test_open_does_not_wait_for_ever() -> None:

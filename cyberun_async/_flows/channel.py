@@ -87,7 +87,7 @@ class Channel:
     Attributes:
         is_over: Whether no further event will come.
         failure: Why the task cannot be followed, or `None`.
-        was_followed: Whether there were events before the failure.
+        is_known: Whether there was an event of the task.
         scope: The scope in which the task is followed; the readers' presence is its deadline.
 
     """
@@ -97,7 +97,7 @@ class Channel:
         self.name: str = secrets.token_hex(4)
         self.is_over: bool = False
         self.failure: BaseException | None = None
-        self.was_followed: bool = False
+        self.is_known: bool = False
         self.scope: anyio.CancelScope = anyio.CancelScope()
         self._items: deque[Item] = deque(maxlen=memory)
         self._linger = linger
@@ -110,11 +110,6 @@ class Channel:
     def takes_readers(self) -> bool:
         """Whether a reader who comes now is in time."""
         return not self.scope.cancel_called
-
-    @property
-    def is_known(self) -> bool:
-        """Whether there was an event."""
-        return self._count > 0
 
     @property
     def clients(self) -> list["AsyncClient"]:
@@ -134,6 +129,7 @@ class Channel:
 
     def tell(self, event: TaskEvent) -> None:
         """Add an event of the task, unless it says again what the channel has said already."""
+        self.is_known = True
         if isinstance(event, (StatusEvent, ProgressEvent)):
             latest = self._latest.get(type(event))
             self._latest[type(event)] = event
@@ -143,7 +139,7 @@ class Channel:
 
     def fail(self, failure: BaseException, name: str, data: str) -> None:
         """End with an event of the relay's own."""
-        self.failure, self.was_followed = failure, self._count > 0
+        self.failure = failure
         self._add(name, data, None)
         self.end()
 

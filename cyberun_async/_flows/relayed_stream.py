@@ -96,7 +96,7 @@ class RelayedStream(AsyncIterator[bytes]):
         with anyio.move_on_after(within):
             while not (channel.is_known or channel.is_over or self._pool.is_draining):
                 await channel.changed()
-        if not channel.was_followed:
+        if not channel.is_known:
             channel.raise_failure()
 
     def _join(self) -> Channel:
