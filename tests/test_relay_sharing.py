@@ -6,8 +6,8 @@ import json
 from collections.abc import Callable
 
 import anyio
-import attrs
 import anyio.lowlevel
+import attrs
 import pytest
 from support.relaying import RARELY, STEPS, WHOLE, names, rest, scene, take
 

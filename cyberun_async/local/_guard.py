@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hmac
 import re
-from collections.abc import Mapping
 from ipaddress import ip_address
 
 from starlette.datastructures import Headers
@@ -46,14 +45,14 @@ class Guard:
             await error_response(status, message, headers)(scope, receive, send)
 
 
-def refusal(headers: Mapping[str, str], token: str, listening_on: str) -> tuple[int, str] | None:
+def refusal(headers: Headers, token: str, listening_on: str) -> tuple[int, str] | None:
     """Give the status and the reason with which a request is kept out, if it is."""
     host = headers.get("host", "").lower()
     if not is_own_host(host, listening_on):
         return 403, "this Host is not the local Cyberun's"
-    if headers.get("origin", f"http://{host}").lower() != f"http://{host}":
+    if any(origin.lower() != f"http://{host}" for origin in headers.getlist("origin")):
         return 403, "pages of another Origin may not use the control endpoints"
-    if headers.get("sec-fetch-site", "none") not in {"none", "same-origin"}:
+    if not {"none", "same-origin"}.issuperset(headers.getlist("sec-fetch-site")):
         return 403, "pages of another site may not use the control endpoints"
     scheme, _, given = headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), token.encode()):

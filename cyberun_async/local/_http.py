@@ -97,7 +97,8 @@ def _query_int(request: Request, name: str, *, default: int, most: int | None) -
     if text is None:
         return default
     # Out of range is not documented; this server refuses it instead of clamping, so that a mistake shows.
-    if not (text.isascii() and text.isdigit()) or int(text) < 1 or (most is not None and int(text) > most):
+    # Python does not read a number of thousands of digits.
+    if not (text.isascii() and text.isdigit() and len(text) < 19) or not 1 <= int(text) <= (most or int(text)):
         raise ApiError(400, f"{name} must be an integer " + (f"from 1 to {most}" if most else "of at least 1"))
     return int(text)
 

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 from local.conftest import client_with
+from starlette.datastructures import Headers
 
 from cyberun_async.local import LocalCyberun
 from cyberun_async.local._clock import LATEST
@@ -85,8 +86,24 @@ async def test_what_it_does(server: LocalCyberun, http: httpx.AsyncClient, contr
 )
 def test_who_is_let_in(headers: dict[str, str], listening_on: str, status: int | None) -> None:
     """A program with the token is; a page of another site is not, whatever it knows."""
-    refused = refusal({**GOOD, **headers}, TOKEN, listening_on)
+    refused = refusal(Headers({**GOOD, **headers}), TOKEN, listening_on)
     assert (refused and refused[0]) == status
+
+
+@pytest.mark.parametrize("name", ["Origin", "Sec-Fetch-Site"])
+async def test_a_header_that_comes_twice(control: httpx.AsyncClient, name: str) -> None:
+    """Each one counts, and not the first alone."""
+    good = {"Origin": str(control.base_url).partition("/_local")[0], "Sec-Fetch-Site": "none"}[name]
+    evil = {"Origin": "http://evil.example", "Sec-Fetch-Site": "cross-site"}[name]
+    assert (await control.get("requests", headers=[(name, good)])).status_code == 200
+    assert (await control.get("requests", headers=[(name, good), (name, evil)])).status_code == 403
+
+
+async def test_a_page_without_end(http: httpx.AsyncClient) -> None:
+    """A number that Python does not read is refused like any other."""
+    for number in ("9" * 5000, "0", "-1", "1.5", "\u0661"):
+        answer = await http.get("r/tasks", params={"current_page": number})
+        assert answer.status_code == 400
 
 
 async def test_each_path_is_guarded(server: LocalCyberun, http: httpx.AsyncClient) -> None:
