@@ -17,6 +17,7 @@ from cyberun_async._flows.shared_wait import SharedWatch
 from cyberun_async._flows.signal_handlers import chained
 from cyberun_async._flows.waiting import Abandon, EventCallback, Wait, wait_for_result
 from cyberun_async._flows.watching import Watch
+from cyberun_async._protocol.arguments import check_kind
 from cyberun_async._protocol.paths import segment
 from cyberun_async._protocol.tasks import TaskResult
 
@@ -69,8 +70,12 @@ class Relay:
         memory: int = 1000,
     ) -> None:
         """Follow nothing yet."""
-        if not (heartbeat > 0 and linger >= 0 and memory > 0):
-            raise ConfigurationError("heartbeat and memory must be above 0, and linger must not be below it")
+        is_whole = isinstance(memory, int) and not isinstance(memory, bool)
+        if not (_is_time(heartbeat) and heartbeat > 0 and _is_time(linger) and is_whole and memory > 0):
+            message = (
+                "heartbeat must be seconds above 0, linger seconds of at least 0, and memory a whole number above 0"
+            )
+            raise ConfigurationError(message)
         self._client = client
         self._heartbeat = heartbeat
         self._pool = ChannelPool(memory, linger)
@@ -117,6 +122,7 @@ class Relay:
 
         """
         segment(task_id, "task_id")
+        check_kind(last_event_id, (str, type(None)), "last_event_id", "a string or None")
         self._pool.loop  # noqa: B018 - which it has while it is open
         reader = self._client_or(client)
         return RelayedStream(self._pool, task_id, reader, last_event_id=last_event_id, heartbeat=self._heartbeat)
@@ -143,9 +149,10 @@ class Relay:
             NotFoundError: There is no such task for the client's key.
             CyberunError: The task cannot be followed for another reason.
             InvalidParameters: The id cannot be one.
-            ConfigurationError: The relay is not open, or there is no client.
+            ConfigurationError: The relay is not open, there is no client, or `within` is no time.
 
         """
+        _check_time(within)
         stream = self.stream(task_id, last_event_id=last_event_id, client=client)
         try:
             await stream.wait_until_known(within)
@@ -208,6 +215,7 @@ class Relay:
             within: Seconds that it waits for readers whose connections are slow.
 
         """
+        _check_time(within)
         await self._pool.drain(within)
 
     @contextmanager
@@ -231,6 +239,7 @@ class Relay:
             ConfigurationError: The relay is not open.
 
         """
+        _check_time(within)
         loop = self._pool.loop
 
         async def drain(number: int, *, ends_process: bool) -> None:
@@ -250,7 +259,18 @@ class Relay:
         if client is None:
             message = "there is no client to follow the task with: pass client, or make it Relay(client)"
             raise ConfigurationError(message)
+        check_kind(client, AsyncClient, "client", "an AsyncClient")
         return client
+
+
+def _is_time(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0
+
+
+def _check_time(value: object) -> None:
+    if not _is_time(value):
+        message = f"within must be a number of seconds of at least 0, not {value!r}"
+        raise ConfigurationError(message)
 
 
 RelayedStream.__module__ = __name__

@@ -297,7 +297,7 @@ TABLE: Mapping[type[CyberunError], Sequence[tuple[str, Meeting, str]]] = {
         ("throttled events", lambda at: throttle(at.client.events(UNSEEN), interval=0),
             "interval must be a number of seconds above zero, not 0"),
         ("a relay", lambda at: Relay(at.client, heartbeat=0),
-            "heartbeat and memory must be above 0, and linger must not be below it"),
+            "heartbeat must be seconds above 0, linger seconds of at least 0, and memory a whole number above 0"),
         ("a relay that is not open", lambda at: Relay(at.client).stream(UNSEEN).__anext__(),
             "the relay is not open: use 'async with Relay(client)' around the life of the application"),
     ],

@@ -343,7 +343,18 @@ async def test_users_with_keys_of_their_own() -> None:
         assert keys == {f"Bearer {here.server.device_key}"}
 
 
-@pytest.mark.parametrize("options", [{"heartbeat": 0}, {"memory": 0}, {"linger": -1}], ids=str)
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        *({"heartbeat": value} for value in (0, -1, NAN, "15", True)),
+        *({"memory": value} for value in (0, -1, 1.5, "10", True)),
+        *({"linger": value} for value in (-1, NAN, "5", None)),
+    ],
+    ids=str,
+)
 async def test_numbers_that_cannot_work(options: dict[str, float]) -> None:
     """They are refused when the relay is made."""
     async with AsyncClient("sk-0123456789abcdef") as client:
@@ -356,6 +367,22 @@ async def test_ids_that_cannot_be_one() -> None:
     async with scene() as here:
         with pytest.raises(InvalidParameters):
             here.relay.stream("..")
+
+
+async def test_arguments_of_another_kind() -> None:
+    """They are refused with a word of what was expected, before anything is followed."""
+    async with scene() as here:
+        for arguments in ({"client": "sk-x"}, {"last_event_id": b"1"}, {"last_event_id": 1}):
+            with pytest.raises(InvalidParameters, match="must be"):
+                here.relay.stream("x", **arguments)
+        for within in (-1, NAN, None, "5", True):
+            with pytest.raises(ConfigurationError, match="within"):
+                await here.relay.open("x", within=within)  # type: ignore[arg-type]
+            with pytest.raises(ConfigurationError, match="within"):
+                await here.relay.drain(within)  # type: ignore[arg-type]
+            with pytest.raises(ConfigurationError, match="within"), here.relay.draining_on(within=within):  # type: ignore[arg-type]
+                pass
+        assert here.server.requests == ()
 
 
 async def test_a_relay_that_was_never_opened() -> None:
