@@ -249,8 +249,10 @@ async def _save_each(client: AsyncClient, running: Batch, results: Results, tall
         problem = None if outcome.error is None else str(outcome.error)
         try:
             await results.save(client, outcome)
-        except (CyberunError, OSError) as error:
+        except CyberunError as error:
             problem = f"not saved: {error}"
+        except OSError as error:
+            problem = f"not saved: {error.filename} cannot be written: {error.strerror}"
         tally.ended(outcome, problem)
 
 

@@ -120,7 +120,8 @@ def write_whole(path: Path, text: str) -> None:
     try:
         new.write_text(text, encoding="utf-8")
         new.replace(path)
-    except OSError:
+    except OSError as error:
         with suppress(OSError):
             new.unlink()
-        raise
+        # A write that finds the disk full does not say of which file.
+        raise OSError(error.errno, error.strerror, str(path)) from None
