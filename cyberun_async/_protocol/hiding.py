@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable
 from urllib.parse import quote
 
-from cyberun_async._protocol.secret import Key, Secret, keys_in_use
+from cyberun_async._protocol.secret import Key, Secret, secrets_in_use
 
 _KEY = re.compile(r"(?<![\w-])(?:[sda]k-|eyJ|whsec_)[\w.~+/=-]{8,}")
 """A key of one of the documented families, a JWT, or a webhook's secret."""
@@ -21,14 +21,14 @@ _PARAMETER = re.compile(
 
 
 def hide(text: str, secrets: Iterable[Secret[str]] = ()) -> str:
-    """Cut out what must not get into a log: each key in use, whatever looks like one, and the signatures of links.
+    """Cut out what must not get into a log: each secret in use, whatever looks like a key, and the signatures of links.
 
     Args:
         text: What somebody else has written.
         secrets: What else must not get out, such as the parts of a presigned URL.
 
     """
-    for secret in (*secrets, *keys_in_use()):
+    for secret in (*secrets, *secrets_in_use()):
         for form in _forms(secret):
             text = text.replace(form, "[key]" if isinstance(secret, Key) else "[signature]")
     text = _QUERY.sub("?[signature]", _KEY.sub("[key]", text))

@@ -12,6 +12,10 @@ SHORTEST_HIDDEN = 8
 """Characters of a key from which on it is cut out of all texts; a shorter one may be a part of any word."""
 
 
+SHORTEST_SIGNATURE = 20
+"""Characters from which on a part of a presigned URL is taken for a signature."""
+
+
 class Secret(Generic[T]):
     """A value that no `repr`, `str`, format or pickle shows, so that a traceback with local variables does not either.
 
@@ -66,14 +70,14 @@ class Key(Secret[str]):
         return self._value.startswith(prefixes)
 
 
-_in_use: WeakValueDictionary[int, Key] = WeakValueDictionary()
+_in_use: WeakValueDictionary[int, Secret[str]] = WeakValueDictionary()
 
 
-def keys_in_use() -> list[Key]:
-    """Give every key that a client or a request of this process holds."""
+def secrets_in_use() -> list[Secret[str]]:
+    """Give every key that a client or a request of this process holds, and what transfers have had hidden."""
     # One step of the interpreter: another thread may make a client meanwhile.
     alive = [reference() for reference in _in_use.valuerefs()]
-    return [key for key in alive if key is not None]
+    return [secret for secret in alive if secret is not None]
 
 
 def sealed(value: object) -> object:
@@ -98,3 +102,15 @@ def _user_info(url: str) -> tuple[str, ...]:
     authority = url.partition("://")[2].partition("/")[0]
     user, _, password = authority.rpartition("@")[0].partition(":")
     return user, password
+
+
+class Link(Secret[str]):
+    """A presigned URL. While it is in use, `hide` cuts its signature out of whatever others have written."""
+
+    __slots__ = ("_hidden",)
+
+    def __init__(self, url: Secret[str]) -> None:
+        """Have its longer parts hidden: a media type in its query, say, is no secret anywhere else."""
+        super().__init__(url.reveal())
+        self._hidden = tuple(part for part in secrets_of_url(url) if len(part.reveal()) >= SHORTEST_SIGNATURE)
+        _in_use.update((id(part), part) for part in self._hidden)

@@ -27,6 +27,7 @@ class SignIn:
     def __init__(self, token: Key | TokenProvider, *, within: float) -> None:
         """Keep what there is to sign in with."""
         self._token = token
+        self._latest: Key | None = None
         self._within = within
         self._flights = SingleFlight[None, Key]()
 
@@ -71,7 +72,9 @@ class SignIn:
                 message = "api_key is a function that is not async: pass an async one, or the key itself"
                 raise ConfigurationError(message)
             with anyio.fail_after(self._within):
-                return check_key(sealed(await given))
+                # Until there is another, it is in use: a storage may say it back, too.
+                self._latest = check_key(sealed(await given))
+            return self._latest
         finally:
             call.is_running = False
             _calls_around.reset(before)

@@ -11,7 +11,7 @@ from cyberun_async._protocol.content_codings import decompress
 from cyberun_async._protocol.hiding import hide
 from cyberun_async._protocol.ranges import content_length
 from cyberun_async._protocol.refusals import ERROR_TEXT
-from cyberun_async._protocol.secret import Secret, secrets_of_url
+from cyberun_async._protocol.secret import Link, Secret, secrets_of_url
 from cyberun_async._settings import Settings
 from cyberun_async._transport.bodies import RequestBody, let_go, raw_chunks
 from cyberun_async._transport.early_response import listening
@@ -120,6 +120,7 @@ class Storage:
 
         """
         self._check_usable()
+        url = Link(url)
         opened: list[Body] = []
 
         async def open_it() -> None:
@@ -146,6 +147,7 @@ class Storage:
 
         """
         self._check_usable()
+        url = Link(url)
         sent = RequestBody(content)
 
         async def exchange() -> StorageAnswer:
