@@ -67,7 +67,9 @@ def _settle(said: Said, extra: Extras, raw: Mapping[str, object], *, denies_erro
         kept |= {name: raw[name] for name in ("task_status", "status") if raw.get(name) == stated}
     if status == TaskStatus.FAILED and not said.get("error"):
         _explain(said, kept)
-        said.setdefault("error", f"the server says {stated}" if stated else "the server does not say how it ended")
+        said.setdefault(
+            "error", f"the server gives no reason, but the status {stated}" if stated else "the server gives no reason"
+        )
     return kept
 
 

@@ -199,8 +199,12 @@ def test_status_of_a_result(answer: Json, status: str) -> None:
         pytest.param({"task_status": "failed", "task_error": True}, None, id="flag"),
         pytest.param({"task_status": "running", "message": "step 3"}, None, id="a message that is no error"),
         pytest.param({"task_status": "failed", "message": {"a": 1}}, None, id="a message that is no text"),
-        pytest.param({"task_status": "timeout", "completed_at": TIME}, "the server says timeout", id="a word"),
-        pytest.param({"completed_at": TIME}, "the server does not say how it ended", id="nothing"),
+        pytest.param(
+            {"task_status": "timeout", "completed_at": TIME},
+            "the server gives no reason, but the status timeout",
+            id="a word",
+        ),
+        pytest.param({"completed_at": TIME}, "the server gives no reason", id="nothing"),
         pytest.param({"completed_at": TIME, "message": "lost", "task_status": "x"}, "lost", id="nothing but a message"),
     ],
 )
