@@ -23,6 +23,12 @@ __all__ = ["FEW", "Lists"]
 
 log = logging.getLogger("cyberun_async.wait")
 
+TIMEOUT = 10.0
+"""Seconds for a page, retries included: all waits are held up by it, who could poll alone meanwhile."""
+
+SLOW = 2.0
+"""Seconds after which no further list is read once one has failed, since that may take as long."""
+
 
 class Lists:
     """The lists of one client; one that cannot be read is left alone for a while."""
@@ -31,6 +37,7 @@ class Lists:
         """Read none yet."""
         self._transport = transport
         self._rests: dict[TaskStatus, float] = {}
+        self._failed: set[TaskStatus] = set()
         self._is_filter_ignored: bool | None = None
 
     def sweep(self, known: Mapping[str, TaskStatus | None]) -> Sweep:
@@ -45,13 +52,15 @@ class Lists:
             Whether single reads may do better, where a task was on none of them.
 
         """
-        is_whole = True
-        while pages:
+        is_whole, has_failed, began = True, False, anyio.current_time()
+        while pages and not (has_failed and anyio.current_time() - began > SLOW):
             for page_of, answer in (await self._ask(pages)).items():
                 if isinstance(answer, Exception):
                     is_whole &= self._leave_alone(page_of, answer)
+                    has_failed = True
                     sweep.leave_list()
                     continue
+                self._failed.discard(page_of.status)
                 is_filtered = not has_unstated(answer) or await self._is_filtered(answer)
                 for sighting in sweep.took(page_of, answer, is_filtered=is_filtered):
                     saw(sighting)
@@ -71,10 +80,12 @@ class Lists:
         answers: dict[PageOf, Page[Sighting] | Exception] = {}
 
         async def ask(page_of: PageOf) -> None:
+            answers[page_of] = TimeoutError(f"not done within {TIMEOUT:g} s")
             try:
-                # Unlike a single look it is worth repeating: a hundred waits depend on it.
-                answers[page_of] = await self._transport.send(page_of.call)
-            except Exception as failure:  # noqa: BLE001 - whoever looks alone meets it again, and raises it
+                # Unlike a single poll it is worth a retry: a hundred waits depend on it, and so it must not take long.
+                with anyio.move_on_after(TIMEOUT):
+                    answers[page_of] = await self._transport.send(page_of.call)
+            except Exception as failure:  # noqa: BLE001 - whoever polls alone meets it again, and raises it
                 answers[page_of] = failure
 
         async with FlatTaskGroup() as group:
@@ -85,7 +96,8 @@ class Lists:
     def _leave_alone(self, page_of: PageOf, failure: Exception) -> bool:
         """Leave a list alone for a while, and say whether single reads may do better."""
         log.debug("tasks cannot be looked up together by the list of %s: %s", page_of.status, failure)
-        rest = rest_of_list(failure)
+        rest = rest_of_list(failure, is_first=page_of.status not in self._failed)
+        self._failed.add(page_of.status)
         if rest:
             self._rests[page_of.status] = anyio.current_time() + rest
         return bool(rest)

@@ -13,7 +13,7 @@ from datetime import datetime
 
 import attrs
 
-from cyberun_async._errors import CyberunError, TransportError, TransportTimeout
+from cyberun_async._errors import APIError, CyberunError, TransportError, TransportTimeout
 from cyberun_async._protocol.call import Call
 from cyberun_async._protocol.endpoints import list_tasks
 from cyberun_async._protocol.fields import on_wire, wire
@@ -177,11 +177,19 @@ def is_filter_ignored(page: Page[Sighting], other: Page[Sighting]) -> bool:
     return 2 * len(ids & {each.id for each in other.items}) >= len(ids)
 
 
-def rest_of_list(failure: Exception) -> float:
+def rest_of_list(failure: Exception, *, is_first: bool = True) -> float:
     """Give the seconds for which a list is left alone after a failure, and tasks are read one by one.
 
-    A server that cannot be reached gives single reads no answer either: then nobody reads, and the list is tried again.
+    A server that cannot be reached gives single reads no answer either: then nobody reads, and the list is tried again,
+    once. What answers single reads may still break off each list.
     """
-    if isinstance(failure, TransportError) and not isinstance(failure, TransportTimeout) and failure.retryable:
+    if (
+        is_first
+        and isinstance(failure, TransportError)
+        and not isinstance(failure, TransportTimeout)
+        and failure.retryable
+    ):
         return 0.0
-    return LONG_REST if isinstance(failure, CyberunError) and not is_passing(failure) else REST
+    if isinstance(failure, CyberunError) and not is_passing(failure):
+        return LONG_REST
+    return max(REST, (failure.retry_after or 0.0) if isinstance(failure, APIError) else 0.0)

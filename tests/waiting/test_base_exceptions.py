@@ -237,6 +237,47 @@ def test_a_flat_group_that_is_cancelled(loop: str) -> None:
     assert scopes[0].cancelled_caught
 
 
+@pytest.mark.parametrize("children", [1, 2])
+def test_trios_own_groups_of_cancellations(children: int) -> None:
+    """What trio makes of several cancellations is one, for the scope that they are from."""
+    seen: list[BaseException] = []
+    scopes: list[anyio.CancelScope] = []
+
+    async def main() -> None:
+        with anyio.move_on_after(1) as scope:
+            scopes.append(scope)
+            async with FlatTaskGroup() as group:
+                group.start_soon(anyio.sleep_forever)
+                async with trio.open_nursery() as nursery:
+                    for _ in range(children):
+                        nursery.start_soon(trio.sleep_forever)
+
+    run_on("trio", lambda: into(seen, main))
+    assert not seen
+    assert scopes[0].cancelled_caught
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "trio"])
+def test_a_child_that_fails_while_the_group_is_left(loop: str) -> None:
+    """Ctrl-C at the end of a group, where trio has neither body nor child for it, comes out flat."""
+    seen: list[BaseException] = []
+
+    async def program() -> None:
+        async with FlatTaskGroup() as group:
+            group.start_soon(anyio.sleep_forever)
+            group.start_soon(anyio.sleep_forever)
+            interrupt()
+
+    async def main() -> None:
+        await into(seen, program)
+        if loop == "asyncio":
+            raise seen[0]
+
+    with pytest.raises(KeyboardInterrupt) if loop == "asyncio" else nullcontext():
+        run_on(loop, main)
+    assert isinstance(seen[0], KeyboardInterrupt if loop == "trio" else asyncio.CancelledError)
+
+
 # Ctrl-C
 
 

@@ -19,14 +19,17 @@ from support.scripted import (
 from support.virtual import Clock, served, virtual
 
 from cyberun_async import (
+    APIError,
     DecodeError,
     Limits,
     Polling,
     RateLimitError,
+    Retries,
     ServerError,
     TaskStatus,
     TransportError,
 )
+from cyberun_async._protocol.recent import MAX_REMEMBERED, RecentSubmissions
 
 POLLING = Polling(interval=0.3, relaxed=1.0, patience=1.5)
 
@@ -134,6 +137,71 @@ async def test_a_task_that_is_missing_from_the_lists() -> None:
 
     assert outcomes.count(TaskStatus.COMPLETED) == 29
     assert outcomes.count("/r/tasks/task-7/result") == 1
+
+
+@pytest.mark.parametrize("status", [403, 404])
+@virtual
+async def test_a_result_that_is_refused_for_a_task_in_no_list(status: int) -> None:
+    """A refusal that cannot be early ends its wait; after another one the task itself is asked."""
+    failures: list[int] = []
+    ids = [f"task-{number}" for number in range(30)]
+
+    async def wait(task_id: str) -> None:
+        try:
+            await client.wait_for_result(task_id)
+        except APIError as error:
+            failures.append(error.status)
+
+    async with served(limits=Limits(max_streams=0)) as (server, client):
+        server.on("tasks", listed())
+        server.on("task", Remote("running").look, *[Remote("running").look] * 30, answer(410))
+        server.on("result", answer(status))
+        async with anyio.create_task_group() as group:
+            for task_id in ids:
+                group.start_soon(wait, task_id)
+
+    assert set(failures) == {403 if status == 403 else 410}
+    assert len(failures) == len(ids)
+
+
+async def hang(exchange: Exchange) -> None:
+    """Never answer."""
+    await exchange.gone()
+
+
+@pytest.mark.parametrize(
+    ("lists", "bound"),
+    [
+        pytest.param(hang, 10 + 3.6, id="hang"),
+        pytest.param(send(), 10 + 2 * 3.6, id="break off"),
+        pytest.param(answer(500), 10 + 3.6, id="broken"),
+        pytest.param(answer(503, None, "Retry-After: 30"), 10 + 3.6, id="busy"),
+        pytest.param(answer(403), 3.6, id="not allowed"),
+        pytest.param(answer(200, {"task_list": []}), 3.6, id="empty"),
+    ],
+)
+@virtual
+async def test_lists_that_cannot_be_read(lists: Handler, bound: float) -> None:
+    """They hold up no wait for longer than a moment: each polls alone then."""
+    took: list[float] = []
+
+    async def wait(task_id: str) -> None:
+        await client.wait_for_result(task_id)
+        took.append(anyio.current_time() - began)
+
+    async with served(limits=Limits(max_streams=0), retries=Retries()) as (server, client):
+        remote = Remote("running")
+        remote.on(server)
+        server.on("tasks", lists)
+        began = anyio.current_time()
+        async with anyio.create_task_group() as group:
+            for number in range(30):
+                group.start_soon(wait, f"task-{number}")
+            await anyio.sleep(1)
+            remote.status = "completed"
+
+    assert max(took) <= 1 + bound
+    assert len(took) == 30
 
 
 @virtual
@@ -327,3 +395,16 @@ async def test_only_a_429_beyond_the_limit_is_raised_at_once() -> None:
         with pytest.raises(RateLimitError):
             await client.wait_for_result(TASK)
         assert anyio.current_time() - began < 1
+
+
+def test_submissions_are_remembered_for_a_moment() -> None:
+    """Those that are too old, and more than a client needs to know, are forgotten."""
+    recent = RecentSubmissions()
+    recent.add("old", 0.0)
+    recent.add("new", 4.0)
+    assert [recent.time_of(each) for each in ("old", "new", "another")] == [0.0, 4.0, None]
+    recent.add("newest", 6.0)
+    assert [recent.time_of(each) for each in ("old", "new", "newest")] == [None, 4.0, 6.0]
+    for number in range(MAX_REMEMBERED):
+        recent.add(str(number), 6.0)
+    assert [recent.time_of(each) for each in ("newest", "0", str(MAX_REMEMBERED - 1))] == [None, 6.0, 6.0]
