@@ -61,7 +61,6 @@ class ItemRecord:
             outcome=None,
             response=None,
         )
-        before = self.row
         try:
             if self._journal is not None:
                 await self._journal._put(sending)

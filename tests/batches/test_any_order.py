@@ -210,7 +210,7 @@ def test_any_order() -> None:
     run_state_machine_as_test(
         AnyOrder,
         settings=settings(
-            max_examples=count(sample=25, soak=3000),
+            max_examples=count(sample=15, soak=3000),
             stateful_step_count=count(sample=6, soak=15),
             deadline=None,
             # To shrink takes minutes, in which the gate would time out without a word.
