@@ -38,6 +38,10 @@ _HARMLESS = ("GET", "HEAD", "OPTIONS")
 
 _IS_IT_THE_API = "is base_url right, with its scheme and /api/v1?"
 
+_IS_IT_A_PROXY = (
+    "a web page came instead of a response of the API, as proxies and firewalls send it: see to those, and to base_url"
+)
+
 _MAY_HAVE_ACTED = (303, 408)
 """Of the error statuses below 500, those of a server that may have done what it was asked."""
 
@@ -164,7 +168,8 @@ class APIError(CyberunError):
         self.may_have_been_sent: bool = status >= 500 or status in _MAY_HAVE_ACTED
         self.is_page = is_page
         said = message.rstrip(" .;")
-        super().__init__(f"{method} {path} was refused with {status}: {said}; {self._advice()}", task_id=task_id)
+        advice = _IS_IT_A_PROXY if is_page and status < 500 else self._advice()
+        super().__init__(f"{method} {path} was refused with {status}: {said}; {advice}", task_id=task_id)
 
     def _advice(self) -> str:
         return _IS_IT_THE_API if 300 <= self.status < 400 else "put that right first: the same would be refused again"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable
 from itertools import pairwise
@@ -319,6 +320,32 @@ async def test_an_id_in_capitals() -> None:
         assert (await client.wait_for_result(TASK)).status == TaskStatus.COMPLETED
 
 
+@pytest.mark.parametrize(
+    ("task_id", "given"),
+    [
+        pytest.param("7", {"id": 7}, id="a number"),
+        pytest.param("ABC-7", {"id": "abc-7"}, id="in another case"),
+        pytest.param("7", {}, id="none"),
+        pytest.param("7", {"id": None}, id="null"),
+        pytest.param("7", {"id": ""}, id="empty"),
+    ],
+)
+@pytest.mark.parametrize("stream", ["told", "mute"])
+@virtual
+async def test_ids_that_are_the_same(task_id: str, given: dict[str, object], stream: str) -> None:
+    """Number or text, upper or lower case, or none at all: the answer is about the task that was asked about."""
+    named = {"task_id": given["id"]} if "id" in given else {}
+    told = chunk(f"event: completed\ndata: {json.dumps({**named, 'status': 'completed', 'output': {}})}\n\n".encode())
+    async with served() as (server, client):
+        server.on("task", answer(200, {**given, "task_status": "running" if stream == "told" else "completed"}))
+        server.on("result", answer(200, {**given, "task_status": "completed", "task_output": {}}))
+        server.on("events", hold(SSE_HEAD + told) if stream == "told" else hold(SSE_HEAD))
+        seconds = await took(lambda: client.wait_for_result(task_id))
+
+    assert seconds <= 0.1
+    assert server.kinds().count("events") == 1
+
+
 @virtual
 async def test_events_of_another_task(caplog: pytest.LogCaptureFixture) -> None:
     """They are dropped, with one warning, and the one that ends the other task does not end the stream."""
@@ -626,7 +653,8 @@ async def test_a_page_instead_of_the_first_answer() -> None:
     async with served() as (server, client):
         server.on("events", page(401, HTML))
         server.on("task", page(401, HTML))
-        with pytest.raises(AuthenticationError):
+        with pytest.raises(AuthenticationError, match="proxies and firewalls") as caught:
             await client.wait_for_result(TASK)
 
     assert server.kinds() == ["events", "task"]
+    assert "key" not in str(caught.value)
