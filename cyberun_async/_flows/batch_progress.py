@@ -26,12 +26,15 @@ class Progress:
 
     def __init__(self, item: Item, workflow: str, journal: Journal | None) -> None:
         """Know what was given; it is pending, since it may have to be submitted."""
-        self.item = item
-        self.record = ItemRecord(Row(workflow=workflow, key=item.key, digest=""), journal)
+        self.item: Item = item
+        self.record: ItemRecord = ItemRecord(Row(workflow=workflow, key=item.key, digest=""), journal)
         self.task_id: str | None = None
         self.candidates: tuple[Task, ...] = ()
-        self.is_pending = True
-        self.is_new = self.is_uncertain = self.is_stopped = self.is_from_journal = False
+        self.is_pending: bool = True
+        self.is_new: bool = False
+        self.is_uncertain: bool = False
+        self.is_stopped: bool = False
+        self.is_from_journal: bool = False
 
     def outcome(self, result: TaskResult | None, error: Exception | None) -> Outcome:
         """Give what became of it."""

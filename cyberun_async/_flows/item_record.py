@@ -28,7 +28,7 @@ class ItemRecord:
 
     def __init__(self, row: Row, journal: Journal | None) -> None:
         """Take the row as it is on the disk."""
-        self.row = row
+        self.row: Row = row
         self._journal = journal
 
     async def note(self, **changes: Any) -> None:

@@ -134,7 +134,7 @@ class Flight:
 
     def __init__(self) -> None:
         """Nothing has left."""
-        self.is_begun = False
+        self.is_begun: bool = False
         self.shield: anyio.CancelScope | None = None
 
     def begin(self) -> None:

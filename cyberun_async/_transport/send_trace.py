@@ -23,7 +23,7 @@ class SendTrace:
 
     def __init__(self, flight: Flight | None = None) -> None:
         """Note that nothing has left; `flight` is told when something does."""
-        self.has_begun = False
+        self.has_begun: bool = False
         self._flight = flight
 
     async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
