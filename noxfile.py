@@ -51,8 +51,10 @@ CORE = [f"tests/{folder}" for folder in ("events", "protocol", "resources", "tra
 
 QUICK = "not benchmark and not slow"
 
+CORES = os.cpu_count() or 1
+
 # A module stays with one worker, which then makes what its tests share once.
-SPREAD = ["-n", str(os.cpu_count() or 1), "--dist", "loadfile"]
+SPREAD = ["-n", str(CORES), "--dist", "loadfile"]
 
 SKIPPED = Path(".nox", "skipped")
 """One file for each session, with a line for each skip: what was skipped, and why."""
@@ -90,7 +92,8 @@ def quick(session: nox.Session) -> None:
     """What one runs before each commit: lint, and the tests of one Python that need no second."""
     session.install("-e", EVERYTHING, *group("lint"), *group("tests"))
     check_style(session)
-    session.run("pytest", "-q", "-m", QUICK, *SPREAD, *session.posargs)
+    # Nothing runs beside it, and some tests wait: one worker more than there are cores.
+    session.run("pytest", "-q", "-m", QUICK, *SPREAD, "-n", str(CORES + 1), *session.posargs)
 
 
 @nox.session(allow_parallel=True)

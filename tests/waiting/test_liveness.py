@@ -152,7 +152,7 @@ async def test_what_is_read_ahead_is_bounded() -> None:
     async with served(polling=Polling(interval=3, relaxed=3)) as (server, client):
         remote.on(server)
         server.on("task", after(30.0, remote.first("completed", remote.look)))
-        server.on("events", stream(0.01, progress))
+        server.on("events", stream(0.05, progress))
 
         await client.wait_for_result(TASK, on_event=seen.append)
 
