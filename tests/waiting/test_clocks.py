@@ -139,6 +139,32 @@ async def test_a_task_that_is_missing_from_the_lists() -> None:
     assert outcomes.count("/r/tasks/task-7/result") == 1
 
 
+@virtual
+async def test_a_result_without_a_status_for_a_task_in_no_list() -> None:
+    """It says nothing, so the wait goes on; and so it is where the result names another state."""
+    words = iter(["", "queued"])
+
+    async def result(exchange: Exchange) -> None:
+        word = next(words, "completed") if exchange.id == "task-0" else "completed"
+        await exchange.answer(200, {"id": exchange.id, **({"task_status": word} if word else {"task_output": None})})
+
+    done: list[str] = []
+
+    async def wait(task_id: str) -> None:
+        done.append((await client.wait_for_result(task_id)).status)
+
+    async with served(limits=Limits(max_streams=0)) as (server, client):
+        server.on("tasks", listed())
+        server.on("task", Remote("running").look)
+        server.on("result", result)
+        with anyio.move_on_after(60):
+            async with anyio.create_task_group() as group:
+                for number in range(30):
+                    group.start_soon(wait, f"task-{number}")
+
+    assert done == ["completed"] * 29
+
+
 @pytest.mark.parametrize("status", [403, 404])
 @virtual
 async def test_a_result_that_is_refused_for_a_task_in_no_list(status: int) -> None:
