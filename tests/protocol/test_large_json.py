@@ -150,7 +150,15 @@ def test_wrong_and_large(text: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(json_steps, "SMALL", 0)
         with pytest.raises(DecodeError, match="not JSON"):
-            finished(parse_in_steps(padded("")[:-1] + text.encode("latin-1")))
+            finished(parse_in_steps(padded("") + text.encode("latin-1")))
+
+
+@pytest.mark.parametrize("text", ["{}", "[ ]", '{"a": { }}', "[[], {}]"])
+def test_empty_and_large(text: str) -> None:
+    """So is what is empty."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(json_steps, "SMALL", 0)
+        assert finished(parse_in_steps(padded(text))) == json.loads(text)
 
 
 @pytest.mark.parametrize("form", ['{{"task_list": {0}, "page_meta": {{"total_count": 3}}}}', "{0}", '{{"items": {0}}}'])
