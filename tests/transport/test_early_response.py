@@ -8,13 +8,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import anyio
 import anyio.lowlevel
+import httpcore
 import pytest
 from anyio.abc import SocketStream
 from support.raw import Peer, RawServer, proxy_to, raw_server
 
 from cyberun_async import AsyncClient, Retries, StorageError, Timeouts
 from cyberun_async._transport.bodies import RequestBody
-from cyberun_async._transport.early_response import stops_sending
+from cyberun_async._transport.early_response import EarlyResponseStream, stops_sending
 
 MIB = 1024 * 1024
 DATA = bytes(20 * MIB)
@@ -233,6 +234,14 @@ async def test_nothing_taken() -> None:
     ):
         with pytest.raises(StorageError, match="nothing was taken in time"):
             await client.upload(DATA, name="a.bin")
+
+
+async def test_nothing_sent_after_a_refusal() -> None:
+    """What is written after the refusal has been read goes nowhere."""
+    stream = EarlyResponseStream(None)  # type: ignore[arg-type]
+    stream._received = REFUSED
+    with pytest.raises(httpcore.WriteError):
+        await stream.write(b"more")
 
 
 @pytest.mark.parametrize(
