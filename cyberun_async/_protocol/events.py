@@ -4,7 +4,7 @@ Source: https://docs.cyberun.cloud/api-reference/streaming-events
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import ClassVar, Literal, get_args
 
@@ -229,6 +229,22 @@ _KNOWN: Mapping[str, type[_Known]] = {
 }
 
 
+_Reader = tuple[type[_Known], Callable[[object, MismatchLog], TaskEvent]]
+
+_READERS: dict[str, _Reader] = {}
+"""What reads each kind of event, from its first one on: looking it up costs what one field does."""
+
+
+def _reader_of(name: str) -> _Reader | None:
+    """Give what reads the events of a name, which is known in any case; `None` for one that is not known."""
+    kind = _KNOWN.get(name) or _KNOWN.get(TaskStatus(name.strip().lower()))
+    if kind is None:
+        return None
+    reader = kind, structure_hook(kind)  # type: ignore[arg-type]
+    _READERS[kind.name] = reader
+    return reader
+
+
 def decode_event(name: str, data: str, *, task_id: str) -> TaskEvent:
     """Read one event of the stream of a task.
 
@@ -244,8 +260,9 @@ def decode_event(name: str, data: str, *, task_id: str) -> TaskEvent:
     Source: https://docs.cyberun.cloud/api-reference/streaming-events
 
     """
-    for what, value in (("name", name), ("data", data), ("task_id", task_id)):
-        check_kind(value, str, f"the {what} of an event", "a string")
+    if not type(name) is type(data) is type(task_id) is str:
+        for what, value in (("name", name), ("data", data), ("task_id", task_id)):
+            check_kind(value, str, f"the {what} of an event", "a string")
     try:
         return read_event(name, data, task_id, LOG_OF_PROCESS)
     except DecodeError as error:
@@ -257,9 +274,10 @@ def decode_event(name: str, data: str, *, task_id: str) -> TaskEvent:
 
 def read_event(name: str, data: str, task_id: str, log: MismatchLog) -> TaskEvent:
     """Read one event; see `decode_event`."""
-    kind = _KNOWN.get(name) or _KNOWN.get(TaskStatus(name.strip().lower()))
-    if kind is None:
+    reader = _READERS.get(name) or _reader_of(name)
+    if reader is None:
         return UnknownEvent(task_id=task_id, name=name, data=data)
+    kind, build = reader
     try:
         fields = parse_json(data, MAX_VALUES)
     except DecodeError as error:
@@ -274,8 +292,7 @@ def read_event(name: str, data: str, task_id: str, log: MismatchLog) -> TaskEven
     if kind.is_terminal and fields.get("status") == kind.status:  # type: ignore[union-attr]
         del fields["status"]
     # There is always an id, and nothing else is needed, so that this raises nothing.
-    event: TaskEvent = structure_hook(kind)(fields, log)  # type: ignore[arg-type]
-    return event
+    return build(fields, log)
 
 
 def encode_event(event: TaskEvent) -> tuple[str, str]:

@@ -42,6 +42,9 @@ _WHITE_SPACE = " \t\n\r"
 
 _OF_A_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
+_SHALLOW = 2 * MAX_DEPTH
+"""Characters up to which no text is too deep, since what opens must close; most events have fewer."""
+
 UNCHECKED = 64 * 1024
 """Characters of which no text can have too many values."""
 
@@ -61,15 +64,16 @@ def parse_json(data: bytes | str, most: int = MAX_VALUES) -> object:
     try:
         # The decoder would look for white space by regular expressions, at a quarter of the cost of reading an event.
         text = (data if isinstance(data, str) else data.decode()).strip(_WHITE_SPACE)
-        if len(text) > UNCHECKED:
+        size = len(text)
+        if size > UNCHECKED:
             for _ in check_shape(text, most):
                 pass
         value, end = parse_at(text, 0)
-        if end < len(text):
+        if end < size:
             raise json.JSONDecodeError("Extra data", text, end)
-        if text.count("[") + text.count("{") > MAX_DEPTH and len(text) <= UNCHECKED and _is_too_deep(value):
+        if _SHALLOW < size <= UNCHECKED and _opens(text) > MAX_DEPTH and _is_too_deep(value):
             raise RecursionError
-        return mended(value) if may_have_halves(text) else value
+        return mended(value) if "\\" in text and may_have_halves(text) else value
     except (ValueError, RecursionError) as error:
         problem = "nested too deeply" if isinstance(error, RecursionError) else str(error)
     # Outside, since the error would keep the whole text for a context.
@@ -90,6 +94,10 @@ def as_text(data: bytes) -> str:
     raise DecodeError(f"not JSON ({problem})")
 
 
+def _opens(text: str) -> int:
+    return text.count("[") + text.count("{")
+
+
 def _is_too_deep(value: object) -> bool:
     level = [value]
     for _ in range(MAX_DEPTH):
@@ -100,7 +108,7 @@ def _is_too_deep(value: object) -> bool:
 
 def may_have_halves(text: str) -> bool:
     """Whether something in a JSON text may be half of a surrogate pair."""
-    return "\\u" in text and _OF_A_SURROGATE.search(text) is not None
+    return _OF_A_SURROGATE.search(text) is not None
 
 
 def mended(value: object) -> object:
