@@ -173,9 +173,7 @@ def answering(hostile: Hostile) -> Callable[[bytes], bytes]:
                 )
             )
         # Only beside the link that it belongs to can a signature be told from any other text.
-        said = (
-            f"<Error><Code>Denied</Code><Message>{hostile.chance.choice([SIGNATURE, hostile.text()])}</Message></Error>"
-        )
+        said = f"<Error><Code>Denied</Code><Message>{hostile.chance.choice([SIGNATURE if SIGNATURE in line else '', hostile.text()])}</Message></Error>"
         return hostile.answer(hostile.chance.choice([said.encode("utf-8", "replace"), hostile.body(hostile.value())]))
 
     return answer
