@@ -9,7 +9,7 @@ import attrs
 
 from cyberun_async._flows.journal import Journal
 from cyberun_async._protocol.batches import may_exist
-from cyberun_async._protocol.journal_rows import Row
+from cyberun_async._protocol.journal_rows import Row, submitting
 from cyberun_async._transport.exchange import Flight, finish
 
 MAX_RESPONSE = 4_000
@@ -51,16 +51,7 @@ class ItemRecord:
 
         """
         before = self.row
-        sending = attrs.evolve(
-            self.row,
-            state="submitting",
-            began=time.time(),
-            attempts=before.attempts + 1,
-            task_id=None,
-            matched=False,
-            outcome=None,
-            response=None,
-        )
+        sending = submitting(before, time.time())
         try:
             if self._journal is not None:
                 await self._journal._put(sending)

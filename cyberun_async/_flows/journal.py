@@ -168,8 +168,8 @@ class Journal:
     async def _page(self, after: tuple[str, str]) -> list[Row]:
         return await self._database.do(lambda db: page_of_rows(db, after))
 
-    async def _unconfirmed(self, workflow: str) -> dict[str, float]:
-        """Give when each item was sent whose submission got no usable response, by key."""
+    async def _unconfirmed(self, workflow: str) -> tuple[dict[str, float], list[float]]:
+        """Give when each item was sent whose submission got no usable response, by key, and when others once were."""
         return await self._database.do(lambda db: unconfirmed(db, workflow))
 
     async def _task_ids(self) -> set[str]:

@@ -16,7 +16,7 @@ from cyberun_async._protocol.journal_rows import Row
 MARK = 0x43594231
 """Written into the file, so that no other program's database is taken for a journal."""
 
-VERSION = 1
+VERSION = 2
 """Of the schema, as the file says it (`user_version`); the first one wrote 0."""
 
 COLUMNS = (
@@ -31,6 +31,7 @@ COLUMNS = (
     "outcome",
     "attempts",
     "response",
+    "unsettled",
 )
 
 SCHEMA = """
@@ -57,6 +58,8 @@ UPGRADES = (
         "CREATE TABLE runs (last INTEGER NOT NULL)",
         "INSERT INTO runs SELECT coalesce(max(run), 0) FROM items",
     ),
+    # 1 to 2: so are the times of submissions without a response that were made good by another submission.
+    ("ALTER TABLE items ADD COLUMN unsettled TEXT",),
 )
 """What makes a file of one version one of the next."""
 
@@ -209,6 +212,7 @@ def read_row(values: Sequence[object]) -> Row:
         outcome=None if outcome is None else str(outcome),
         attempts=attempts if isinstance(attempts, int) else 1,
         response=None if said["response"] is None else str(said["response"]),
+        unsettled=None if said["unsettled"] is None else str(said["unsettled"]),
     )
 
 
@@ -229,13 +233,19 @@ def page_of_rows(db: sqlite3.Connection, after: tuple[str, str]) -> list[Row]:
     return [read_row(values) for values in db.execute(query, after)]
 
 
-def unconfirmed(db: sqlite3.Connection, workflow: str) -> dict[str, float]:
-    """Give when each item was sent of which neither the task nor the outcome is known, by key."""
+def unconfirmed(db: sqlite3.Connection, workflow: str) -> tuple[dict[str, float], list[float]]:
+    """Give when each item was sent of which neither the task nor the outcome is known, by key; and when others once were.
+
+    An item that was submitted again has a task, and the first submission may have left one as well, which is no other
+    item's.
+    """
     query = (
         "SELECT key, began FROM items WHERE workflow = ? AND typeof(began) = 'real' AND task_id IS NULL AND outcome IS NULL"
         " AND state IN ('submitting', 'uncertain', 'submitted', 'finished')"
     )
-    return dict(db.execute(query, (workflow,)))
+    earlier = "SELECT unsettled FROM items WHERE workflow = ? AND unsettled IS NOT NULL"
+    times = [float(time) for (text,) in db.execute(earlier, (workflow,)) for time in text.split()]
+    return dict(db.execute(query, (workflow,))), times
 
 
 def ids_of_tasks(db: sqlite3.Connection) -> set[str]:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from functools import partial
 
 import attrs
 
@@ -44,7 +45,7 @@ async def find_unconfirmed(transport: Transport, journal: Journal, workflow: str
         longest: Seconds that a submission may have been under way.
 
     """
-    began = await journal._unconfirmed(workflow)
+    began, earlier = await journal._unconfirmed(workflow)
     if not began:
         return Found()
     try:
@@ -59,5 +60,6 @@ async def find_unconfirmed(transport: Transport, journal: Journal, workflow: str
         log.warning("the tasks of %d items could not be looked for: %s", len(began), failure)
         return Found()
     known = await journal._task_ids()
-    candidates = candidates_for(began, tasks, workflow_id=definition.id, known=known, longest=longest)
-    return Found(match_unheard(candidates), candidates)
+    find = partial(candidates_for, tasks=tasks, workflow_id=definition.id, known=known, longest=longest)
+    candidates, others = find(began), find(dict(enumerate(earlier)))
+    return Found(match_unheard(candidates, others.values()), candidates)

@@ -6,13 +6,15 @@ import os
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
-from typing import Literal, get_args
+from typing import Literal, TypeVar, get_args
 
 import attrs
 
 from cyberun_async._errors import ConfigurationError, CyberunError, InvalidParameters, TransportError
 from cyberun_async._protocol.files import InputFile
 from cyberun_async._protocol.tasks import Task, TaskResult
+
+_K = TypeVar("_K")
 
 Parameters = Mapping[str, object]
 """The parameters of one item, by key."""
@@ -236,8 +238,8 @@ def unheard(path: str) -> CyberunError:
 
 
 def candidates_for(
-    began: Mapping[str, float], tasks: Sequence[Task], *, workflow_id: str, known: Collection[str], longest: float
-) -> dict[str, tuple[Task, ...]]:
+    began: Mapping[_K, float], tasks: Sequence[Task], *, workflow_id: str, known: Collection[str], longest: float
+) -> dict[_K, tuple[Task, ...]]:
     """Find the tasks that submissions without a response may have come to.
 
     Args:
@@ -252,9 +254,15 @@ def candidates_for(
     return {key: tuple(task for task in free if _is_in_time(task, when, longest)) for key, when in began.items()}
 
 
-def match_unheard(candidates: Mapping[str, Sequence[Task]]) -> dict[str, str]:
-    """Give the task's id by key, for each submission that only one task can have come from, and that task from no other."""
-    claims = Counter(task.id for tasks in candidates.values() for task in tasks)
+def match_unheard(candidates: Mapping[str, Sequence[Task]], others: Collection[Sequence[Task]] = ()) -> dict[str, str]:
+    """Give the task's id by key, for each submission that only one task can have come from, and that task from no other.
+
+    Args:
+        candidates: The tasks that each may have come to, by key.
+        others: Likewise for submissions that were made good by another one, which are nobody's any more.
+
+    """
+    claims = Counter(task.id for tasks in (*candidates.values(), *others) for task in tasks)
     return {key: tasks[0].id for key, tasks in candidates.items() if len(tasks) == 1 and claims[tasks[0].id] == 1}
 
 

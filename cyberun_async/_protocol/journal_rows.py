@@ -47,6 +47,7 @@ class Row:
         outcome: What became of it, as JSON.
         attempts: How many tasks it may have cost.
         response: The server's response, where it could not be understood.
+        unsettled: When it was submitted before without a response, and then again: seconds since 1970, by blanks.
 
     """
 
@@ -61,6 +62,7 @@ class Row:
     outcome: str | None = None
     attempts: int = 0
     response: str | None = None
+    unsettled: str | None = None
 
     @property
     def result(self) -> TaskResult | None:
@@ -148,6 +150,24 @@ def settled(row: Row, task_id: str | None) -> Row:
     """Give the row of an uncertain item once it is known which task it is, or that there is none."""
     state, attempts = ("submitted", row.attempts) if task_id else ("new", max(0, row.attempts - 1))
     return attrs.evolve(row, state=state, task_id=task_id or None, attempts=attempts, matched=False, outcome=None)
+
+
+def submitting(row: Row, now: float) -> Row:
+    """Give the row of an item that is about to be submitted."""
+    unsettled = row.unsettled
+    if next_step(row) == "report" and row.began is not None:
+        unsettled = f"{unsettled or ''} {row.began}".strip()
+    return attrs.evolve(
+        row,
+        state="submitting",
+        began=now,
+        attempts=row.attempts + 1,
+        task_id=None,
+        matched=False,
+        outcome=None,
+        response=None,
+        unsettled=unsettled,
+    )
 
 
 def check_key(key: str) -> str:

@@ -186,3 +186,20 @@ async def test_an_uncertain_item_whose_second_submission_is_refused(
         (again,) = await client.map("work", [{}], journal=journal).gather()
         assert again.is_uncertain
     assert not submitted(server)
+
+
+async def test_the_lost_task_of_an_item_that_was_submitted_again(
+    connect: Connect, server: LocalCyberun, journal: Journal
+) -> None:
+    """It is nobody else's: an item that has no task is not given that one."""
+    async with connect() as client:
+        server.faults.lose_reply(on="workflows.run")
+        await client.map("work", [("first", {"n": 1})], journal=journal).gather()
+        (again,) = await client.map("work", [("first", {"n": 1})], journal=journal, resubmit=["uncertain"]).gather()
+        assert again.succeeded
+        server.faults.clear()
+        server.faults.status(500, on="workflows.run")
+        await client.map("work", [("second", {"n": 2})], journal=journal).gather()
+        (second,) = await client.map("work", [("second", {"n": 2})], journal=journal).gather()
+    assert (second.is_uncertain, second.is_matched) == (True, False)
+    assert [task.id for task in second.candidates] == [each for each in submitted(server) if each != again.task_id]
