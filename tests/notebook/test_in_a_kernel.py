@@ -20,6 +20,8 @@ DOCS = Path(__file__).parents[2] / "docs"
 SETUP = """
 import asyncio, os, signal, sys
 import anyio
+import ipywidgets
+from ipywidgets.widgets.widget import _instances
 from cyberun_async import AsyncClient, ProgressEvent, TaskFailed, WaitTimeout
 from cyberun_async.local import LocalCyberun
 from cyberun_async.local.scripts import after, complete, fail, progress, status
@@ -28,11 +30,14 @@ client = AsyncClient(server.api_key, base_url=server.base_url)
 small = {"prompt": "x", "width": 64, "height": 64}
 
 async def watched(*life):
-    # A life that begins once somebody looks.
+    # A life that begins once somebody looks, and ends once what comes before its end is drawn: a poll may overtake the stream.
     async with LocalCyberun(clock="held") as held, AsyncClient(held.api_key, base_url=held.base_url) as client:
-        held.script("text-to-image", [after(1), *life])
+        held.script("text-to-image", [after(1), *life[:-1], after(1), life[-1]])
         waits = asyncio.ensure_future(client.run("text-to-image", small))
         while not any(task.listeners for task in held._scheduler.tasks.values()):
+            await asyncio.sleep(0.01)
+        await held.clock.advance(1)
+        while not any(isinstance(each, ipywidgets.Label) and "%" in each.value for each in list(_instances.values())):
             await asyncio.sleep(0.01)
         await held.clock.advance(1)
         await waits
