@@ -75,6 +75,7 @@ class Runner:
         self._prepare = prepare
         self._found = Found()
         self._is_journal_open = False
+        self._run = 0
         # Half of the connections, so that looks and results get through while a thousand items are submitted.
         self._submitting = anyio.Semaphore(max(1, settings.limits.max_connections // 2), fast_acquire=True)
 
@@ -82,7 +83,7 @@ class Runner:
         """Open the journal, and look for the tasks of submissions that were not answered.
 
         Raises:
-            ConfigurationError: The journal cannot be opened, or is in use.
+            ConfigurationError: The journal cannot be opened or written, or is in use.
 
         """
         journal = self._plan.journal
@@ -90,6 +91,8 @@ class Runner:
             return
         await journal._database.acquire(for_batch=True)
         self._is_journal_open = True
+        # Of this batch alone: a journal that is kept open serves one after the other.
+        self._run = await journal._next_run()
         if "uncertain" not in self._plan.resubmit:
             longest = self._settings.timeouts.call
             self._found = await find_unconfirmed(self._transport, journal, self._plan.workflow, longest=longest)
@@ -161,11 +164,11 @@ class Runner:
         if journal is None:
             await self._submit_first(progress)
             return None
-        key, run = check_key(item.key), journal._database.run
+        key = check_key(item.key)
         digest = await journal._files.digest(item.parameters)
         async with self._claimed(progress):
             row = await journal._find(self._plan.workflow, key)
-            if row is not None and row.run == run:
+            if row is not None and row.run == self._run:
                 raise used_twice(key)
             if (
                 row is not None
@@ -173,7 +176,7 @@ class Runner:
                 and not await journal._files.is_same(row.digest, item.parameters)
             ):
                 raise other_parameters(key)
-            progress.record.row = attrs.evolve(row or progress.record.row, digest=digest, run=run)
+            progress.record.row = attrs.evolve(row or progress.record.row, digest=digest, run=self._run)
             step = next_step(row, resubmit=self._plan.resubmit, attempts=self._plan.attempts)
             if step != "submit":
                 return await self._resume(progress, step)

@@ -17,7 +17,7 @@ import anyio
 from cyberun_async._errors import ConfigurationError
 from cyberun_async._flows.file_digests import CompareFiles, FileDigests
 from cyberun_async._flows.journal_database import JournalDatabase
-from cyberun_async._flows.journal_file import find, ids_of_tasks, page_of_rows, put, unconfirmed
+from cyberun_async._flows.journal_file import find, ids_of_tasks, next_run, page_of_rows, put, unconfirmed
 from cyberun_async._protocol.arguments import check_kind
 from cyberun_async._protocol.journal_rows import JournalEntry, Row, entry_of, settled
 from cyberun_async._transport.exchange import finish
@@ -164,6 +164,9 @@ class Journal:
     async def _save_again(self) -> None:
         for row in list(self._unsaved.values()):
             await self._note(row)
+
+    async def _next_run(self) -> int:
+        return await self._database.do(next_run)
 
     async def _page(self, after: tuple[str, str]) -> list[Row]:
         return await self._database.do(lambda db: page_of_rows(db, after))

@@ -32,15 +32,11 @@ class JournalDatabase:
     Args:
         path: The file.
 
-    Attributes:
-        run: The number of this use, from when it was opened to when it is closed.
-
     """
 
     def __init__(self, path: Path) -> None:
         """Keep the path."""
         self.path: Path = path
-        self.run: int = 0
         self._db: sqlite3.Connection | None = None
         self._users = 0
         self._loop: object = None
@@ -108,7 +104,7 @@ class JournalDatabase:
                 self._loop = None
 
     def _connect(self) -> None:
-        self._db, self.run = connect(self.path)
+        self._db = connect(self.path)
 
     def _close(self) -> None:
         db, self._db = self._db, None

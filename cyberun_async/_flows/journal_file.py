@@ -92,8 +92,8 @@ class Job:
         self.failure: Exception | None = None
 
 
-def connect(path: Path) -> tuple[sqlite3.Connection, int]:
-    """Open the file and lock it; give the number of this run, too.
+def connect(path: Path) -> sqlite3.Connection:
+    """Open the file and lock it.
 
     Raises:
         ConfigurationError: It is something else, cannot be written to, or is of a later version.
@@ -108,15 +108,16 @@ def connect(path: Path) -> tuple[sqlite3.Connection, int]:
     except (sqlite3.Error, OSError, ValueError) as error:
         raise _unusable(path, error) from None
     try:
-        return db, _prepared(db, path)
+        _prepare(db, path)
     except BaseException as error:
         db.close()
         if isinstance(error, sqlite3.Error):
             raise _unusable(path, error) from None
         raise
+    return db
 
 
-def _prepared(db: sqlite3.Connection, path: Path) -> int:
+def _prepare(db: sqlite3.Connection, path: Path) -> None:
     db.execute("PRAGMA locking_mode = EXCLUSIVE")
     # All or nothing, and always a write: a disk that is full shows now, and not after the first submission.
     with _transaction(db, "EXCLUSIVE"):
@@ -135,11 +136,8 @@ def _prepared(db: sqlite3.Connection, path: Path) -> int:
                 db.execute(statement)
         db.execute(f"PRAGMA application_id = {MARK}")
         db.execute(f"PRAGMA user_version = {VERSION}")
-        db.execute("UPDATE runs SET last = last + 1")
-        run: int = db.execute("SELECT last FROM runs").fetchone()[0]
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA synchronous = FULL")
-    return run
 
 
 def _unusable(path: Path, error: object) -> ConfigurationError:
@@ -225,6 +223,13 @@ def find(db: sqlite3.Connection, workflow: str, key: str) -> Row | None:
 def put(db: sqlite3.Connection, row: Row) -> None:
     """Write an item's complete row, whether or not there is one."""
     db.execute(PUT, tuple(getattr(row, name) for name in COLUMNS))
+
+
+def next_run(db: sqlite3.Connection) -> int:
+    """Count one more run, and give its number."""
+    db.execute("UPDATE runs SET last = last + 1")
+    run: int = db.execute("SELECT last FROM runs").fetchone()[0]
+    return run
 
 
 def page_of_rows(db: sqlite3.Connection, after: tuple[str, str]) -> list[Row]:

@@ -40,7 +40,7 @@ class Row:
         key: The item's key.
         digest: Of its parameters.
         state: How far it is, one of `STATES` or the word of a later version.
-        run: The use of the journal that last dealt with it, counted from 1.
+        run: The batch that last dealt with it, counted from 1.
         task_id: Its task.
         began: When it was submitted, in seconds since 1970 on this machine's clock.
         matched: Whether its task was found by workflow and time.
