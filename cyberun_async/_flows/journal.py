@@ -61,9 +61,10 @@ class Journal:
         check_kind(path, (str, os.PathLike), "the path of a journal", "a path")
         self.path: Path = Path(path)
         self._files = FileDigests(compare_files)
-        self._database = JournalDatabase(self.path)
         self._claims: dict[tuple[str, str], tuple[anyio.Lock, int]] = {}
+        # While the file is open nobody else writes to it, so these are the latest; afterwards that is not known.
         self._unsaved: dict[tuple[str, str], Row] = {}
+        self._database = JournalDatabase(self.path, on_open=self._unsaved.clear)
 
     def __repr__(self) -> str:
         """Show where it is."""
@@ -141,7 +142,7 @@ class Journal:
                 self._claims[place] = (lock, users - 1)
 
     async def _find(self, workflow: str, key: str) -> Row | None:
-        return await self._database.do(lambda db: find(db, workflow, key))
+        return self._unsaved.get((workflow, key)) or await self._database.do(lambda db: find(db, workflow, key))
 
     async def _put(self, row: Row) -> None:
         """Write down how far an item is.
@@ -150,8 +151,11 @@ class Journal:
             ConfigurationError: The disk refused.
 
         """
+        place = (row.workflow, row.key)
+        unsaved = self._unsaved.get(place)
         await self._database.do(lambda db: put(db, row))
-        self._unsaved.pop((row.workflow, row.key), None)
+        if self._unsaved.get(place) is unsaved:
+            self._unsaved.pop(place, None)
 
     async def _note(self, row: Row) -> None:
         """Write down what has happened to an item; if that fails the item goes on, and it is tried again at the end."""
@@ -162,8 +166,10 @@ class Journal:
             log.warning("item %s: %s", row.key, failure)
 
     async def _save_again(self) -> None:
-        for row in list(self._unsaved.values()):
-            await self._note(row)
+        for place in list(self._unsaved):
+            # An item may have gone on while the one before it was written.
+            if (row := self._unsaved.get(place)) is not None:
+                await self._note(row)
 
     async def _next_run(self) -> int:
         return await self._database.do(next_run)

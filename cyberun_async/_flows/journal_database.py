@@ -31,12 +31,14 @@ class JournalDatabase:
 
     Args:
         path: The file.
+        on_open: Called when it was opened, before anybody can use it.
 
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, on_open: Callable[[], object] = lambda: None) -> None:
         """Keep the path."""
         self.path: Path = path
+        self._on_open = on_open
         self._db: sqlite3.Connection | None = None
         self._users = 0
         self._loop: object = None
@@ -84,7 +86,9 @@ class JournalDatabase:
     async def _open(self, give_up: float) -> None:
         while True:
             try:
-                return await self._in_thread(self._connect)
+                await self._in_thread(self._connect)
+                self._on_open()
+                return
             except JournalInUse:
                 if anyio.current_time() >= give_up:
                     raise

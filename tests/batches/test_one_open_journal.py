@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
+import attrs
+import pytest
 from batches.conftest import Connect, submitted
 
-from cyberun_async import InvalidParameters, Journal
+from cyberun_async import ConfigurationError, InvalidParameters, Journal
+from cyberun_async._protocol.journal_rows import Row
 from cyberun_async.local import LocalCyberun
 
 
@@ -19,3 +24,81 @@ async def test_one_batch_after_the_other(connect: Connect, server: LocalCyberun,
     assert [outcome.task_id for outcome in first] == [outcome.task_id for outcome in second[:2]] == submitted(server)
     assert [outcome.error for outcome in second[:2]] == [None, None]
     assert isinstance(second[2].error, InvalidParameters)
+
+
+class Disk:
+    """Stands before a journal's file: full, or busy with something else before the next write."""
+
+    def __init__(self, journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._do = journal._database.do
+        self.is_full = False
+        self.before_next: Callable[[], Awaitable[None]] | None = None
+        monkeypatch.setattr(journal._database, "do", self.do)
+
+    async def do(self, work: Callable[[Any], Any]) -> Any:
+        before, self.before_next = self.before_next, None
+        if before is not None:
+            await before()
+        if self.is_full:
+            raise ConfigurationError("full")
+        return await self._do(work)
+
+
+async def test_what_is_saved_late_is_the_latest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An old row that a full disk has refused is not written over what has happened to the item meanwhile."""
+    async with Journal(tmp_path / "journal") as journal:
+        disk = Disk(journal, monkeypatch)
+        rows = [Row(workflow="work", key=key, digest="") for key in ("a", "b")]
+
+        async def submit() -> None:
+            await journal._put(attrs.evolve(rows[1], state="submitting"))
+            await journal._note(attrs.evolve(rows[1], state="submitted", task_id="t-1"))
+
+        disk.is_full = True
+        for row in rows:
+            await journal._note(row)
+        disk.is_full, disk.before_next = False, submit
+        await journal._save_again()
+        row = await journal._find("work", "b")
+    assert row is not None
+    assert row.task_id == "t-1"
+
+
+async def test_what_is_refused_meanwhile_is_still_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A write that succeeds late does not count for a newer one that was refused."""
+    async with Journal(tmp_path / "journal") as journal:
+        disk = Disk(journal, monkeypatch)
+        row = Row(workflow="work", key="a", digest="")
+
+        async def refuse_the_newer() -> None:
+            disk.is_full = True
+            await journal._note(attrs.evolve(row, state="submitted", task_id="t-1"))
+            disk.is_full = False
+
+        disk.before_next = refuse_the_newer
+        await journal._note(row)
+        await journal._save_again()
+        found = await journal._find("work", "a")
+    assert found is not None
+    assert found.task_id == "t-1"
+
+
+async def test_what_is_not_saved_yet_is_known_all_the_same(
+    connect: Connect, server: LocalCyberun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A key whose task's id a full disk has refused stands for that task as long as the journal is open."""
+    async with connect() as client, Journal(tmp_path / "journal") as journal:
+        disk = Disk(journal, monkeypatch)
+
+        real_note = journal._note
+
+        async def note(row: Row) -> None:
+            disk.is_full = True
+            await real_note(row)
+
+        monkeypatch.setattr(journal, "_note", note)
+        first = await client.submit_once("a", "work", {"n": 1}, journal=journal)
+        assert await client.submit_once("a", "work", {"n": 1}, journal=journal) == first
+        disk.is_full = False
+        monkeypatch.setattr(journal, "_note", real_note)
+    assert [entry.task_id async for entry in journal] == submitted(server) == [first]
