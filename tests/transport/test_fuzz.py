@@ -19,7 +19,7 @@ from support.sampling import count, seeds
 from support.secrecy import everything_about, everything_logged
 from support.wire import Wire
 
-from cyberun_async import AsyncClient, CyberunError, OutputFile, Polling, Retries, Timeouts
+from cyberun_async import AsyncClient, CyberunError, OutputFile, Polling, Retries, TaskError, TaskResult, Timeouts
 
 KEY = "Zm9v/YmFy+.cXV4" + "8" * 30
 """A token whose family shows nowhere."""
@@ -73,7 +73,8 @@ class Hostile:
     def text(self) -> str:
         self.drawn += 1
         text = self.chance.choice(HOSTILE)
-        if self.chance.random() < 0.2:
+        # A signature without its link is known by the name before it alone, so that stays whole.
+        if SIGNATURE not in text and self.chance.random() < 0.2:
             at = self.chance.randrange(len(text) + 1)
             text = text[:at] + chr(self.chance.randrange(0x3000)) + text[at:]
         return text
@@ -229,6 +230,9 @@ async def test_hostile_values(seed: int, tmp_path: Path) -> None:
                         try:
                             await use(client, hostile, tmp_path)
                         except CyberunError as error:
+                            if isinstance(error, TaskError):
+                                # Its record is the answer that was asked for, with its links, and goes where it is sent.
+                                error.result = TaskResult(id="t-1")
                             about = everything_about(error)
                             for secret in (KEY, SIGNATURE):
                                 where = next((line for line in about.splitlines() if secret in line), "")
