@@ -200,10 +200,13 @@ def test_cut_out_while_in_use() -> None:
 @pytest.mark.parametrize("link", LINKS.values(), ids=LINKS)
 def test_cut_out_of_logs(link: str) -> None:
     """A presigned URL of any kind is cut where its secrets are not known, too."""
+    # Another one than those that errors of other tests may still hold.
+    unknown = SIGNATURE[::-1]
+    link = link.replace(SIGNATURE, unknown)
     if "?" in link:
         assert hide(f"see {link}, or") == "see https://b.test/a.png?[signature] or"
-        assert SIGNATURE not in hide(link.partition("?")[2]) or "h=" in link
-    assert SIGNATURE not in hide(f"see {link}", secrets_of_url(Secret(link)))
+        assert unknown not in hide(link.partition("?")[2]) or "h=" in link
+    assert unknown not in hide(f"see {link}", secrets_of_url(Secret(link)))
 
 
 @pytest.mark.parametrize("text", ["?" * 60_000, "a?b" * 20_000, "a.sig" * 12_000, "sig-" * 15_000, "http://" * 9_000])
