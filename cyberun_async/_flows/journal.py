@@ -20,6 +20,7 @@ from cyberun_async._flows.journal_database import JournalDatabase
 from cyberun_async._flows.journal_file import find, ids_of_tasks, next_run, page_of_rows, put, unconfirmed
 from cyberun_async._protocol.arguments import check_kind
 from cyberun_async._protocol.journal_rows import JournalEntry, Row, entry_of, settled
+from cyberun_async._protocol.paths import segment
 from cyberun_async._transport.exchange import finish
 
 if TYPE_CHECKING:
@@ -101,8 +102,11 @@ class Journal:
         Raises:
             ConfigurationError: The journal has no such item that is uncertain, or cannot be written.
             JournalInUse: Another process, or another `Journal` of this one, has it.
+            InvalidParameters: `task_id` cannot be a task's, as an empty text cannot.
 
         """
+        if task_id is not None:
+            segment(task_id, "task_id")
         async with self, self._claim(workflow, key):
             row = await self._find(workflow, key)
             if row is None or not entry_of(row).is_uncertain:

@@ -148,8 +148,8 @@ def _only_if(asked: bool) -> Step:
 
 def settled(row: Row, task_id: str | None) -> Row:
     """Give the row of an uncertain item once it is known which task it is, or that there is none."""
-    state, attempts = ("submitted", row.attempts) if task_id else ("new", max(0, row.attempts - 1))
-    return attrs.evolve(row, state=state, task_id=task_id or None, attempts=attempts, matched=False, outcome=None)
+    state, attempts = ("new", max(0, row.attempts - 1)) if task_id is None else ("submitted", row.attempts)
+    return attrs.evolve(row, state=state, task_id=task_id, attempts=attempts, matched=False, outcome=None)
 
 
 def submitting(row: Row, now: float) -> Row:

@@ -162,6 +162,9 @@ async def test_a_row_without_an_id(connect: Connect, server: LocalCyberun, journ
             assert (await outcome()).is_uncertain
         with pytest.raises(ConfigurationError, match="no uncertain item 'other'"):
             await journal.settle("work", "other", None)
+        # What is missing says nothing, and is no permission to submit.
+        with pytest.raises(InvalidParameters, match="task_id must not be empty"):
+            await journal.settle("work", "one", "")
         assert first.task_id is not None
         await journal.settle("work", "one", first.task_id)
         assert (await outcome()).unwrap() == first.unwrap()
