@@ -205,7 +205,8 @@ FAULTS = {
     "a task that fails": ([fail("out of memory")], None, "❌ out of memory"),
     "a task without a reason": ([fail("")], None, "❌ It failed."),
     "a reply that is lost": ([], ("lose_reply", {"on": "workflows.run"}), "painting all the same"),
-    "a service that is down": ([], ("status", {"code": 503, "on": "workflows.run"}), "ask again later"),
+    "a service that is down": ([], ("status", {"code": 503, "on": "workflows.run"}), "painting all the same"),
+    "a key that may not": ([], ("status", {"code": 403, "on": "workflows.run"}), "ask again later"),
     "a request that is refused": ([], ("status", {"code": 400, "on": "workflows.run"}), "🙅 "),
 }
 

@@ -27,7 +27,6 @@ from cyberun_async import (
     TaskCancelled,
     TaskEvent,
     TaskFailed,
-    TransportError,
     text_bar,
     throttle,
 )
@@ -99,8 +98,8 @@ def apologise(error: CyberunError) -> str:
             return "🙅 " + "\n".join(problems)
         case BadRequestError(message=message):
             return f"🙅 {message}"
-        case TransportError(may_have_been_sent=True):
-            return "🌧 Cyberun did not answer, and may be painting all the same. Ask again if one too many is no harm."
+        case CyberunError(may_have_been_sent=True):
+            return "🌧 Cyberun gave no clear answer, and may be painting all the same. Ask again if one too many is no harm."
         case _:
             return "🌧 There are no pictures to be had at the moment. Please ask again later."
 
