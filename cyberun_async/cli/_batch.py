@@ -30,6 +30,7 @@ from cyberun_async import (
 )
 from cyberun_async._flows.together import side_by_side
 from cyberun_async._protocol.batches import Resubmit
+from cyberun_async._protocol.parameters import definitions_of
 from cyberun_async.cli._app import FROM_ENVIRONMENT, Json, Workflow, above_zero, make_folder
 from cyberun_async.cli._connect import Account, connect
 from cyberun_async.cli._exit import ExitCode
@@ -129,7 +130,7 @@ async def _checked(client: AsyncClient, workflow: str, lines: Lines, *, as_json:
         InvalidParameters: One cannot be submitted, so none is.
 
     """
-    items = check_items(lines, (await client.workflows.get(workflow)).parameters)
+    items = check_items(lines, definitions_of(await client.workflows.get(workflow)))
     for problem in items.problems:
         if as_json:
             write_json({"type": "problem", "line": problem.line, "message": problem.text})

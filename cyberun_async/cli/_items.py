@@ -161,7 +161,8 @@ def _is_csv(path: Path) -> bool:
 
 def _rows(text: str) -> Iterator[Line]:
     """Read a CSV; a cell that is empty is left out."""
-    rows = csv.reader(_with_ends(text))
+    # Strict: else a quote that is never closed would take all that follows for one cell.
+    rows = csv.reader(_with_ends(text), strict=True)
     try:
         names = next(rows, [])
         if twice := [name for name, times in Counter(names).items() if times > 1]:

@@ -31,7 +31,10 @@ class Results:
     def __init__(self, folder: Path, journal: Path) -> None:
         """Take the place of the journal out of what items may have."""
         self._folder = folder
-        self._taken = [SUMMARY, journal.name.casefold()] if journal.parent == folder else [SUMMARY]
+        self._taken = [SUMMARY]
+        with suppress(ValueError):
+            inside = journal.resolve().relative_to(folder.resolve())
+            self._taken.extend(part.casefold() for part in inside.parts[:1])
 
     async def save(self, client: AsyncClient, outcome: Outcome) -> None:
         """Write down what became of an item, last of all, so that what is written down is also there.

@@ -95,6 +95,8 @@ def test_problems_of_json(text: str, problems: dict[int, str], tmp_path: Path, m
         pytest.param("id,prompt,prompt\na,x,y\n", {1: "the head has 'prompt' twice"}, id="a column twice"),
         pytest.param("id,prompt\na,x\na,y\n", {3: "'a' is there already, in line 2"}, id="one key twice"),
         pytest.param(f"id,prompt\na,{'x' * 200_000}\n", {2: "it is not CSV: field larger"}, id="a field without end"),
+        pytest.param('id,prompt\na,"x\nb,y\nc,z\n', {4: "it is not CSV: unexpected end"}, id="a quote without end"),
+        pytest.param('id,prompt\na,"x"y\nb,y\n', {2: "it is not CSV"}, id="a quote that ends too early"),
     ],
 )
 def test_problems_of_csv(text: str, problems: dict[int, str], tmp_path: Path) -> None:
@@ -160,3 +162,12 @@ def test_files(name: str, cyberun: Cyberun, server: LocalCyberun, tmp_path: Path
     done = cyberun("batch", "img2img", name, "--out", "out")
     assert (done.code, done.out) == (0, "1 done, 0 failed, 0 uncertain, 0 left\n"), done.err
     assert any(each.operation == "files.presign" for each in server.requests)
+
+
+def test_a_definition_that_is_read_in_part(cyberun: Cyberun, server: LocalCyberun, tmp_path: Path) -> None:
+    """What stands in the part that could not be read is no unknown parameter, as for `run`."""
+    definition = {"id": "w-1", "name": "any", "parameters": [{"key": "prompt", "type": "string"}, "unreadable"]}
+    (tmp_path / "items.jsonl").write_text('{"prompt": "a lake", "novel": 1}')
+    server.faults.malformed(json.dumps(definition), on="workflows.get*")
+    assert cyberun("batch", "text-to-image", "items.jsonl", "--out", "out", "--check").code == 0
+    assert len(server.faults.fired) == 1

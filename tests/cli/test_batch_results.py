@@ -76,6 +76,9 @@ def test_journal_elsewhere() -> None:
     assert folders("journal", journal="elsewhere/journal") == ["journal"]
     assert folders("journal", "mine", journal="out/mine")[0] == "journal"
     assert folders("journal", "mine", journal="out/mine")[1] != "mine"
+    assert folders("journal", journal=str(Path("out/journal").absolute())) != ["journal"]
+    assert folders("kept", "journal", journal="out/kept/journal")[0] != "kept"
+    assert folders("journal", journal="out") == ["journal"]
 
 
 def outcome(key: str = "one") -> dict[str, object]:
