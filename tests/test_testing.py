@@ -59,6 +59,7 @@ def test_then_it_was_closed():
 
 
 @pytest.mark.slow
+@pytest.mark.covering
 @pytest.mark.parametrize(
     ("plugin", "runs"),
     [("anyio", 7), ("pytest_asyncio", 5), ("pytest_trio", 5)],

@@ -11,8 +11,8 @@ import pytest
 import cyberun_async
 from cyberun_async.local import LocalCyberun, Workflow
 
-# Each starts a Python.
-pytestmark = pytest.mark.slow
+# Each starts a Python, and nothing else runs `python -m cyberun_async`.
+pytestmark = [pytest.mark.slow, pytest.mark.covering]
 
 WITHOUT = """
 import sys
