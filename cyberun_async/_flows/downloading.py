@@ -117,6 +117,10 @@ def _one_of(failures: dict[str, CyberunError], missing: list[OutputFile]) -> Cyb
     return first
 
 
+class _TooMuch(StorageFailure):
+    """More bytes came than the head of the answer has promised."""
+
+
 class Download:
     """One file on its way into a directory."""
 
@@ -198,8 +202,13 @@ class Download:
                     await self._in_thread(self._restart, have)
                 self._is_confirmed &= delivery.is_confirmed
                 await self._take(delivery, body)
+                if body.may_be_cut:
+                    await self._output.ensure_size(self._part.have.size)
                 return delivery
             except StorageFailure as failure:
+                if isinstance(failure, _TooMuch):
+                    # Nobody knows which of its bytes are those of the file.
+                    await self._in_thread(self._restart, NOTHING)
                 await self._output.pause(failure)
             finally:
                 await body.aclose()
@@ -238,8 +247,8 @@ class Download:
         try:
             while (chunk := await body.receive()) is not None:
                 size += len(chunk)
-                if delivery.total is not None and size > delivery.total:
-                    raise StorageFailure(f"more than the promised {delivery.total} bytes came", retryable=True)
+                if delivery.end is not None and size > delivery.end:
+                    raise _TooMuch(f"more than the promised {delivery.end} bytes came", retryable=True)
                 block.append(chunk)
                 held += len(chunk)
                 if held >= BLOCK or anyio.current_time() - since >= LONGEST_HELD_BACK:

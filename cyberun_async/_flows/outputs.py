@@ -93,6 +93,17 @@ class Output:
         delivery = await self.look()
         return delivery.total in {None, size} and delivery.etag == etag
 
+    async def ensure_size(self, size: int) -> None:
+        """Ask for the size of a file that ended with the connection, which a break does as well.
+
+        Raises:
+            StorageFailure: It has more bytes than came.
+
+        """
+        total = (await self.look()).total
+        if total is not None and total > size:
+            raise StorageFailure(f"{size} of {total} bytes came", retryable=True)
+
     async def look(self) -> Delivery:
         """Ask how large the file is and which version, for the price of its first byte."""
         delivery, body = await self._ask({"Range": "bytes=0-0"}, NOTHING)
@@ -107,11 +118,13 @@ class Output:
             except StorageFailure as failure:
                 await self.pause(failure)
                 continue
-            delivery = read_delivery(body.status, body.headers, have)
+            # A 416 says nothing where no range was asked for.
+            is_answer = bool(headers) or body.status != 416
+            delivery = read_delivery(body.status, body.headers, have) if is_answer else None
             if delivery is not None:
                 return delivery, body
             refusal, size = await self._refused(body)
-            if body.status == 416 and size is not None:
+            if body.status == 416 and size is not None and is_answer:
                 delivery = read_delivery(416, {"content-range": f"bytes */{size}"}, have)
                 if delivery is not None:
                     return delivery, body

@@ -60,6 +60,7 @@ class FileStream(AsyncIterator[bytes]):
         self._delivery: Delivery | None = None
         self._body: Body | None = None
         self._at = self._to_skip = 0
+        self._until: int | None = None
         self._is_over = False
 
     def __repr__(self) -> str:
@@ -105,8 +106,8 @@ class FileStream(AsyncIterator[bytes]):
         self._to_skip -= skipped
         fresh = chunk[skipped:]
         self._at += len(fresh)
-        if self.size is not None and self._at > self.size:
-            raise self._asked().error(f"more than the promised {self.size} bytes came; open it again")
+        if self._until is not None and self._at > self._until:
+            raise self._asked().error(f"more than the promised {self._until} bytes came; open it again")
         if fresh:
             self._asked().progressed(self._at)
         return fresh
@@ -121,13 +122,18 @@ class FileStream(AsyncIterator[bytes]):
         elif delivery.start == 0 and not _is_same_version(before, delivery):
             raise self._asked().error("it broke off and cannot be gone on with; open it again")
         self._to_skip = 0 if delivery.start else self._at
+        self.size = delivery.total if self.size is None else self.size
+        self._until = self.size if delivery.end is None else delivery.end
         if delivery.is_complete:
             await self._let_go()
 
     async def _end(self) -> None:
+        may_be_cut = self._body is not None and self._body.may_be_cut
         await self._let_go()
         if self.size is not None and self._at < self.size:
             raise StorageFailure(f"{self._at} of the promised {self.size} bytes came", retryable=True)
+        if may_be_cut:
+            await self._asked().ensure_size(self._at)
         self._is_over = True
 
     def _asked(self) -> Output:

@@ -3,7 +3,8 @@
 What was fetched of one version of a file must never be continued with bytes of another. A version is known by its strong
 entity tag and its size. A storage is asked for a range with `If-Range`, and its 206 is believed where it repeats the
 tag, as RFC 9110 asks for, and does not contradict the size. A 206 without a tag is believed only where a checksum of the
-whole file will be compared in the end. In every other case the download starts over, which is never wrong.
+whole file will be compared in the end. A 206 that is longer than its range is not believed at all: some servers
+send the whole file under the head of a part. In every other case the download starts over, which is never wrong.
 
 A file of which all bytes are there is confirmed by its last byte, asked for again: a 416, which most servers send
 without a tag, says nothing of the version.
@@ -14,13 +15,12 @@ Source: https://www.rfc-editor.org/rfc/rfc9110#name-range-requests
 import json
 import re
 from collections.abc import Mapping
-from datetime import timezone
-from email.utils import parsedate_to_datetime
 
 import attrs
 
 from cyberun_async._protocol.checksums import Checksum, checksum_of, contradict, read_checksum
 from cyberun_async._protocol.content_codings import compressions
+from cyberun_async._protocol.http_dates import parse_http_date
 
 _CONTENT_RANGE = re.compile(r"bytes (?:(\d{1,18})-(\d{1,18})|\*)/(\d{1,18}|\*)", re.ASCII | re.IGNORECASE)
 _ACTUAL_SIZE = re.compile(rb"<ActualObjectSize>(\d{1,18})</ActualObjectSize>")
@@ -66,6 +66,7 @@ class Delivery:
 
     Attributes:
         start: Where in the file its first byte belongs.
+        end: Where in the file its last byte belongs, plus one, where the storage says so.
         total: The size of the whole file, where the storage says so.
         etag: The version of the file, where the storage names it so that bytes can be compared by it.
         checksum: What the whole file has to come to, where the storage says so in a way that can be trusted.
@@ -76,6 +77,7 @@ class Delivery:
     """
 
     start: int
+    end: int | None
     total: int | None
     etag: str | None
     checksum: Checksum | None
@@ -99,7 +101,8 @@ def range_headers(have: Have) -> dict[str, str]:
 def read_delivery(status: int, headers: Mapping[str, str], have: Have) -> Delivery | None:
     """Give what an answer to `range_headers` brings, or `None` where it brings nothing that can be used."""
     if status == 200:
-        return _delivery(headers, 0, content_length(headers), NOTHING)
+        length = content_length(headers)
+        return _delivery(headers, 0, length, length, NOTHING)
     match = _CONTENT_RANGE.fullmatch(headers.get("content-range", "").strip())
     if match is None:
         return None
@@ -108,9 +111,10 @@ def read_delivery(status: int, headers: Mapping[str, str], have: Have) -> Delive
     if total is None or (have.total is not None and total != have.total) or not _may_continue(headers, have):
         return None
     if status == 206 and first == have.resume_at and last is not None and first <= last < total:
-        return _delivery(headers, have.size, total, have)
+        is_longer = (content_length(headers) or 0) > last + 1 - first
+        return None if is_longer else _delivery(headers, have.size, last + 1, total, have)
     if status == 416 and first is None and total == have.size and (not have.size or strong_etag(headers)):
-        return _delivery(headers, have.size, total, have)
+        return _delivery(headers, have.size, total, total, have)
     return None
 
 
@@ -148,14 +152,15 @@ def content_length(headers: Mapping[str, str]) -> int | None:
     return int(length) if _SIZE.fullmatch(length) else None
 
 
-def _delivery(headers: Mapping[str, str], start: int, total: int | None, have: Have) -> Delivery:
+def _delivery(headers: Mapping[str, str], start: int, end: int | None, total: int | None, have: Have) -> Delivery:
     etag = strong_etag(headers)
     return Delivery(
         start=start,
+        end=end,
         total=total,
         etag=etag or have.etag,
         checksum=have.checksum or checksum_of(headers),
-        modified=_modified(headers),
+        modified=parse_http_date(headers.get("last-modified")),
         encoding=_encoding(headers),
         is_confirmed=etag is not None or not have.size,
     )
@@ -163,15 +168,6 @@ def _delivery(headers: Mapping[str, str], start: int, total: int | None, have: H
 
 def _encoding(headers: Mapping[str, str]) -> str:
     return ", ".join(compressions(headers.get("content-encoding", "")))
-
-
-def _modified(headers: Mapping[str, str]) -> float | None:
-    try:
-        moment = parsedate_to_datetime(headers.get("last-modified", ""))
-        # HTTP knows no other zone than UTC, whose `-0000` is read as no zone at all.
-        return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
-    except (ValueError, OverflowError, TypeError, IndexError):
-        return None
 
 
 # Which version the bytes in a temporary file are of, in a file beside it

@@ -3,8 +3,6 @@
 import re
 import time
 from collections.abc import Mapping, Sequence
-from datetime import timezone
-from email.utils import parsedate_to_datetime
 
 from cyberun_async._errors import (
     APIError,
@@ -18,6 +16,7 @@ from cyberun_async._errors import (
 )
 from cyberun_async._protocol.error_text import body_text
 from cyberun_async._protocol.hiding import MAX_SHOWN, hide, redacted
+from cyberun_async._protocol.http_dates import parse_http_date
 from cyberun_async._protocol.secret import Secret
 
 _KINDS: Mapping[int, type[APIError]] = {
@@ -99,7 +98,7 @@ _SECONDS = re.compile(r"\d+(\.\d*)?(\s*,\s*\d+(\.\d*)?)*", re.ASCII).fullmatch
 
 def retry_after_of(headers: Mapping[str, str]) -> float | None:
     """Read the `Retry-After` of a response; a date counts from the response's own `Date`, whose clock it is from."""
-    return parse_retry_after(headers.get("retry-after"), now=_moment(headers.get("date", "")))
+    return parse_retry_after(headers.get("retry-after"), now=parse_http_date(headers.get("date")))
 
 
 def parse_retry_after(value: str | None, *, now: float | None = None) -> float | None:
@@ -114,16 +113,5 @@ def parse_retry_after(value: str | None, *, now: float | None = None) -> float |
     value = value.strip()
     if _SECONDS(value):
         return max(float(each) for each in value.split(","))
-    moment = _moment(value)
+    moment = parse_http_date(value)
     return None if moment is None else max(0.0, moment - (time.time() if now is None else now))
-
-
-def _moment(value: str) -> float | None:
-    """Read a date of HTTP, in seconds since 1970."""
-    try:
-        moment = parsedate_to_datetime(value)
-        if moment.tzinfo is None:  # It is how `email.utils` gives the zone `-0000`, which is UTC.
-            moment = moment.replace(tzinfo=timezone.utc)
-        return moment.timestamp()
-    except (ValueError, OverflowError, TypeError, IndexError):  # The last two are of older releases.
-        return None

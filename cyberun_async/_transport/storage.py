@@ -189,6 +189,10 @@ class Body:
     """The answer to a request for a file, with its body as it arrives.
 
     It must be closed. Nobody but its owner may be waiting in it at that time.
+
+    Attributes:
+        may_be_cut: Whether it ends with its connection, so that a break looks like its end.
+
     """
 
     def __init__(
@@ -202,6 +206,11 @@ class Body:
         self._is_at_end = False
         self._cleanup = cleanup
         self._is_closed = False
+        # A response in memory has no version, and does not break.
+        ends_with_connection = not {"content-length", "transfer-encoding"}.intersection(response.headers)
+        self.may_be_cut: bool = ends_with_connection and response.extensions.get("http_version", b"").startswith(
+            b"HTTP/1"
+        )
         self.status = response.status_code
         self.headers: Mapping[str, str] = response.headers
 
