@@ -48,6 +48,9 @@ log = logging.getLogger("cyberun_async.transport")
 
 T = TypeVar("T")
 
+_TO_WHAT_WAS_MADE = (301, 302, 303)
+"""Redirects that do not repeat a POST; the pages of the first two, as of a proxy's login, have ids of their own."""
+
 OPENING = 16
 """Streams in the act of being opened: it takes the loop milliseconds, for which events of open ones would wait."""
 
@@ -290,8 +293,9 @@ class Transport:
             await anyio.lowlevel.checkpoint()
 
     def _reading(self, call: Call[T], answer: Answer) -> Generator[None, None, T]:
-        # "See other" is how some servers say where the task is that they have made.
-        is_elsewhere = answer.status == httpx.codes.SEE_OTHER and _can_be_read(call, answer.body, answer.headers)
+        # A redirect is how some servers say where the task is that they have made.
+        said = answer.body if answer.status == httpx.codes.SEE_OTHER else b""
+        is_elsewhere = answer.status in _TO_WHAT_WAS_MADE and _can_be_read(call, said, answer.headers)
         if not answer.is_success and not is_elsewhere:
             raise self._refusal(call, answer)
         if call.returns is NoneType:

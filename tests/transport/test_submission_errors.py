@@ -164,13 +164,20 @@ async def test_found_on_the_wire(body: str, headers: str) -> None:
             assert await client.submit("text-to-image", validate=False) == "17"
 
 
-async def test_see_other() -> None:
+@pytest.mark.parametrize("status", [301, 302, 303])
+async def test_a_redirect_to_the_task(status: int) -> None:
     """A redirect to the task that was made is as good as its id; one to another place is not followed."""
-    async with client_of(respond(303, b"<html>", Location="/r/tasks/17")) as client:
+    async with client_of(respond(status, b"<html>", Location="/r/tasks/17")) as client:
         assert await client.submit("text-to-image", validate=False) == "17"
-    error = await failure_of(client_of(respond(303, b"<html>", Location="/jobs/17")), {"prompt": "x"})
+    error = await failure_of(client_of(respond(status, b"<html>", Location="/jobs/17")), {"prompt": "x"})
     assert isinstance(error, APIError)
-    error = await failure_of(client_of(respond(302, b"<html>", Location="/r/tasks/17")), {"prompt": "x"})
+
+
+@pytest.mark.parametrize("status", [302, 307, 308])
+async def test_a_redirect_to_another_place(status: int) -> None:
+    """What a proxy says of itself is no task, and what is to be sent to another place has not been taken."""
+    where = "/login" if status == 302 else "/r/tasks/17"
+    error = await failure_of(client_of(respond(status, b'{"id": "request-1"}', Location=where)), {"prompt": "x"})
     assert isinstance(error, APIError)
 
 
