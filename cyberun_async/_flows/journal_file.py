@@ -182,7 +182,9 @@ def carry_out(db: sqlite3.Connection | None, jobs: Sequence[Job]) -> None:
         with _transaction(db, "IMMEDIATE"):
             values = [job.work(db) for job in jobs]
     except Exception as error:  # noqa: BLE001 - raised to each caller whose job it was
-        failure = error
+        # Its frames would hold a statement until the collector comes by, and up to Python 3.10 that holds the lock.
+        failure = error.with_traceback(None)
+        failure.__context__ = None
     if failure is not None and len(jobs) > 1:
         for job in jobs:
             carry_out(db, [job])
