@@ -68,8 +68,6 @@ class FlatTaskGroup:
         try:
             is_caught = await self._group.__aexit__(kind, error, traceback)
         except BaseExceptionGroup as several:
-            if not self._failures and _is_cancellation(several):
-                raise
             is_caught = None
             self._failures.append(_first_of(several))
         if self._failures:
@@ -84,7 +82,7 @@ def _is_cancellation(error: BaseException) -> bool:
 
 
 def _first_of(group: BaseException) -> BaseException:
-    """Give the first failure in a group that is no cancellation."""
+    """Give the first failure in a group that is no cancellation, or else the first cancellation."""
     while isinstance(group, BaseExceptionGroup):
         _, others = group.split(anyio.get_cancelled_exc_class())
         group = (others or group).exceptions[0]
