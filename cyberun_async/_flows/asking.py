@@ -103,6 +103,7 @@ class Inquiry:
 
     async def _ask(self, question: Question, call: Call[T], late: float) -> T | None:
         began = anyio.current_time()
+        self._pace.asked(began)
         self.is_asking = True
         try:
             answer = await self._transport.send_once(call)
@@ -129,10 +130,13 @@ class Inquiry:
             # Before a refusal of the result counts, the task itself has to say that it has ended.
             self.ended = None
             self.may_have_ended = False
+        elif not is_passing(failure, has_answered=self._transport.has_answered):
+            # That is a response. Where the wait goes on all the same, since a list was mistaken, it was no outage.
+            self._pace.answered(question)
+            raise failure
         else:
             retry_after = failure.retry_after if isinstance(failure, APIError) else None
-            is_over = self._pace.failed(question, began, now, late=late, retry_after=retry_after)
-            if is_over or not is_passing(failure, has_answered=self._transport.has_answered):
+            if self._pace.failed(question, began, now, late=late, retry_after=retry_after):
                 raise failure
         log.debug("task %s: asking %s failed: %s", self._task_id, question.value, failure)
 

@@ -311,26 +311,20 @@ class Watch:
             return False
         if isinstance(event, StatusEvent) and event.status == UNSTATED:
             self._pace.look_soon(now)
-        if self._news.is_news(event):
+        is_news = self._news.is_news(event)
+        if is_news:
             self._ready.append(event)
-            # Progress has no status as a rule, and this is the whole price of looking for one.
-            if not event.is_terminal and 'status"' in message.data and says_end(event, message.data):
-                self._look_into_end(now)
-            elif isinstance(event, ErrorEvent):
+        # Progress has no status as a rule, and this is the whole price of looking for one. All else may be known already.
+        if not event.is_terminal and 'status"' in message.data and says_end(event, message.data):
+            self._inquiry.heard_of_end(None, now)
+            self._pace.look_into_end(now)
+        elif is_news:
+            if isinstance(event, ErrorEvent):
                 self._pace.look_soon(now)
             elif not isinstance(event, UnknownEvent):
                 # One that nobody knows may be a heartbeat, which proves a connection and not a task.
                 self._pace.event_came(now)
         return event.is_terminal
-
-    def _look_into_end(self, now: float) -> None:
-        """Ask for the result at once, since an event says that it is there; one that says so again and again may wait."""
-        is_first = self._inquiry.ended_at is None
-        self._inquiry.heard_of_end(None, now)
-        if is_first:
-            self._pace.look_now()
-        else:
-            self._pace.look_soon(now)
 
     def _note_oddity(self, kind: str, message: str) -> None:
         """Log the first event of a kind; a stream full of them must not become a log full of them."""

@@ -44,11 +44,13 @@ class Pace:
     __slots__ = (
         "_fruitless",
         "_lags",
+        "_last_asked",
         "_last_event",
         "_last_look",
         "_least_delay",
         "_not_before",
         "_outages",
+        "_planned",
         "_polling",
         "_unrelaxed",
         "has_started",
@@ -61,12 +63,14 @@ class Pace:
         self._polling = polling
         self.has_started: bool = False
         self._fruitless = self._lags = 0
-        self._last_event = self._last_look = _LONG_AGO
+        self._last_event = self._last_look = self._last_asked = _LONG_AGO
         self._outages: dict[Question, Outage] | None = None
         self._not_before = _LONG_AGO
         self._least_delay = 0.0
         self._unrelaxed: float | None = None
         self.look_due: float = _LONG_AGO
+        # By the clock alone, whatever brings the look forward.
+        self._planned = float("inf")
         self.stream_due: float = _LONG_AGO
 
     def start(self, now: float, *, is_new: bool = False) -> None:
@@ -80,7 +84,7 @@ class Pace:
         if not self.has_started:
             self.has_started = True
             self.stream_due = now
-            self.look_due = now + (self._polling.interval if is_new else min(UNANSWERED_STREAM, self._polling.interval))
+            self._plan(now + (self._polling.interval if is_new else min(UNANSWERED_STREAM, self._polling.interval)))
 
     # Looks
 
@@ -93,8 +97,8 @@ class Pace:
         return now < self._not_before
 
     def lateness(self, now: float) -> float:
-        """Give the seconds by which a look that begins now is later than planned."""
-        return max(now - self.look_due, 0.0) if self.look_due > _LONG_AGO else 0.0
+        """Give the seconds by which a look that begins now is later than planned, also where something else calls for it."""
+        return max(now - self._planned, 0.0)
 
     def first_look_now(self) -> None:
         """Make the first look due."""
@@ -103,13 +107,25 @@ class Pace:
 
     def look_soon(self, now: float) -> None:
         """Bring the next look forward: something on the stream calls for it."""
-        self.look_due = min(self.look_due, max(now, self._last_look + LEAST_BETWEEN_LOOKS, self._not_before))
+        self.look_due = min(self.look_due, max(now, self._last_asked + LEAST_BETWEEN_LOOKS, self._not_before))
         self._unrelaxed = None
+
+    def look_into_end(self, now: float) -> None:
+        """Bring the next look forward to now, since something says that the task has ended; less so where that was early."""
+        if self._lags == 0:
+            self.look_now()
+        else:
+            self.look_due = min(self.look_due, max(now, self._last_asked + self._lag(), self._not_before))
+        self._unrelaxed = None
+
+    def asked(self, now: float) -> None:
+        """Note that a request is sent."""
+        self._last_asked = now
 
     def looked(self, now: float) -> None:
         """Plan the look after this one: later while events arrive on the stream."""
         is_relaxed = self.has_event_since_look
-        self._last_look = now
+        self._last_look = self._last_asked = now
         self._plan_look(self._polling.relaxed if is_relaxed else self._polling.interval)
         self._unrelaxed = None if is_relaxed else self.look_due
 
@@ -117,16 +133,21 @@ class Pace:
         """Plan anew where a look has taken longer than the time to the next, which would leave none for the stream."""
         if _LONG_AGO < self.look_due <= now:
             interval = self._polling.relaxed if self.has_event_since_look else self._polling.interval
-            self.look_due = now + interval * random.uniform(1.0, 1.2)
+            self._plan(now + interval * random.uniform(1.0, 1.2))
 
     def _plan_look(self, interval: float) -> None:
-        self.look_due = max(self._last_look + interval * random.uniform(1.0, 1.2), self._not_before)
+        self._plan(max(self._last_look + interval * random.uniform(1.0, 1.2), self._not_before))
+
+    def _plan(self, due: float) -> None:
+        self.look_due = self._planned = due
 
     def lagging(self, now: float) -> None:
         """Plan to read a result again that does not yet say what its task says."""
-        delay = min(FIRST_LAG * 2.0 ** min(self._lags, 30), self._polling.interval)
-        self.look_due = max(now + delay, self._not_before)
+        self._plan(max(now + self._lag(), self._not_before))
         self._lags += 1
+
+    def _lag(self) -> float:
+        return min(FIRST_LAG * 2.0 ** min(self._lags, 30), self._polling.interval)
 
     # Failures
 
@@ -153,7 +174,7 @@ class Pace:
         outage.failed(began, now, late=late)
         if retry_after:
             self._not_before = now + min(retry_after, outage.remaining)
-            self.look_due = max(self.look_due, self._not_before)
+            self._plan(max(self.look_due, self._not_before))
         return outage.is_over
 
     def has_event_in_outage(self, question: Question) -> bool:

@@ -190,6 +190,41 @@ async def test_a_result_that_is_refused_for_a_task_in_no_list(status: int) -> No
     assert len(failures) == len(ids)
 
 
+@virtual
+async def test_a_result_that_is_refused_while_the_task_runs() -> None:
+    """Refusals of what was asked too early, since no list has the task, use up no patience."""
+    outcomes: list[TaskStatus] = []
+    ends = anyio.current_time() + 40
+    failed: set[str] = set()
+
+    async def task(exchange: Exchange) -> None:
+        status = "running" if anyio.current_time() < ends else "completed"
+        await exchange.answer(200, {"id": exchange.id, "task_status": status})
+
+    async def result(exchange: Exchange) -> None:
+        if anyio.current_time() < ends:
+            await exchange.answer(409, {"error_message": "it runs"})
+        elif exchange.id not in failed:
+            failed.add(exchange.id)
+            await exchange.answer(502)
+        else:
+            await exchange.answer(200, {"id": exchange.id, "task_status": "completed", "task_output": {}})
+
+    async with served(polling=Polling(patience=20), limits=Limits(max_streams=0)) as (server, client):
+        server.on("task", task)
+        server.on("result", result)
+        server.on("tasks", listed())
+
+        async def wait(task_id: str) -> None:
+            outcomes.append((await client.wait_for_result(task_id)).status)
+
+        async with anyio.create_task_group() as group:
+            for number in range(25):
+                group.start_soon(wait, f"task-{number}")
+
+    assert outcomes == [TaskStatus.COMPLETED] * 25
+
+
 async def hang(exchange: Exchange) -> None:
     """Never answer."""
     await exchange.gone()
@@ -336,6 +371,35 @@ async def test_a_process_that_stood_still(clock: Clock, where: str, before: int)
 
     assert result.status == TaskStatus.COMPLETED
     assert server.kinds() == ["task"] * (1 + before + 2) + ["result"]
+
+
+@virtual
+async def test_a_stream_that_breaks_when_the_process_wakes(clock: Clock) -> None:
+    """The poll that this calls for is the first one after the pause: its failure alone ends nothing."""
+    woke = anyio.Event()
+
+    async def events(exchange: Exchange) -> None:
+        await exchange.send(SSE_HEAD)
+        await woke.wait()
+
+    remote = Remote("running")
+    async with served(polling=POLLING) as (server, client):
+        remote.on(server)
+        server.on("events", events, answer(502))
+        server.on("task", remote.look, answer(502), answer(502), remote.first("completed", remote.look))
+
+        async def stop() -> None:
+            while server.kinds().count("task") < 2:  # noqa: ASYNC110 - it is no event
+                await anyio.sleep(0.01)
+            await anyio.sleep(0.05)
+            clock.jump(600.0)
+            woke.set()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(stop)
+            result = await client.wait_for_result(TASK)
+
+    assert result.status == TaskStatus.COMPLETED
 
 
 # What the server asks for
