@@ -46,6 +46,7 @@ DEFAULT_MAX_BYTES = 1024 * 1024
 _KNOWN_EVENTS = frozenset({"task.completed", "task.failed"})
 _SIGNATURE = re.compile(r"sha256=([0-9a-fA-F]{64})")
 _EVENT_PREFIX = "task."
+_ENVELOPES = ("task", "data", "payload")
 _SECRET_PREFIX = "whsec_"  # noqa: S105 - the public start of every secret
 
 
@@ -98,7 +99,7 @@ class WebhookEvent:
         """Find the status by the event type, or that by the status, where one of them is missing or not known."""
         status, event_type = said.get("status"), said.get("event_type")
         if isinstance(event_type, str) and not (isinstance(status, TaskStatus) and status.is_known):
-            event = TaskStatus(event_type.removeprefix(_EVENT_PREFIX))
+            event = TaskStatus(event_type.strip().lower().removeprefix(_EVENT_PREFIX))
             evidence = Evidence(event=event if event.is_terminal else None)
             said["status"] = status_from(None if status is None else str(status), evidence)
             if status is not None and said["status"] != status:
@@ -296,6 +297,14 @@ def _raw(body: object) -> bytes:
 
 def _read(body: bytes) -> WebhookEvent:
     try:
-        return structure(parse_json(body), WebhookEvent)
+        return structure(_payload_of(parse_json(body)), WebhookEvent)
     except DecodeError as error:
         raise _refuse("the signed body is not the documented payload") from error
+
+
+def _payload_of(delivery: object) -> object:
+    """Give what a delivery says, also where what it says of the task stands in an object of its own."""
+    if not isinstance(delivery, dict) or delivery.get("task_id"):
+        return delivery
+    inner = next((delivery[name] for name in _ENVELOPES if isinstance(delivery.get(name), dict)), None)
+    return delivery if inner is None else {**delivery, "id": None, **inner}

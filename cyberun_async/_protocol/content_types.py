@@ -1,6 +1,9 @@
 """The content types of input files, and which of them a parameter accepts."""
 
+import re
 from collections.abc import Iterable
+
+_SEPARATORS = re.compile(r"[,;|]")
 
 UNKNOWN = "application/octet-stream"
 
@@ -69,7 +72,7 @@ def is_accepted(accept: Iterable[str], name: str, content_type: str) -> bool:
 
     Source: https://docs.cyberun.cloud/api-reference/task/execute-a-workflow-by-id
     """
-    patterns = [pattern.strip().lower() for entry in accept for pattern in entry.split(",") if pattern.strip()]
+    patterns = [pattern.strip().lower() for entry in accept for pattern in _SEPARATORS.split(entry) if pattern.strip()]
     extension, kind = _extension(name), content_type.partition(";")[0].strip().lower()
     if not patterns or (not extension and kind == UNKNOWN):
         return True
@@ -80,9 +83,17 @@ def _matches(pattern: str, extension: str, kind: str) -> bool:
     if pattern in {"*", "*/*"}:
         return True
     if "/" not in pattern:
+        pattern = pattern.removeprefix("*")
+        if kind.startswith(f"{pattern}/"):
+            return True
         same_kind = _BY_EXTENSION.get(f".{pattern.lstrip('.')}")
         return extension == f".{pattern.lstrip('.')}" or (same_kind is not None and kind == same_kind)
-    return kind.startswith(pattern[:-1]) if pattern.endswith("/*") else kind == pattern
+    return kind.startswith(pattern[:-1]) if pattern.endswith("/*") else kind in (pattern, _meant_by(pattern))
+
+
+def _meant_by(kind: str) -> str | None:
+    """Give the type that is meant by one which is written like an extension: `image/jpg`, `audio/mp3`."""
+    return _BY_EXTENSION.get(f".{kind.partition('/')[2]}")
 
 
 def _extension(name: str) -> str:

@@ -10,7 +10,7 @@ codec's hooks, which these are without a function around them: it would be a ten
 | whole number | `7.0`, `"7"`, `"7.0"` |
 | number | whole numbers, `"0.35"` |
 | boolean | `"true"`, `"false"` in any case |
-| moment | a space instead of `T`, `+0000`, seconds or milliseconds since 1970; `""`, `0` and the year 1 are none |
+| moment | a space instead of `T`, `+0000`, seconds or milliseconds since 1970; `""`, `0`, 1970 to the second and the year 1 are none |
 | status | a known value in any case, `canceled` |
 """
 
@@ -162,7 +162,7 @@ def moment_of(value: object, _: object = None) -> datetime | None:
             moment = parse_timestamp(value)
         except ValueError:
             return _moment_of_text(value.strip())
-        return moment if moment.year > 1 else None
+        return moment if moment.year > 1 and moment != _EPOCH else None
     if type(value) is int or type(value) is float:
         return _since_epoch(value)
     raise expected("a timestamp", value)

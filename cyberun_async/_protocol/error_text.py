@@ -32,8 +32,12 @@ _MAX_JSON = 500
 
 _TITLE = re.compile(r"<title[^>]*>([^<]{1,300})", re.IGNORECASE)
 _UNSEEN = re.compile(r"<(script|style|head)\b.*?</\1\s*>|<[^>]*>", re.IGNORECASE | re.DOTALL)
+_WORD = re.compile(r"[^\W\d_]{2}").search
 _MAX_PAGE = 300
 """Characters that are shown of a page."""
+
+_FEW = 5
+"""Of as many characters one may be unreadable, as in text that is no UTF-8."""
 
 
 def error_text(value: object) -> str | None:
@@ -91,5 +95,7 @@ def _words_of_page(text: str) -> str | None:
         title = _TITLE.search(text)
         text = unescape(title[1] if title else _UNSEEN.sub(" ", text))[:_MAX_PAGE]
     text = " ".join(text.split())
-    is_readable = text.isprintable() and "\ufffd" not in text
-    return text if text and is_readable and text[0] not in "{[" else None
+    is_readable = text.isprintable() and text.count("\ufffd") * _FEW < len(text)
+    if text[:1] in {"{", "["}:  # JSON that was cut off, or is none.
+        return text[:_MAX_PAGE] if is_readable and _WORD(text) else None
+    return text if text and is_readable else None

@@ -237,7 +237,7 @@ _READERS: dict[str, _Reader] = {}
 
 def _reader_of(name: str) -> _Reader | None:
     """Give what reads the events of a name, which is known in any case; `None` for one that is not known."""
-    kind = _KNOWN.get(name) or _KNOWN.get(TaskStatus(name.strip().lower()))
+    kind = _KNOWN.get(name) or _KNOWN.get(TaskStatus(name.strip().lower().removeprefix("task.")))
     if kind is None:
         return None
     reader = kind, structure_hook(kind)  # type: ignore[arg-type]

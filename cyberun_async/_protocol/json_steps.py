@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from cyberun_async._errors import DecodeError
 from cyberun_async._protocol.json_shape import PIECE, check_shape
-from cyberun_async._protocol.json_text import as_text, may_have_halves, mended, parse_at, parse_json
+from cyberun_async._protocol.json_text import may_have_halves, mended, parse_at, parse_json
 
 T = TypeVar("T")
 
@@ -50,7 +50,7 @@ def parse_in_steps(data: bytes, item_of: ItemOf | None = None) -> Generator[None
     """
     if len(data) <= LARGE:
         return parse_json(data)
-    text = as_text(data)
+    text = data.decode("utf-8", "replace").removeprefix("\ufeff")
     yield from check_shape(text)
     try:
         reader = _Reader(text, item_of)

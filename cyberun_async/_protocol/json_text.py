@@ -1,4 +1,8 @@
-"""JSON as the API speaks it, strictly by the standard."""
+"""JSON: written strictly by the standard, and read also where one value of it breaks the standard.
+
+A number that no float can hold, or that is none, is `None`; bytes that are no UTF-8 are replacement characters; a
+byte-order mark and control characters in strings are let through. None of these costs the rest of a response.
+"""
 
 import json
 import re
@@ -22,23 +26,21 @@ def encode_json(value: Mapping[str, object]) -> bytes:
         raise InvalidParameters([f"the values must be of the kinds that JSON has ({error})"]) from None
 
 
-def _refuse(word: str) -> object:
-    message = f"{word} is not a JSON number"
-    raise ValueError(message)
+def _no_number(_: str) -> None:
+    """Stand for `NaN` and `Infinity`, which Python's own encoder writes."""
 
 
-def _finite(digits: str) -> float:
+def _finite(digits: str) -> float | None:
     number = float(digits)
-    if not isfinite(number):
-        _refuse(digits)
-    return number
+    return number if isfinite(number) else None
 
 
 parse_at: Callable[[str, int], tuple[object, int]]
-parse_at = json.JSONDecoder(parse_float=_finite, parse_constant=_refuse).raw_decode
+parse_at = json.JSONDecoder(parse_float=_finite, parse_constant=_no_number, strict=False).raw_decode
 """Parses the value that begins at a place, and gives it and where it ends."""
 
-_WHITE_SPACE = " \t\n\r"
+_AROUND = " \t\n\r\ufeff"
+"""White space, and the mark that a proxy may put in front."""
 
 _OF_A_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
@@ -63,7 +65,7 @@ def parse_json(data: bytes | str, most: int = MAX_VALUES) -> object:
     problem = ""
     try:
         # The decoder would look for white space by regular expressions, at a quarter of the cost of reading an event.
-        text = (data if isinstance(data, str) else data.decode()).strip(_WHITE_SPACE)
+        text = (data if isinstance(data, str) else data.decode("utf-8", "replace")).strip(_AROUND)
         size = len(text)
         if size > UNCHECKED:
             for _ in check_shape(text, most):
@@ -77,20 +79,6 @@ def parse_json(data: bytes | str, most: int = MAX_VALUES) -> object:
     except (ValueError, RecursionError) as error:
         problem = "nested too deeply" if isinstance(error, RecursionError) else str(error)
     # Outside, since the error would keep the whole text for a context.
-    raise DecodeError(f"not JSON ({problem})")
-
-
-def as_text(data: bytes) -> str:
-    """Decode a JSON text.
-
-    Raises:
-        DecodeError: It is no UTF-8.
-
-    """
-    try:
-        return data.decode()
-    except ValueError as error:
-        problem = str(error)
     raise DecodeError(f"not JSON ({problem})")
 
 

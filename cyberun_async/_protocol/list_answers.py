@@ -12,6 +12,10 @@ import attrs
 
 _ENVELOPES = ("data", "result", "results", "response", "payload")
 
+_OF_ERRORS = ("error", "errors", "details", "warnings")
+_NO_ENVELOPES = ("page_meta", *_OF_ERRORS)
+"""What holds no list of items, even if it holds lists."""
+
 
 @attrs.frozen
 class ListAnswer:
@@ -43,7 +47,7 @@ def find_list(answer: object, documented: str) -> ListAnswer | None:
     items = _list_in(answer, documented)
     if items is not None:
         return ListAnswer(items, meta)
-    for name in (documented, *_ENVELOPES):
+    for name in (documented, *_ENVELOPES, *(name for name in answer if name not in _NO_ENVELOPES)):
         inner = find_list(answer[name], documented) if isinstance(answer.get(name), dict) else None
         if inner is not None:
             return ListAnswer(inner.items, meta if inner.meta is None else inner.meta)
@@ -54,7 +58,7 @@ def find_list(answer: object, documented: str) -> ListAnswer | None:
 
 def _list_in(page: Mapping[str, object], documented: str) -> list[object] | None:
     """Give the list that most likely is the one: by its documented name, by the pattern of those, by what is in it."""
-    lists = {name: items for name, items in page.items() if isinstance(items, list)}
+    lists = {name: items for name, items in page.items() if isinstance(items, list) and name not in _OF_ERRORS}
     if documented in page:
         return lists.get(documented)
     alike = [name for name in lists if name.endswith("_list")]

@@ -12,12 +12,14 @@ from urllib.parse import parse_qsl, urlsplit
 from cyberun_async._protocol.conversions import StructureError, expected
 
 _URL_NAMES = ("url", "download_url", "presigned_url", "signed_url", "href", "link")
-_KEY_NAMES = ("key", "output_key", "id", "name")
+_KEY_NAMES = ("key", "output_key", "id", "name", "filename")
 _MAX_DEPTH = 6
 
 
 def url_of(value: object, _: object = None) -> str | None:
     """Read one URL: text, or an object that holds it."""
+    if isinstance(value, list):
+        value = next((item for item in value if item), "")
     if isinstance(value, dict):
         value = _url_in(value)
     if isinstance(value, str):
@@ -29,7 +31,10 @@ def urls_of(value: object, _: object = None) -> Mapping[str, str] | None:
     """Read URLs by output key; what is no URL is left out."""
     if not isinstance(value, (dict, list)):
         raise expected("an object of URLs", value)
-    urls = dict(_urls_in(value, (), _MAX_DEPTH))
+    urls: dict[str, str] = {}
+    for key, url in _urls_in(value, (), _MAX_DEPTH):
+        # Of a list, several may have the same name.
+        urls[f"{key}.{len(urls)}" if key in urls else key] = url
     if not urls and _holds_something(value):
         problem = "expected an object of URLs, and found none in it"
         raise StructureError(problem)

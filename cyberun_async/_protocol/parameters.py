@@ -64,10 +64,18 @@ def _number(value: object, definition: ParameterDef) -> Iterator[str]:
         yield f"must be a number, not {type(value).__name__}"
     elif isinstance(value, float) and not isfinite(value):
         yield f"must be a finite number, not {value!r}"
+    elif _is_no_range(definition):
+        return
     elif definition.min is not None and value < definition.min:
         yield f"must be at least {definition.min:.15g}, not {value!r}"
     elif definition.max is not None and value > definition.max:
         yield f"must be at most {definition.max:.15g}, not {value!r}"
+
+
+def _is_no_range(definition: ParameterDef) -> bool:
+    """Whether no number can be meant by the limits; Go writes two that are not set as 0."""
+    low, high = definition.min, definition.max
+    return low is not None and high is not None and (high < low or low == high == 0)
 
 
 def _boolean(value: object, _: ParameterDef) -> Iterator[str]:
@@ -84,7 +92,9 @@ def _whole_number(value: object, definition: ParameterDef) -> Iterator[str]:
 
 def _choice(value: object, definition: ParameterDef) -> Iterator[str]:
     # A server that writes numbers as text in one place may do so in the other.
-    if definition.options and str(value) not in map(str, definition.options):
+    options = definition.options
+    is_one = str(value) in map(str, options) or (isinstance(value, (int, float)) and value in options)
+    if options and not is_one:
         yield f"must be one of {', '.join(map(repr, definition.options))}, not {shorten(value)}"
 
 

@@ -19,6 +19,8 @@ from enum import Enum
 
 import attrs
 
+_PREFIXES = ("task_", "status_")
+
 
 class TaskStatus(str, Enum):
     """Where a task stands; a string, so `task.status == "running"` holds.
@@ -56,6 +58,8 @@ class TaskStatus(str, Enum):
         if not isinstance(value, str):
             return None
         plain = value.strip().lower()
+        if plain.startswith(_PREFIXES):  # As an enumeration is written in JSON by protobuf.
+            plain = plain.removeprefix("task_").removeprefix("status_")
         known = cls._value2member_map_.get("cancelled" if plain == "canceled" else plain)
         if isinstance(known, cls):
             return known
@@ -91,7 +95,7 @@ UNSTATED = TaskStatus("unknown")
 """Stands where the server left the status out."""
 
 _FAILURE = frozenset({"error", "errored", "failure", "timeout", "timed_out", "expired", "crashed"})
-_SUCCESS = frozenset({"succeeded", "success", "successful", "done", "finished", "complete"})
+_SUCCESS = frozenset({"succeeded", "success", "successful", "done", "finished", "complete", "ok"})
 """Values of comparable services."""
 
 

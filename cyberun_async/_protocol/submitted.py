@@ -4,7 +4,6 @@ Each submission is billed, so its response is never thrown away: wherever a serv
 """
 
 import re
-from codecs import BOM_UTF8
 from collections.abc import Iterator, Mapping
 from urllib.parse import unquote, urlsplit
 
@@ -13,11 +12,13 @@ from cyberun_async._protocol.json_text import parse_json
 from cyberun_async._protocol.paths import segment
 from cyberun_async._protocol.tasks import Submitted
 
+_ENVELOPES = ("task", "data", "result", "response", "payload")
+
 _TASK_PATH = re.compile(r".*/tasks/([^/]+)/?", re.DOTALL)
 
 
 def read_submitted(body: bytes, headers: Mapping[str, str]) -> Submitted:
-    """Find the id of a task in the response to its submission: in `task_id`, `task.id`, `id`, or the path of `Location`.
+    """Find the id of a task in the response to its submission: in `task_id`, `id`, the same in an envelope, or the path of `Location`.
 
     Raises:
         DecodeError: There is none, or there are two that differ.
@@ -36,7 +37,7 @@ def read_submitted(body: bytes, headers: Mapping[str, str]) -> Submitted:
 def _parse(body: bytes) -> tuple[object, str]:
     """Give the body's value, and what is wrong with it as long as nothing else names the task."""
     try:
-        value = parse_json(body.removeprefix(BOM_UTF8))
+        value = parse_json(body)
     except DecodeError as error:
         return None, error.problem
     if not isinstance(value, dict):
@@ -44,19 +45,23 @@ def _parse(body: bytes) -> tuple[object, str]:
     return value, "$: task_id is missing"
 
 
-def _ids(value: object, headers: Mapping[str, str]) -> Iterator[tuple[str, str | None]]:
+def _ids_in(value: object, place: str = "") -> Iterator[tuple[str, str | None]]:
     if isinstance(value, dict):
-        task = value.get("task")
-        yield "task_id", _id(value.get("task_id"))
-        yield "task.id", _id(task.get("id") if isinstance(task, dict) else None)
-        yield "id", _id(value.get("id"))
+        yield f"{place}task_id", _id(value.get("task_id"))
+        yield f"{place}id", _id(value.get("id"))
+        for name in _ENVELOPES:
+            yield from _ids_in(value.get(name), f"{name}.")
+
+
+def _ids(value: object, headers: Mapping[str, str]) -> Iterator[tuple[str, str | None]]:
+    yield from _ids_in(value)
     yield "Location", _id_in_path(headers.get("location", ""))
 
 
 def _id(value: object) -> str | None:
     """Give an id as text, or `None` where the value cannot stand for a task in a path."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        value = str(value)
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and value == int(value):
+        value = str(int(value))
     # In place of what is no text there is a replacement character, with which no task can be found again.
     if not isinstance(value, str) or "\N{REPLACEMENT CHARACTER}" in value:
         return None

@@ -39,6 +39,9 @@ ERROR_ALIASES = ("error", "error_message")
 _EXPLANATIONS = ("message", "detail")
 """Names under which a task that failed may have its error, and another one anything."""
 
+_OUTPUTS = ("task_output", "output", "download_url", "download_urls")
+"""Names under which an output may stand that could not be read."""
+
 Said = dict[str, object]
 """What was read of an answer, by our names."""
 
@@ -48,11 +51,11 @@ Extras = dict[str, object] | None
 
 def _settle(said: Said, extra: Extras, raw: Mapping[str, object], *, denies_error: bool = False) -> Extras:
     """Find the status where it is not stated by a known value, and why a task failed; the raw value is kept."""
-    stated = said.get("status")
+    stated = _stated(said, extra)
     if isinstance(stated, TaskStatus) and stated.is_known:
         return extra if stated != TaskStatus.FAILED or said.get("error") else _explain(said, extra)
     kept = {} if extra is None else extra
-    outputs = (said.get("output") is not None, kept.get("task_output"), kept.get("output"))
+    outputs = (said.get("output") is not None, *map(kept.get, _OUTPUTS))
     evidence = Evidence(
         has_ended="completed_at" in said,
         has_error=bool(said.get("error")),
@@ -73,6 +76,15 @@ def _settle(said: Said, extra: Extras, raw: Mapping[str, object], *, denies_erro
     return kept
 
 
+def _stated(said: Said, extra: Extras) -> object:
+    """Give the status as it is stated; of two, the one that is known."""
+    stated = said.get("status")
+    other = extra.get("status") if extra and isinstance(stated, TaskStatus) and not stated.is_known else None
+    if isinstance(other, str) and TaskStatus(other).is_known:
+        said["status"] = stated = TaskStatus(other)
+    return stated
+
+
 def _explain(said: Said, extra: Extras) -> Extras:
     """Take as the error of a task that failed what else explains it."""
     for name in _EXPLANATIONS:
@@ -90,9 +102,15 @@ def read_output(value: object, _: object = None) -> object:
     raise expected("an object", value)
 
 
-_ENVELOPES = ("data", "task", "result")
-_TELLING = ("task_status", "status", "completed_at", "task_output", "download_url", "download_urls", "task_error")
+_ENVELOPES = ("data", "task", "result", "response", "payload")
+_TELLING = ("task_status", "completed_at", "task_output", "download_url", "download_urls", "task_error")
 """Fields of which one shows that an answer without an id is about a task."""
+
+
+def _is_about_a_task(answer: Mapping[str, object]) -> bool:
+    """Whether an answer without an id is about a task; an error that comes with a 200 has a `status`, too."""
+    status = answer.get("status")
+    return any(answer.get(name) for name in _TELLING) or (isinstance(status, str) and TaskStatus(status).is_known)
 
 
 def with_task_id(answer: object, task_id: str) -> object:
@@ -102,7 +120,7 @@ def with_task_id(answer: object, task_id: str) -> object:
     for name in _ENVELOPES:
         if isinstance(answer.get(name), dict):
             return with_task_id(answer[name], task_id)
-    return {**answer, "id": task_id} if any(answer.get(name) for name in _TELLING) else answer
+    return {**answer, "id": task_id} if _is_about_a_task(answer) else answer
 
 
 def _is_id(value: object) -> bool:

@@ -118,7 +118,12 @@ def test_refusal(status: int, kind: type[APIError], body: bytes, message: str | 
         pytest.param("true", None, id="a boolean"),
         pytest.param("[]", None, id="an empty list"),
         pytest.param("no such\ttask\n", "no such task", id="plain text"),
-        pytest.param('{"error_message": "cut o', None, id="JSON that was cut off"),
+        pytest.param('{"error_message": "cut o', '{"error_message": "cut o', id="JSON that was cut off"),
+        pytest.param("{'error': 'no such task'}", "{'error': 'no such task'}", id="no JSON"),
+        pytest.param('{"error_message": "no\nway"}', "no\nway", id="a line break in JSON"),
+        pytest.param('\ufeff{"error_message": "no"}', "no", id="a byte-order mark"),
+        pytest.param("Schl\ufffdssel falsch", "Schl\ufffdssel falsch", id="another charset"),
+        pytest.param("[[", None, id="brackets alone"),
         pytest.param(
             "<html><head><title>502 Bad Gateway</title></head><body><h1>x</h1></body></html>",
             "502 Bad Gateway",

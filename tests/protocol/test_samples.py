@@ -315,7 +315,8 @@ def test_links(answer: Json, urls: Mapping[str, str]) -> None:
         pytest.param({"url": "https://s3/1"}, "https://s3/1", id="an object"),
         pytest.param("", None, id="empty"),
         pytest.param({"other": 1}, None, id="an object without a link"),
-        pytest.param(["https://s3/1"], None, id="a list"),
+        pytest.param(["https://s3/1"], "https://s3/1", id="a list"),
+        pytest.param([None, 5], None, id="a list without a link"),
     ],
 )
 def test_link(answer: Json, url: str | None) -> None:
