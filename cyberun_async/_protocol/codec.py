@@ -21,7 +21,7 @@ from cyberun_async._protocol.conversions import CONVERSIONS, Partial, StructureE
 from cyberun_async._protocol.fields import ALIASES, READ, WIRE_NAME, extra_of
 from cyberun_async._protocol.hiding import hide
 from cyberun_async._protocol.json_text import parse_json
-from cyberun_async._protocol.list_answers import find_list
+from cyberun_async._protocol.list_answers import find_list, in_envelope
 from cyberun_async._protocol.mismatch_log import LOG_OF_PROCESS, MismatchLog
 from cyberun_async._protocol.pages import Page, PageMeta
 
@@ -53,6 +53,9 @@ def structure(value: object, kind: type[T], log: MismatchLog = LOG_OF_PROCESS) -
     try:
         result: T = structure_hook(kind)(value, log)  # type: ignore[arg-type]
     except StructureError as error:
+        inner = in_envelope(value, kind.__name__.lower()) if attrs.has(kind) else None
+        if inner is not None:
+            return structure(inner, kind, log)
         # A name or a moment that it quotes is the server's own choice.
         raise DecodeError(hide(str(error))) from None
     return result

@@ -1,4 +1,4 @@
-"""Find the list in the response to a list request.
+"""Find the list, or the record, in a response that has it in an envelope.
 
 Documented is `{"task_list": [...], "page_meta": {...}}`; a bare array, a list under another name and an envelope are
 recognised as well.
@@ -54,6 +54,13 @@ def find_list(answer: object, documented: str) -> ListAnswer | None:
     # Go writes an empty list as `null`, PHP as an empty object.
     is_empty = documented in answer and not answer[documented] and not isinstance(answer[documented], (str, bool))
     return ListAnswer([], meta) if is_empty or isinstance(meta, dict) else None
+
+
+def in_envelope(answer: object, name: str) -> object:
+    """Give the object that a response has in an envelope, or under the name of what it is; `None` where there is none."""
+    if not isinstance(answer, dict):
+        return None
+    return next((answer[each] for each in (name, *_ENVELOPES) if isinstance(answer.get(each), dict)), None)
 
 
 def _list_in(page: Mapping[str, object], documented: str) -> list[object] | None:

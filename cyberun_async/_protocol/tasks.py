@@ -70,10 +70,11 @@ def _settle(said: Said, extra: Extras, raw: Mapping[str, object], *, denies_erro
         kept |= {name: raw[name] for name in ("task_status", "status") if raw.get(name) == stated}
     if status == TaskStatus.FAILED and not said.get("error"):
         _explain(said, kept)
-        said.setdefault(
-            "error", f"the server gives no reason, but the status {stated}" if stated else "the server gives no reason"
-        )
+        said.setdefault("error", f"{_NO_REASON}, but the status {stated}" if stated else _NO_REASON)
     return kept
+
+
+_NO_REASON = "the server gives no reason"
 
 
 def _stated(said: Said, extra: Extras) -> object:
@@ -115,11 +116,14 @@ def _is_about_a_task(answer: Mapping[str, object]) -> bool:
 
 def with_task_id(answer: object, task_id: str) -> object:
     """Give the answer to a question about a task with an id: its own, or where it has none the one asked about."""
-    if not isinstance(answer, dict) or _is_id(answer.get("id")) or _is_id(answer.get("task_id")):
+    if not isinstance(answer, dict):
         return answer
-    for name in _ENVELOPES:
+    has_id = _is_id(answer.get("id")) or _is_id(answer.get("task_id"))
+    for name in _ENVELOPES if not has_id or not _is_about_a_task(answer) else ():
         if isinstance(answer.get(name), dict):
             return with_task_id(answer[name], task_id)
+    if has_id:
+        return answer
     return {**answer, "id": task_id} if _is_about_a_task(answer) else answer
 
 
@@ -259,8 +263,11 @@ class TaskResult:
 
 
 def with_evidence(result: TaskResult, ended: TaskStatus | None) -> TaskResult:
-    """Give a result whose status is none that is known the terminal one that something else has reported."""
-    return result if ended is None or result.status.is_known else attrs.evolve(result, status=ended)
+    """Give a result that does not say how the task ended the terminal status that something else has reported."""
+    says_nothing = result.status == TaskStatus.FAILED and (result.error or "").startswith(_NO_REASON)
+    if ended is None or (result.status.is_known and not says_nothing):
+        return result
+    return attrs.evolve(result, status=ended, error=result.error if ended == TaskStatus.FAILED else None)
 
 
 def is_same_task(one: str, other: str) -> bool:

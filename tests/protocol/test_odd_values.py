@@ -19,7 +19,7 @@ from cyberun_async._protocol.mismatch_log import MismatchLog
 from cyberun_async._protocol.pages import Page
 from cyberun_async._protocol.parameters import problems_with
 from cyberun_async._protocol.submitted import read_submitted
-from cyberun_async._protocol.tasks import with_task_id
+from cyberun_async._protocol.tasks import with_evidence, with_task_id
 
 ENDED = "2025-02-10T14:01:30Z"
 LINK = "https://s3.example.com/a.png?X-Amz-Signature=f00"
@@ -49,6 +49,7 @@ STATUSES: Mapping[str, tuple[Mapping[str, object], str]] = {
     "two other words": ({"task_status": "5", "status": "6"}, "5"),
     "ok": ({"status": "ok", "completed_at": ENDED}, "completed"),
     "the start of 1970": ({"task_status": "paused", "completed_at": "1970-01-01T08:00:00+08:00"}, "paused"),
+    "an envelope that has an id": ({"id": "request-1", "data": {"id": ID, "task_status": "failed"}}, "failed"),
     "an envelope": ({"id": None, "response": {"id": ID, "task_status": "completed"}}, "completed"),
 }
 
@@ -168,3 +169,31 @@ def test_delivery(case: str) -> None:
     event = webhooks.verify(body, "sha256=" + hmac.new(b"whsec_x", body, hashlib.sha256).hexdigest(), "whsec_x")
 
     assert (event.task_id, event.status) == (ID, "completed")
+
+
+@pytest.mark.parametrize(
+    "answer", [{"data": {"id": "w"}}, {"workflow": {"id": "w"}}, {"code": 0, "result": {"id": "w"}}]
+)
+def test_a_record_in_an_envelope(answer: object) -> None:
+    """What a response is about may stand one level down."""
+    assert structure(answer, Workflow).id == "w"
+
+
+@pytest.mark.parametrize("ended", [TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.CANCELLED])
+@pytest.mark.parametrize("fields", [{}, {"task_status": "archived"}])
+def test_a_result_that_does_not_say_how_the_task_ended(ended: TaskStatus, fields: Mapping[str, object]) -> None:
+    """It is as the terminal event or a poll has said, where the result has nothing but the time of the end."""
+    result = structure({"id": ID, "completed_at": ENDED, **fields}, TaskResult)
+
+    assert result.status == TaskStatus.FAILED
+    assert with_evidence(result, None) is result
+    known = with_evidence(result, ended)
+    assert known.status == ended
+    assert known.error == (result.error if ended == TaskStatus.FAILED else None)
+
+
+def test_a_result_that_says_how_the_task_ended_counts() -> None:
+    """An error or an output outweighs what was reported before."""
+    for fields, status in (({"task_error": "out of memory"}, "failed"), ({"download_url": LINK}, "completed")):
+        result = structure({"id": ID, "completed_at": ENDED, **fields}, TaskResult)
+        assert (with_evidence(result, TaskStatus.CANCELLED), result.status) == (result, status)
