@@ -6,6 +6,7 @@ other one, or by the first version, which compared the spelling of paths, is sti
 
 import hashlib
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, get_args
@@ -80,6 +81,9 @@ class FileDigests:
         try:
             path = Path(os.fsdecode(os.path.realpath(file.source)))
             status = path.stat()
+            if not stat.S_ISREG(status.st_mode):
+                # A pipe has no end before its writer has, and what is read of it is gone.
+                raise ValueError("it is no regular file")
             if compare == "content":
                 version: object = self._content(path, status)
             else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -167,7 +168,20 @@ async def test_a_file_that_many_share_is_read_once(tmp_path: Path, monkeypatch: 
     assert [path.name for path in read] == ["c", "a"]
 
 
-@pytest.mark.parametrize("make", [lambda at: at / "none", lambda at: at, lambda at: Path(f"{at}/a\0b")])
+def a_pipe(folder: Path) -> Path:
+    os.mkfifo(folder / "pipe")
+    return folder / "pipe"
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda at: at / "none",
+        lambda at: at,
+        lambda at: Path(f"{at}/a\0b"),
+        pytest.param(a_pipe, marks=pytest.mark.skipif(sys.platform == "win32", reason="has no pipes in folders")),
+    ],
+)
 async def test_a_file_that_cannot_be_read(tmp_path: Path, make: Callable[[Path], Path]) -> None:
     """What is no file cannot be known again."""
     with pytest.raises(
