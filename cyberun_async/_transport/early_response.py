@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 READ_AT_ONCE = 64 * 1024
-"""Bytes, as many as httpcore asks for."""
+"""Bytes, as many as httpcore asks for, and as many as are read ahead: the rest of what a server sends is left to wait."""
 
 _START = len(b"HTTP/1.1 200")
 
@@ -115,7 +115,7 @@ class EarlyResponseStream:
     async def _listen(self, reader: anyio.CancelScope) -> None:
         try:
             with reader:
-                while not self._is_answered and not self._is_at_end:
+                while not self._is_answered and not self._is_at_end and len(self._received) < READ_AT_ONCE:
                     chunk = await self._stream.read(READ_AT_ONCE, None)
                     self._received += chunk
                     self._is_at_end = not chunk

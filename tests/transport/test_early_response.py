@@ -15,7 +15,7 @@ from support.raw import Peer, RawServer, proxy_to, raw_server
 
 from cyberun_async import AsyncClient, Retries, StorageError, Timeouts
 from cyberun_async._transport.bodies import RequestBody
-from cyberun_async._transport.early_response import EarlyResponseStream, stops_sending
+from cyberun_async._transport.early_response import READ_AT_ONCE, EarlyResponseStream, listening, stops_sending
 
 MIB = 1024 * 1024
 DATA = bytes(20 * MIB)
@@ -234,6 +234,36 @@ async def test_nothing_taken() -> None:
     ):
         with pytest.raises(StorageError, match="nothing was taken in time"):
             await client.upload(DATA, name="a.bin")
+
+
+@pytest.mark.parametrize("start", [b"HTTP/1.1 200 OK\r\n\r\n", b"HTTP/1.1 102 Processing\r\n\r\n"])
+async def test_read_ahead(start: bytes) -> None:
+    """A server that responds without end while it is sent a file is not read without end."""
+    given = 0
+
+    class Stream(httpcore.AsyncNetworkStream):
+        async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+            nonlocal given
+            await anyio.lowlevel.checkpoint()
+            given += max_bytes
+            return (start * (max_bytes // len(start) + 1))[:max_bytes] if b" 102 " in start else start.ljust(max_bytes)
+
+        async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+            for _ in range(10):
+                await anyio.lowlevel.checkpoint()
+
+        async def aclose(self) -> None:
+            pass
+
+    stream = EarlyResponseStream(Stream())
+
+    async def send() -> bytes:
+        for _ in range(10):
+            await stream.write(b"block")
+        return await stream.read(100)
+
+    assert (await listening(send)).startswith(start)
+    assert given <= 2 * READ_AT_ONCE
 
 
 async def test_nothing_sent_after_a_refusal() -> None:
