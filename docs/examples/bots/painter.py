@@ -141,6 +141,7 @@ class Painter:
         # Of chats that have long been silent it forgets the limiters: they would give a turn at once anyway.
         self._limiter_of = lru_cache(maxsize=10_000)(limiter_of)
         self._lines: WeakValueDictionary[int, anyio.Lock] = WeakValueDictionary()
+        self._in_work: set[tuple[int, int]] = set()
         self._group: anyio.abc.TaskGroup
 
     async def __aenter__(self) -> "Self":
@@ -160,7 +161,7 @@ class Painter:
     async def resume(self) -> None:
         """Take up what was unfinished when the bot stopped."""
         for order in await self._unfinished.all():
-            self._group.start_soon(self._guard, order)
+            self._begin(order)
 
     async def note(self, order: Order) -> Order:
         """Write an order down, or what is new about it."""
@@ -168,7 +169,13 @@ class Painter:
 
     async def accept(self, order: Order) -> None:
         """Write an order down, and begin with it."""
-        self._group.start_soon(self._guard, await self.note(order))
+        self._begin(await self.note(order))
+
+    def _begin(self, order: Order) -> None:
+        # A platform that did not hear that a command was taken in, as after a kill, sends it once more.
+        if (order.chat, order.command) not in self._in_work:
+            self._in_work.add((order.chat, order.command))
+            self._group.start_soon(self._guard, order)
 
     async def cancel(self, user: int, chat: int) -> str:
         """Cancel what a user has asked for in a chat, and say what was done; others' tasks are out of reach."""
@@ -176,12 +183,13 @@ class Painter:
         for order in orders:
             await self._unfinished.put(replace(order, is_cancelled=True))
         async with self._line_of(user):  # So that a task which is just being submitted is cancelled, too.
-            try:
-                for order in orders:
+            answer = "🛑 Stopping …" if orders else "You have asked for nothing here that could be stopped."
+            for order in orders:
+                try:
                     await self._cancel_task((await self._unfinished.find(order)) or order)
-            except CyberunError as error:
-                return apologise(error)
-        return "🛑 Stopping …" if orders else "You have asked for nothing here that could be stopped."
+                except CyberunError as error:  # The others are cancelled all the same.
+                    answer = apologise(error)
+        return answer
 
     async def _cancel_task(self, order: Order) -> None:
         if order.task_id is not None:
@@ -202,20 +210,17 @@ class Painter:
 
     async def _guard(self, order: Order) -> None:
         """See to an order until its end has been told, whatever goes wrong with it: others go on meanwhile."""
-        pause = FIRST_PAUSE
-        while True:
+        pause, found = FIRST_PAUSE, order
+        while found is not None:
             try:
-                await self._see_to(order)
+                await self._see_to(found)
+                break
             except Exception:
-                log.exception("order %s waits for %g s", order, pause)
-            else:
-                return
+                log.exception("order %s waits for %g s", found, pause)
             await anyio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
             found = await self._unfinished.find(order)
-            if found is None:
-                return
-            order = found
+        self._in_work.discard((order.chat, order.command))
 
     async def _see_to(self, order: Order) -> None:
         """Take an order from where it stands to its end."""
@@ -282,6 +287,8 @@ class Painter:
         """Tell how a task gets on, deliver it, and give the last words about it."""
         while True:
             try:
+                if order.is_cancelled:  # Perhaps the bot was stopped before it had told Cyberun.
+                    await self._cancel_task(order)
                 await self._show_progress(order, task_id)
                 return await self._deliver(order, task_id)
             except TaskFailed as error:
