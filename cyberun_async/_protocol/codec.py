@@ -139,6 +139,7 @@ class _Record:
                 self._aliases.append((name, aliases))
             if field.default is attrs.NOTHING:
                 self._needed[name] = field.name
+        self._needed_names = tuple(self._needed.values())
 
     def structure(self, value: object, log: MismatchLog) -> object:  # noqa: C901 - calls would cost more than the work
         if not isinstance(value, dict):
@@ -169,7 +170,7 @@ class _Record:
                 extra[key] = item
         if extra is not None or self._settle is not None:
             self._complete(arguments, extra, value, log)
-        for name in self._needed.values():
+        for name in self._needed_names:
             if not arguments.get(name) and arguments.get(name) in _NOTHING:
                 raise self._lacking(arguments, value, log)
         return self._cls(**arguments)

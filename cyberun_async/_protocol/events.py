@@ -229,7 +229,8 @@ _KNOWN: Mapping[str, type[_Known]] = {
 }
 
 
-_Reader = tuple[type[_Known], Callable[[object, MismatchLog], TaskEvent]]
+_Reader = tuple[type[_Known], Callable[[object, MismatchLog], TaskEvent], TaskStatus | None]
+"""A kind of event, what makes one of a parsed object, and the status that it stands for if it is terminal."""
 
 _READERS: dict[str, _Reader] = {}
 """What reads each kind of event, from its first one on: looking it up costs what one field does."""
@@ -240,7 +241,8 @@ def _reader_of(name: str) -> _Reader | None:
     kind = _KNOWN.get(name) or _KNOWN.get(TaskStatus(name.strip().lower().removeprefix("task.")))
     if kind is None:
         return None
-    reader = kind, structure_hook(kind)  # type: ignore[arg-type]
+    status: TaskStatus | None = kind.status if kind.is_terminal else None  # type: ignore[union-attr]
+    reader = kind, structure_hook(kind), status  # type: ignore[arg-type]
     _READERS[kind.name] = reader
     return reader
 
@@ -277,7 +279,7 @@ def read_event(name: str, data: str, task_id: str, log: MismatchLog) -> TaskEven
     reader = _READERS.get(name) or _reader_of(name)
     if reader is None:
         return UnknownEvent(task_id=task_id, name=name, data=data)
-    kind, build = reader
+    kind, build, status = reader
     try:
         fields = parse_json(data, MAX_VALUES)
     except DecodeError as error:
@@ -289,7 +291,7 @@ def read_event(name: str, data: str, task_id: str, log: MismatchLog) -> TaskEven
     given = fields.get("task_id")
     if type(given) is not str or not given:
         fields["task_id"] = str(given) if type(given) is int else task_id
-    if kind.is_terminal and fields.get("status") == kind.status:  # type: ignore[union-attr]
+    if status is not None and fields.get("status") == status:
         del fields["status"]
     # There is always an id, and nothing else is needed, so that this raises nothing.
     return build(fields, log)

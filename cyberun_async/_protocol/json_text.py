@@ -35,9 +35,13 @@ def _finite(digits: str) -> float | None:
     return number if isfinite(number) else None
 
 
-parse_at: Callable[[str, int], tuple[object, int]]
-parse_at = json.JSONDecoder(parse_float=_finite, parse_constant=_no_number, strict=False).raw_decode
+_decoder = json.JSONDecoder(parse_float=_finite, parse_constant=_no_number, strict=False)
+
+parse_at: Callable[[str, int], tuple[object, int]] = _decoder.raw_decode
 """Parses the value that begins at a place, and gives it and where it ends."""
+
+_scan: Callable[[str, int], tuple[object, int]] = _decoder.scan_once  # type: ignore[attr-defined]
+"""Does the same, without a function of Python around it; raises `StopIteration` with the place where no value begins."""
 
 _AROUND = " \t\n\r\ufeff"
 """White space, and the mark that a proxy may put in front."""
@@ -70,12 +74,14 @@ def parse_json(data: bytes | str, most: int = MAX_VALUES) -> object:
         if size > UNCHECKED:
             for _ in check_shape(text, most):
                 pass
-        value, end = parse_at(text, 0)
+        value, end = _scan(text, 0)
         if end < size:
             raise json.JSONDecodeError("Extra data", text, end)
         if _SHALLOW < size <= UNCHECKED and _opens(text) > MAX_DEPTH and _is_too_deep(value):
             raise RecursionError
         return mended(value) if "\\" in text and may_have_halves(text) else value
+    except StopIteration as stop:
+        problem = str(json.JSONDecodeError("Expecting value", text, stop.value))
     except (ValueError, RecursionError) as error:
         problem = "nested too deeply" if isinstance(error, RecursionError) else str(error)
     # Outside, since the error would keep the whole text for a context.
