@@ -88,6 +88,8 @@ SAID: list[tuple[str, Call, Any, type[CyberunError], str]] = [
     ("open_file", lambda c, x: c.open_file(x), "a.png", InvalidParameters, r"one of TaskResult\.files, not str"),
     ("wait", lambda c, x: c.wait_for_result(x), None, InvalidParameters, "task_id must be a string, not NoneType"),
     ("download", lambda c, x: c.download(x, "."), FILE, InvalidParameters, "a task's id or its result, not OutputFile"),
+    ("directory", lambda c, x: c.download("t", x), None, InvalidParameters, "directory must be a path, not NoneType"),
+    ("on_progress", lambda c, x: c.upload(b"x", on_progress=x), 7, InvalidParameters, "on_progress must be a function"),
     ("notify", lambda c, x: c.notify(x), "t-1", InvalidParameters, r"webhooks\.verify\(\) gives, not NoneType"),
     (
         "items",
@@ -170,6 +172,8 @@ ANY: dict[str, Call] = {
     "upload(content_type)": lambda c, x: c.upload(b"x", name="a.png", content_type=x),
     "upload(size)": lambda c, x: c.upload(b"x", name="a.png", size=x),
     "download(task)": lambda c, x: c.download(x, "."),
+    "download(directory)": lambda c, x: c.download("t", x),
+    "download(on_progress)": lambda c, x: c.download("t", ".", on_progress=x),
     "download(concurrency)": lambda c, x: c.download("t", ".", concurrency=x),
     "events": lambda c, x: c.events(x),
     "open_file": lambda c, x: c.open_file(x),

@@ -19,6 +19,7 @@ from cyberun_async._flows.existing import ExistingFiles, note_digest
 from cyberun_async._flows.file_system import status_of
 from cyberun_async._flows.outputs import CHECKED, NO_MD5, Links, Output, files_of, log
 from cyberun_async._flows.together import side_by_side
+from cyberun_async._protocol.arguments import check_callback, check_kind
 from cyberun_async._protocol.batches import Outcome
 from cyberun_async._protocol.checksums import Checksum, Digest, new_digest
 from cyberun_async._protocol.content_codings import name_as_stored
@@ -72,6 +73,8 @@ async def download(
     on_progress: DownloadProgress | None,
 ) -> list[Path]:
     """Fetch every file of a result; see `AsyncClient.download`."""
+    check_kind(directory, (str, bytes, os.PathLike), "directory", "a path")
+    check_callback(on_progress, "on_progress")
     if isinstance(concurrency, bool) or not isinstance(concurrency, int) or concurrency < 1:
         raise InvalidParameters([f"concurrency must be a whole number above zero, not {concurrency!r}"])
     task_id, files = await files_of(transport, _subject_of(task))

@@ -133,12 +133,14 @@ def hash_some(descriptor: int, digest: Digest) -> int:
 
 
 def status_of(path: Path) -> os.stat_result | None:
-    """Give the status of a regular file; anything else would block whoever reads it."""
+    """Give the status of a regular file that can be read; anything else would block whoever reads it, or fail."""
     try:
         status = path.stat()
-    except FileNotFoundError:
-        return None
-    return status if stat.S_ISREG(status.st_mode) else None
+        return status if stat.S_ISREG(status.st_mode) and os.access(path, os.R_OK) else None
+    except OSError as error:
+        if error.errno in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES}:
+            return None
+        raise
 
 
 def hash_stretch(path: Path, digest: Digest, start: int) -> int:

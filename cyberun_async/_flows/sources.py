@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import stat
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from pathlib import Path
@@ -152,6 +153,9 @@ class _File:
 
 def _opened(file: InputFile) -> BinaryIO:
     if is_path(file.source):
+        if file.size is None and stat.S_ISFIFO(Path(file.source).stat().st_mode):
+            # Opening a pipe waits for somebody who writes into it, perhaps for ever, and cannot be cancelled.
+            raise StorageError("it cannot be measured; give its size", file=file.name)
         # Raw, since whole blocks are read; typed as what it stands in for.
         return cast("BinaryIO", Path(file.source).open("rb", buffering=0))
     return cast("BinaryIO", file.source)

@@ -11,6 +11,7 @@ from cyberun_async._errors import APIError, StorageError
 from cyberun_async._flows.sources import Source, open_source
 from cyberun_async._flows.together import side_by_side
 from cyberun_async._protocol import endpoints
+from cyberun_async._protocol.arguments import check_callback
 from cyberun_async._protocol.files import InputFile, PresignedUpload, input_file, is_file_like, is_path
 from cyberun_async._protocol.secret import Secret, secrets_of_url
 from cyberun_async._protocol.transfers import Patience, Refusal, read_refusal
@@ -44,6 +45,7 @@ class Uploads:
 
     async def upload(self, file: InputFile, on_progress: UploadProgress | None = None) -> str:
         """Send one file and give its key; see `AsyncClient.upload`."""
+        check_callback(on_progress, "on_progress")
         # As a child, since asyncio's own cancellation would leave a file open that a thread is about to open.
         return await as_child(lambda: self._upload(file, on_progress))
 

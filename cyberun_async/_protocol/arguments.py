@@ -1,5 +1,7 @@
 """Arguments of another kind than a public call takes. (validate, isinstance)"""
 
+from collections.abc import Callable
+
 from cyberun_async._errors import InvalidParameters
 
 
@@ -18,3 +20,14 @@ def check_kind(value: object, kind: type | tuple[type, ...], name: str, expected
     """
     if not isinstance(value, kind):
         raise InvalidParameters([f"{name} must be {expected}, not {type(value).__name__}"])
+
+
+def check_callback(value: Callable[..., object] | None, name: str) -> None:
+    """Refuse what cannot be called.
+
+    Raises:
+        InvalidParameters: It cannot, and is not `None`.
+
+    """
+    if value is not None and not callable(value):
+        raise InvalidParameters([f"{name} must be a function or None, not {type(value).__name__}"])

@@ -850,6 +850,19 @@ async def test_dangling_link(tmp_path: Path) -> None:
     assert not (tmp_path / "nowhere").exists()
 
 
+@pytest.mark.parametrize("what", ["a loop", "unreadable"])
+async def test_no_file_to_compare(what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has the name and cannot be read stays, as any other file."""
+    if what == "a loop":
+        (tmp_path / "a.bin").symlink_to(tmp_path / "a.bin")
+    else:
+        (tmp_path / "a.bin").write_bytes(b"data")
+        monkeypatch.setattr(os, "access", lambda *_: False)
+    async with a_shelf() as shelf, shelf.client() as client:
+        shelf.put("a.bin", b"data")
+        assert await client.download(TASK_ID, tmp_path) == [tmp_path / "a-2.bin"]
+
+
 async def test_url_that_is_none(tmp_path: Path) -> None:
     """A link that cannot be one is an error at once, which does not show it."""
     result = TaskResult(id=TASK_ID, status=TaskStatus.COMPLETED, download_url=f"ftp://x/a.bin?sig={SECRET}")

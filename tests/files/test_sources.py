@@ -151,6 +151,14 @@ async def test_pipe_by_its_path(tmp_path: Path) -> None:
     os.close(writer)
 
 
+async def test_pipe_that_nobody_writes(tmp_path: Path) -> None:
+    """A path to a pipe is an error at once: opening it would wait for somebody to write, whatever is cancelled."""
+    os.mkfifo(tmp_path / "pipe")
+    async with in_memory(Place()) as (client, _):
+        with pytest.raises(StorageError, match="give its size"):
+            await client.upload(tmp_path / "pipe")
+
+
 def descriptors() -> set[str]:
     found = set()
     for path in Path("/proc/self/fd").iterdir():
