@@ -207,7 +207,7 @@ class _Entries(AsyncIterator[JournalEntry]):
 
         """
         if not self._rows:
-            if not await anyio.Path(self._journal.path).exists():
+            if not await anyio.Path(self._journal._database.place).exists():
                 raise ConfigurationError(f"the journal {self._journal.path} is not there")
             async with self._journal:
                 self._rows = (await self._journal._page(self._after))[::-1]

@@ -9,6 +9,7 @@ import math
 import sqlite3
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -33,11 +34,16 @@ class JournalDatabase:
         path: The file.
         on_open: Called when it was opened, before anybody can use it.
 
+    Attributes:
+        path: The file, as it was named.
+        place: Where that is, once it was opened.
+
     """
 
     def __init__(self, path: Path, on_open: Callable[[], object] = lambda: None) -> None:
         """Keep the path."""
         self.path: Path = path
+        self.place: Path = path
         self._on_open = on_open
         self._db: sqlite3.Connection | None = None
         self._users = 0
@@ -108,7 +114,10 @@ class JournalDatabase:
                 self._loop = None
 
     def _connect(self) -> None:
-        self._db = connect(self.path)
+        # The same file from now on, wherever the program goes: in another folder all items would be new.
+        with suppress(OSError):  # The folder is gone, so that opening fails, too.
+            self.place = self.place.absolute()
+        self._db = connect(self.place)
 
     def _close(self) -> None:
         db, self._db = self._db, None

@@ -133,7 +133,8 @@ def read_item(index: int, given: object) -> Item:
             kind = f"({', '.join(type(part).__name__ for part in given)})"
         problem = f"item {index} must be a mapping of parameters, or a tuple of a key and such a mapping, not {kind}"
         raise InvalidParameters([problem])
-    return Item(index, str(key), parameters)
+    # It may wait for a while, and a generator may give one dict again and again, each time with other values.
+    return Item(index, str(key), dict(parameters))
 
 
 def read_resubmit(words: Collection[Resubmit]) -> frozenset[Resubmit]:

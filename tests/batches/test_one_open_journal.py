@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import attrs
 import pytest
 from batches.conftest import Connect, submitted
 
-from cyberun_async import ConfigurationError, InvalidParameters, Journal
+from cyberun_async import ConfigurationError, InvalidParameters, Journal, Limits
 from cyberun_async._protocol.journal_rows import Row
 from cyberun_async.local import LocalCyberun
 
@@ -24,6 +24,23 @@ async def test_one_batch_after_the_other(connect: Connect, server: LocalCyberun,
     assert [outcome.task_id for outcome in first] == [outcome.task_id for outcome in second[:2]] == submitted(server)
     assert [outcome.error for outcome in second[:2]] == [None, None]
     assert isinstance(second[2].error, InvalidParameters)
+
+
+async def test_one_place(
+    connect: Connect, server: LocalCyberun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A journal is where it was when it was opened first, also if the program moves; it is a file, whatever its name."""
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    for name in ("journal", ":memory:"):
+        journal, ids = Journal(name), set[str]()
+        async with connect() as client:
+            for folder in (tmp_path, tmp_path / "elsewhere"):
+                monkeypatch.chdir(folder)
+                ids.add(await client.submit_once(name, "work", {"n": 1}, journal=journal))
+            monkeypatch.chdir(tmp_path)
+        assert len(ids) == 1
+    assert len(submitted(server)) == 2
 
 
 class Disk:
@@ -102,3 +119,23 @@ async def test_what_is_not_saved_yet_is_known_all_the_same(
         disk.is_full = False
         monkeypatch.setattr(journal, "_note", real_note)
     assert [entry.task_id async for entry in journal] == submitted(server) == [first]
+
+
+@pytest.mark.parametrize("keeps", [True, False], ids=["a journal", "none"])
+async def test_a_generator_that_gives_one_dict_again(
+    connect: Connect, server: LocalCyberun, tmp_path: Path, keeps: bool
+) -> None:
+    """Each item is what it was when it was given, however long it waits for its turn."""
+
+    def items() -> Iterator[dict[str, object]]:
+        parameters: dict[str, object] = {}
+        for n in range(10):
+            parameters["n"] = n
+            yield parameters
+
+    async with connect(limits=Limits(max_connections=2)) as client:
+        batch = client.map("work", items(), journal=Journal(tmp_path / "journal") if keeps else None)
+        outcomes = await batch.gather()
+    assert [outcome.parameters for outcome in outcomes] == [{"n": n} for n in range(10)]
+    assert [outcome.unwrap().output for outcome in outcomes] == [{"n": n} for n in range(10)]
+    assert len(submitted(server)) == 10
