@@ -18,13 +18,18 @@ from cyberun_async import Outcome
 from cyberun_async.cli import _batch, main
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from cyberun_async.local import LocalCyberun
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there are no such signals")
 
 ITEM = {"prompt": "a lake", "width": 64, "height": 64}
+
+
+def is_followed(server: LocalCyberun) -> bool:
+    """Tell whether a task has been asked about: its id has reached the command."""
+    return any(each.operation in {"tasks.get", "tasks.events"} for each in server.requests)
 
 
 def submissions(server: LocalCyberun) -> int:
@@ -54,11 +59,13 @@ IN_EITHER_WAY = pytest.mark.parametrize(
 )
 
 
-def terminated_once(server: LocalCyberun, tasks: int, *numbers: int) -> threading.Thread:
-    """Send signals to this process once so many tasks were submitted."""
+def terminated_once(
+    server: LocalCyberun, tasks: int, *numbers: int, when: Callable[[LocalCyberun], bool] = lambda _: True
+) -> threading.Thread:
+    """Send signals to this process once so many tasks were submitted, and something else holds."""
 
     def send() -> None:
-        while submissions(server) < tasks:
+        while submissions(server) < tasks or not when(server):
             time.sleep(0.005)
         for number in numbers:
             os.kill(os.getpid(), number)
@@ -73,7 +80,7 @@ def terminated_once(server: LocalCyberun, tasks: int, *numbers: int) -> threadin
 @IN_EITHER_WAY
 def test_run(account: LocalCyberun, interrupt: None, capfd: pytest.CaptureFixture[str]) -> None:
     """A task that is followed is left running, and the way back is shown."""
-    thread = terminated_once(account, 1, signal.SIGTERM)
+    thread = terminated_once(account, 1, signal.SIGTERM, when=is_followed)
     assert main(["run", "text-to-image", "-p", "prompt=dusk"]) == 143
     thread.join()
     assert "Come back to it with: cyberun-async wait " in capfd.readouterr().err
