@@ -29,6 +29,9 @@ TIMEOUT = 10.0
 SLOW = 2.0
 """Seconds after which no further list is read once one has failed, since that may take as long."""
 
+HURRY = 0.5
+"""Seconds after which all lists that are left are read at once, since all waits are held up by each round trip."""
+
 
 class Lists:
     """The lists of one client; one that cannot be read is left alone for a while."""
@@ -58,13 +61,13 @@ class Lists:
                 if isinstance(answer, Exception):
                     is_whole &= self._leave_alone(page_of, answer)
                     has_failed = True
-                    sweep.leave_list()
+                    sweep.leave_list(page_of.status)
                     continue
                 self._failed.discard(page_of.status)
                 is_filtered = not has_unstated(answer) or await self._is_filtered(answer)
                 for sighting in sweep.took(page_of, answer, is_filtered=is_filtered):
                     saw(sighting)
-            pages = sweep.next_pages()
+            pages = sweep.next_pages(at_once=anyio.current_time() - began > HURRY)
         return is_whole
 
     async def _is_filtered(self, page: Page[Sighting]) -> bool:

@@ -97,29 +97,35 @@ class Sweep:
         strange = {word for word in self._last_seen if word is not None and word not in ACTIVE and not word.is_terminal}
         lists = (*ACTIVE, *sorted(strange - {UNSTATED}))
         self._ahead = [word for word in reversed(lists) if word not in unlisted]
-        self._list: TaskStatus | None = None
-        self._asked = self._left = self._last_asked = self._found = 0
+        self._open: dict[TaskStatus, _List] = {}
 
-    def next_pages(self) -> list[PageOf]:
-        """Say which pages to ask for at once; none when the sweep is over."""
+    def next_pages(self, *, at_once: bool = False) -> list[PageOf]:
+        """Say which pages to ask for at once; none when the sweep is over.
+
+        Args:
+            at_once: Whether to begin all lists that are left, where a round trip costs more than a few requests.
+
+        """
         while True:
-            if self._list is None:
-                if not self._ahead:
-                    return []
-                if self._candidates(self._ahead[-1]) <= FEW:
-                    self._ahead.pop()
-                    continue
-                self._list, self._asked, self._left = self._ahead.pop(), 0, 1
-            if pages := self._worth(self._candidates(self._list)):
-                return self._ask(self._list, pages)
-            self._list = None
+            pages = [page for word, each in self._open.items() for page in each.ask(word, self._worth(word, each))]
+            if pages or not self._open_next(at_once=at_once):
+                return pages
 
-    def _worth(self, candidates: int) -> int:
-        """Count the pages of this list to ask for next."""
-        if self._left < candidates:
-            return min(self._left, AT_ONCE)
-        if self._found > self._last_asked:
-            return min(self._left, AT_ONCE, -(-candidates // MOST_PER_PAGE))
+    def _open_next(self, *, at_once: bool) -> bool:
+        self._open = {}
+        while self._ahead and (at_once or not self._open):
+            word = self._ahead.pop()
+            if self._candidates(word) > FEW:
+                self._open[word] = _List()
+        return bool(self._open)
+
+    def _worth(self, word: TaskStatus, each: "_List") -> int:
+        """Count the pages of a list to ask for next."""
+        candidates = self._candidates(word)
+        if each.left < candidates:
+            return min(each.left, AT_ONCE)
+        if each.found > each.last_asked:
+            return min(each.left, AT_ONCE, -(-candidates // MOST_PER_PAGE))
         return 0
 
     def took(self, page_of: PageOf, page: Page[Sighting], *, is_filtered: bool = True) -> list[Sighting]:
@@ -136,27 +142,21 @@ class Sweep:
             for each in page.items
             if is_filtered or each.status != UNSTATED
         ]
+        its = self._open[page_of.status]
         for each in shown:
             if each.id in self.missing:
                 self._last_seen[self.missing.pop(each.id)] -= 1
-                self._found += 1
+                its.found += 1
         if page.total is None:
             # A server that does not say how many there are may repeat itself for ever: finds have to prove the next page.
-            self._left = int(len(shown) >= MOST_PER_PAGE and self._found > 0)
+            its.left = int(len(shown) >= MOST_PER_PAGE and its.found > 0)
         elif page_of.number == 1:
-            self._left = -(-page.total // len(shown)) - 1 if shown else 0
+            its.left = -(-page.total // len(shown)) - 1 if shown else 0
         return shown
 
-    def leave_list(self) -> None:
-        """Read no more of the present list: it cannot be had."""
-        self._left = 0
-
-    def _ask(self, word: TaskStatus, count: int) -> list[PageOf]:
-        pages = [PageOf(word, self._asked + number) for number in range(1, count + 1)]
-        self._asked += count
-        self._left -= count
-        self._last_asked, self._found = count, 0
-        return pages
+    def leave_list(self, word: TaskStatus) -> None:
+        """Read no more of a list: it cannot be had."""
+        self._open[word].left = 0
 
     def _candidates(self, word: TaskStatus) -> int:
         """Count who may be in a list: tasks go forward as a rule, and whoever went back is read on its own."""
@@ -164,6 +164,25 @@ class Sweep:
             return self._last_seen[word]
         later = ACTIVE[ACTIVE.index(word) + 1 :]
         return len(self.missing) - sum(self._last_seen[each] for each in later)
+
+
+class _List:
+    """How far one list has been read: its pages that were asked for, are left, were asked for last, and what those had."""
+
+    __slots__ = ("asked", "found", "last_asked", "left")
+
+    def __init__(self) -> None:
+        self.asked = self.last_asked = self.found = 0
+        self.left = 1
+
+    def ask(self, word: TaskStatus, count: int) -> list[PageOf]:
+        if count == 0:
+            return []
+        pages = [PageOf(word, self.asked + number) for number in range(1, count + 1)]
+        self.asked += count
+        self.left -= count
+        self.last_asked, self.found = count, 0
+        return pages
 
 
 def has_unstated(page: Page[Sighting]) -> bool:

@@ -68,7 +68,7 @@ class Server:
             for asked in pages:
                 page = self.answer(asked)
                 if page is None:
-                    sweep.leave_list()
+                    sweep.leave_list(asked.status)
                 else:
                     found |= {each.id: each.status for each in sweep.took(asked, page)}
                 if self.between is not unchanged:
@@ -236,3 +236,21 @@ CALL = {"method": "GET", "path": "/r/tasks"}
 def test_rest_of_list(failure: Exception, rest: float) -> None:
     """A list that fails is left alone, unless single reads would fail alike."""
     assert rest_of_list(failure) == rest
+
+
+def test_lists_that_are_begun_at_once() -> None:
+    """Each goes on to its own pages, and nobody is left out or looked for twice."""
+    server = Server({**ours(150), **{f"p-{number}": PENDING for number in range(30)}})
+    sweep = Sweep(dict.fromkeys(server.tasks))
+    pages = sweep.next_pages(at_once=True)
+    assert {each.status for each in pages} == set(ACTIVE)
+
+    while pages:
+        for asked in pages:
+            page = server.answer(asked)
+            assert page is not None
+            sweep.took(asked, page)
+        pages = sweep.next_pages(at_once=True)
+        assert pages in ([], [PageOf(RUNNING, 2)])
+
+    assert not sweep.missing

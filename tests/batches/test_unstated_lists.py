@@ -8,7 +8,7 @@ from cyberun_async import TaskStatus
 from cyberun_async._protocol.codec import structure
 from cyberun_async._protocol.pages import Page
 from cyberun_async._protocol.status import UNSTATED
-from cyberun_async._protocol.sweeping import PageOf, Sighting, Sweep, has_unstated, is_filter_ignored
+from cyberun_async._protocol.sweeping import FEW, Sighting, Sweep, has_unstated, is_filter_ignored
 
 RUNNING = TaskStatus.RUNNING
 TIME = "2025-02-10T14:01:30Z"
@@ -36,12 +36,14 @@ def test_a_listed_task(answer: dict[str, object], status: str) -> None:
 
 def test_what_is_listed_without_a_status() -> None:
     """It has the status that was asked for, unless the server does not heed that."""
-    asked, wanted = PageOf(RUNNING, 1), {"a": RUNNING, "b": RUNNING}
+    wanted = {"a": RUNNING, "b": RUNNING} | {str(number): RUNNING for number in range(FEW)}
     heeded, ignored = Sweep(wanted), Sweep(wanted)
+    ((asked,), _) = (each.next_pages() for each in (heeded, ignored))
 
     assert [each.status for each in heeded.took(asked, page("a", "b"))] == [RUNNING, RUNNING]
     assert ignored.took(asked, page("a", "b"), is_filtered=False) == []
-    assert (set(heeded.missing), set(ignored.missing)) == (set(), {"a", "b"})
+    assert wanted.keys() - heeded.missing.keys() == {"a", "b"}
+    assert ignored.missing == wanted
 
 
 @pytest.mark.parametrize(
