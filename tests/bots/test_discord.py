@@ -204,3 +204,13 @@ async def test_a_command_that_was_not_answered(channel: Channel) -> None:
         await channel.until(lambda: channel.count("workflows.run") == 1)
         await channel.server.clock.advance(6)
         await channel.says(1, "✅ Done")
+
+
+async def test_an_answer_that_comes_too_late(channel: Channel) -> None:
+    """A command whose answer Discord no longer takes is answered by a message, and served now, not at the next start."""
+    channel.discord.is_late = True
+    async with channel.bot():
+        await channel.discord.say("/imagine a lighthouse")
+        await channel.says(1, "⏳ pending")
+    assert channel.messages[1].texts[0] == f"<@{discord_local.YOU}> ✏️ Asking …"
+    assert channel.count("workflows.run") == 1

@@ -100,9 +100,12 @@ async def imagine(
     order = Order(interaction.channel_id, interaction.id, interaction.user.id, prompt.strip())
     # Written down by itself first: where the bot is stopped before it has answered, the next start does.
     await painter.note(order)
-    # Discord gives three seconds for an answer, and an answer takes no turn of the channel.
-    answer = await interaction.response.send_message(ASKING)
-    await painter.accept(replace(order, message=answer.message_id))
+    # Discord gives three seconds for an answer, and an answer takes no turn of the channel. After that it takes none,
+    # and the painter answers with a message: the order must not wait for the next start, and be painted then.
+    with suppress(TryAgain, Refused), in_our_words():
+        answer = await interaction.response.send_message(ASKING)
+        order = replace(order, message=answer.message_id)
+    await painter.accept(order)
 
 
 @app_commands.command()

@@ -54,6 +54,7 @@ class StandIn:
         ready: Whether it listens.
         mentions: Whom the edits may call, one by one.
         refuse: Status and message that the next messages and edits are answered with.
+        is_late: Whether answers to commands come too late.
 
     """
 
@@ -63,6 +64,7 @@ class StandIn:
         self.commands: list[str] = []
         self.mentions: list[list[str]] = []
         self.refuse: deque[tuple[int, str]] = deque()
+        self.is_late = False
         self._socket: web.WebSocketResponse | None = None
         self.ready = asyncio.Event()
         self._address = ""
@@ -131,6 +133,8 @@ class StandIn:
     async def _answer(self, request: web.Request) -> web.Response:
         """Take in the answer to a command, which is allowed at any time."""
         answer = await request.json()
+        if self.is_late:
+            return as_json({"code": 10062, "message": "Unknown interaction"}, status=404)
         about: dict[str, Any] = {"interaction": {"id": request.match_info["id"], "type": 2}}
         if answer["type"] == MESSAGE:
             channel = int(request.match_info["token"])
