@@ -210,7 +210,7 @@ class Download:
                 return delivery
             except StorageFailure as failure:
                 if isinstance(failure, _TooMuch):
-                    # Nobody knows which of its bytes are those of the file.
+                    # It is not known which of its bytes are those of the file.
                     await self._in_thread(self._restart, NOTHING)
                 await self._output.pause(failure)
             finally:

@@ -383,3 +383,14 @@ def test_shortened() -> None:
     assert [len(name) for name in names] == [104, 80, 40, 20]
     assert all(name.endswith("x.png") for name in names)
     assert list(shortened("a.png")) == ["a.png"]
+
+
+def test_a_disk_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that cannot be read is no file of another kind."""
+
+    def fail(*_: object, **__: object) -> os.stat_result:
+        raise OSError(errno.EIO, "broken")
+
+    monkeypatch.setattr(Path, "stat", fail)
+    with pytest.raises(OSError, match="broken"):
+        file_system.status_of(tmp_path / "a.bin")
