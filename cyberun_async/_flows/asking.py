@@ -11,7 +11,7 @@ from cyberun_async._protocol.call import Call
 from cyberun_async._protocol.pacing import Pace, Question
 from cyberun_async._protocol.retrying import is_lag, is_passing
 from cyberun_async._protocol.status import UNSTATED, TaskStatus
-from cyberun_async._protocol.tasks import Task, TaskResult, with_evidence
+from cyberun_async._protocol.tasks import Task, TaskResult, says_nothing, with_evidence
 from cyberun_async._transport.transport import Transport
 
 log = logging.getLogger("cyberun_async.events")
@@ -92,6 +92,12 @@ class Inquiry:
         if result is None:
             return None
         result = with_evidence(result, self.ended)
+        if self.ended is None and says_nothing(result):
+            # Only the time of the end is no proof: a task that was restarted may keep an old one, and a status may be known.
+            task = await self.task()
+            if task is None:
+                return None
+            result = with_evidence(result, task.status if task.status.is_known else None)
         if not result.status.is_terminal:
             # Whatever said so was early or wrong: the next poll tells.
             self._forget_end()

@@ -24,7 +24,7 @@ from cyberun_async._protocol.hints import says_end
 from cyberun_async._protocol.news import News
 from cyberun_async._protocol.pacing import Pace, Question
 from cyberun_async._protocol.retrying import is_passing, may_be_early
-from cyberun_async._protocol.status import UNSTATED, TaskStatus
+from cyberun_async._protocol.status import UNSTATED, TaskStatus, may_have_ended
 from cyberun_async._protocol.tasks import TaskResult, is_same_task
 from cyberun_async._settings import Polling
 from cyberun_async._transport.flat_group import FlatTaskGroup
@@ -434,8 +434,8 @@ class Watch:
             if polled is None:
                 return
             status = polled
-        if status.is_terminal or status == UNSTATED:
-            # Without a status it is the result that tells, however often it has to be asked.
+        if may_have_ended(status):
+            # Without a known status it is the result that tells, however often it has to be asked.
             self._inquiry.heard_of_end(status if status.is_terminal else None, anyio.current_time())
             await self._read_result()
         elif self._is_ahead(status):
@@ -445,8 +445,7 @@ class Watch:
 
     def _is_ahead(self, status: TaskStatus) -> bool:
         """Whether a look knows of a status that the stream has not told."""
-        is_over = status.is_terminal or status == UNSTATED
-        return not is_over and status != self._news.status and not self._pace.has_event_since_look
+        return not may_have_ended(status) and status != self._news.status and not self._pace.has_event_since_look
 
     async def _read_result(self) -> None:
         """Ask for the result, and plan to ask again where it is not final."""

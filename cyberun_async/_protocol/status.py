@@ -99,6 +99,15 @@ _SUCCESS = frozenset({"succeeded", "success", "successful", "done", "finished", 
 """Values of comparable services."""
 
 
+def may_have_ended(status: TaskStatus) -> bool:
+    """Whether a polled status is terminal, missing, or means an end elsewhere: then the result decides."""
+    return status.is_terminal or status == UNSTATED or _plain(status) in _FAILURE | _SUCCESS
+
+
+def _plain(status: TaskStatus) -> str:
+    return status.strip().lower().replace("-", "_").replace(" ", "_")
+
+
 @attrs.frozen(kw_only=True)
 class Evidence:
     """What an answer says of a task beside its status.
@@ -126,7 +135,7 @@ def status_from(value: str | None, evidence: Evidence) -> TaskStatus:
         return status
     if evidence.event is not None:
         return evidence.event
-    word = status.strip().lower().replace("-", "_").replace(" ", "_")
+    word = _plain(status)
     is_stated = status != UNSTATED
     says_failure, says_success = word in _FAILURE, word in _SUCCESS
     if evidence.has_ended:

@@ -262,12 +262,16 @@ class TaskResult:
         return files_of(self)
 
 
-def with_evidence(result: TaskResult, ended: TaskStatus | None) -> TaskResult:
-    """Give a result that does not say how the task ended the terminal status that something else has reported."""
-    says_nothing = result.status == TaskStatus.FAILED and (result.error or "").startswith(_NO_REASON)
-    if ended is None or (result.status.is_known and not says_nothing):
+def says_nothing(result: TaskResult) -> bool:
+    """Whether a result says that the task ended, and nothing of how."""
+    return result.status == TaskStatus.FAILED and (result.error or "").startswith(_NO_REASON)
+
+
+def with_evidence(result: TaskResult, status: TaskStatus | None) -> TaskResult:
+    """Give a result that does not say how the task stands the status that something else has reported."""
+    if status is None or (result.status.is_known and not says_nothing(result)):
         return result
-    return attrs.evolve(result, status=ended, error=result.error if ended == TaskStatus.FAILED else None)
+    return attrs.evolve(result, status=status, error=result.error if status == TaskStatus.FAILED else None)
 
 
 def is_same_task(one: str, other: str) -> bool:
