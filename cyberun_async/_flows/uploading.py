@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 
 import anyio
 from anyio.streams.memory import MemoryObjectSendStream
@@ -223,13 +223,15 @@ class Upload:
         done = 0
         self._is_whole = False
         await self._tell(done)
-        with suppress(anyio.BrokenResourceError):  # The storage has answered already.
-            async with aclosing(self._blocks()) as blocks:
-                async for block in blocks:
+        async with aclosing(self._blocks()) as blocks:
+            async for block in blocks:
+                try:
                     await sending.send(block)
-                    done += len(block)
-                    await self._tell(done)
-            self._is_whole = True
+                except anyio.BrokenResourceError:
+                    return  # The storage has answered already.
+                done += len(block)
+                await self._tell(done)
+        self._is_whole = True
 
     async def _blocks(self) -> AsyncGenerator[bytes, None]:
         """Give all blocks; the last one only once it is certain that there are no more, and that nothing has changed.

@@ -8,6 +8,7 @@ import io
 import os
 import tempfile
 import threading
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import anyio
@@ -124,6 +125,20 @@ async def test_a_spooled_file() -> None:
             async with in_memory(Place(503)) as (client, place):
                 await client.upload(file, name="a")  # type: ignore[arg-type]
         assert place.bodies == [DATA[7:]] * 2
+
+
+async def test_a_source_that_breaks() -> None:
+    """What a source raises comes out as it is, also where it is what memory streams raise: it may be read from a socket."""
+    broken = anyio.BrokenResourceError()
+
+    async def blocks() -> AsyncIterator[bytes]:
+        yield DATA
+        raise broken
+
+    async with in_memory(Place()) as (client, _):
+        with pytest.raises(anyio.BrokenResourceError) as caught:
+            await client.upload(blocks(), name="a", size=2 * len(DATA))
+    assert caught.value is broken
 
 
 @pytest.mark.parametrize("make", [OnlyRead, NoEnd])
