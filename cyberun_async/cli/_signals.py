@@ -42,7 +42,11 @@ def terminable() -> Iterator[Termination]:
         # The way out of a Ctrl-C is well trodden: the terminal is put in order, and files are closed.
         TERMINATION.was_requested = True
         if is_ignored:
+            was_pending = signal.SIGINT in signal.sigpending()
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+            if was_pending:
+                # A Ctrl-C that was kept away has come just now; a second one would leave at once.
+                return
         signal.raise_signal(signal.SIGINT)
 
     if is_ignored:

@@ -114,6 +114,29 @@ def test_batch(
     assert json.loads(Path("out/summary.json").read_text())["left"] == 6 - done
 
 
+@pytest.mark.parametrize("interrupt", [signal.SIG_IGN], ids=["in the background"], indirect=True)
+def test_an_earlier_ctrl_c(account: LocalCyberun, interrupt: None, capfd: pytest.CaptureFixture[str]) -> None:
+    """A Ctrl-C that was ignored before SIGTERM does not count for a second one, which would leave at once."""
+    Path("items.jsonl").write_text("\n".join([json.dumps(ITEM)] * 6))
+
+    def end() -> None:
+        while submissions(account) < 2:
+            time.sleep(0.005)
+        main_thread = threading.main_thread().ident
+        assert main_thread is not None
+        # The other threads of this process do not keep it away.
+        signal.pthread_kill(main_thread, signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.05)
+        account.clock.advance_blocking(60)
+
+    thread = threading.Thread(target=end)
+    thread.start()
+    assert main(["batch", "text-to-image", "items.jsonl", "--out", "out", "--max-in-flight", "2"]) == 143
+    thread.join()
+    assert capfd.readouterr().out.splitlines()[-1] == "2 done, 0 failed, 0 uncertain, 4 left"
+
+
 @pytest.mark.parametrize("twice", [False, True], ids=["once", "twice"])
 def test_ctrl_c(twice: bool, account: LocalCyberun, capfd: pytest.CaptureFixture[str]) -> None:
     """Ctrl-C once sees through what runs and submits no more; twice leaves; and the same line goes on."""
