@@ -153,6 +153,14 @@ def test_events_by_the_names_of_deliveries() -> None:
     assert decode_event("TASK.COMPLETED", "{}", task_id=ID).is_terminal
 
 
+@pytest.mark.parametrize("progress", ["%", " %", "x%", "101%", "NaN", "7/20", "0,35"])
+def test_a_progress_that_is_no_share_costs_only_itself(progress: str) -> None:
+    """The raw value is kept."""
+    event: Any = decode_event("progress", json.dumps({"progress": progress, "step_current": "7"}), task_id=ID)
+
+    assert (event.progress, event.step_current, event.extra["progress"]) == (None, 7, progress)
+
+
 DELIVERIES: Mapping[str, Callable[[], bytes]] = {
     "capitals": lambda: json.dumps({"event_type": "TASK.COMPLETED", "task_id": ID}).encode(),
     "an envelope": lambda: json.dumps({"event_type": "task.completed", "id": "e", "data": {"id": ID}}).encode(),
