@@ -34,7 +34,7 @@ class Journal:
 
     Each item has a row: its key, a digest of its parameters, how far it is, its task's id, and what became of it. The row
     is on disk before the item is submitted, and again once its task's id is known. An item whose submission was interrupted
-    in between is uncertain, and is reported as such. The file holds no key and no presigned URL.
+    in between is uncertain, and is reported as such. The file holds no key, and no presigned URL of a file.
 
     ```python
     async with client.map("text-to-image", items, journal=Journal("sunsets.journal")) as batch:
