@@ -1,6 +1,7 @@
 """Bytes in and out of storage, by signed URLs; no key and no header of the API comes near it."""
 
 from collections.abc import AsyncIterable, Callable, Mapping
+from contextlib import suppress
 from functools import partial
 
 import anyio
@@ -242,11 +243,10 @@ class Body:
     async def text(self, most: int = ERROR_TEXT) -> bytes:
         """Give the beginning of the body of a refusal, or nothing where it cannot be read."""
         text = b""
-        try:
+        # The status has said the most of it, and a server that trickles would never be done.
+        with suppress(StorageFailure), anyio.move_on_after(self._cleanup):
             while len(text) < most and (chunk := await self.receive()) is not None:
                 text += chunk
-        except StorageFailure:
-            pass
         try:
             return decompress(text, self.headers.get("content-encoding", ""), most)
         except ValueError:

@@ -6,13 +6,14 @@ import random
 import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
 from support.in_memory import NO_WAIT, TASK_ID
 from support.raw import Peer, raw_server
 
-from cyberun_async import AsyncClient, StorageError
+from cyberun_async import AsyncClient, StorageError, Timeouts
 
 DATA = random.Random(7).randbytes(6000)
 
@@ -51,7 +52,7 @@ def how(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-async def fetched(answer: Answer, how: str, directory: Path) -> bytes:
+async def fetched(answer: Answer, how: str, directory: Path, **options: Any) -> bytes:
     """Fetch the file from a storage that answers so."""
 
     async def handle(peer: Peer) -> None:
@@ -64,7 +65,10 @@ async def fetched(answer: Answer, how: str, directory: Path) -> bytes:
                 continue
             await answer(peer, re.search(rb"\r\nrange: bytes=(\d+)-(\d*)", request, re.IGNORECASE))
 
-    async with raw_server(handle) as server, AsyncClient("sk-1", base_url=server.url, retries=NO_WAIT) as client:
+    async with (
+        raw_server(handle) as server,
+        AsyncClient("sk-1", base_url=server.url, retries=NO_WAIT, **options) as client,
+    ):
         if how == "download":
             [path] = await client.download(TASK_ID, directory)
             return path.read_bytes()
@@ -150,3 +154,16 @@ async def test_not_satisfiable_although_nothing_was_asked_for(how: str, tmp_path
     with pytest.raises(StorageError, match="416"):
         await fetched(storage, how, tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_refusal_that_trickles(tmp_path: Path) -> None:
+    """A refusal whose body never ends, though a byte comes before each time limit, is one after a while."""
+
+    async def storage(peer: Peer, _: re.Match[bytes] | None) -> None:
+        await peer.send(b"HTTP/1.1 404 X\r\nContent-Length: 60000\r\n\r\n")
+        while True:
+            await peer.send(b"x")
+            await anyio.sleep(0.01)
+
+    with anyio.fail_after(5), pytest.raises(StorageError, match="404"):
+        await fetched(storage, "download", tmp_path, timeouts=Timeouts(cleanup=0.1))
