@@ -241,3 +241,18 @@ async def test_cancelled_while_it_opens(path: Path, anyio_backend_name: str) -> 
         other = JournalDatabase(path)
         await other.acquire()
         await other.release()
+
+
+async def test_open_until_the_last_user_has_left(path: Path) -> None:
+    """What several use stays open until the last of them has left, and is another's then."""
+    database, other = JournalDatabase(path), JournalDatabase(path)
+    await database.acquire()
+    await database.acquire()
+
+    await database.release()
+    await database.do(writing("a"))
+    await database.release()
+
+    await other.acquire()
+    await other.release()
+    assert keys_on_disk(path) == ["a"]

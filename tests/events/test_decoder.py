@@ -177,6 +177,7 @@ def test_the_limit_is_that_of_one_event(chunk: int) -> None:
     [
         pytest.param(b"data: 0123456789!\n\n", id="one line"),
         pytest.param(b"data: 0123\ndata: 456789\n\n", id="several lines"),
+        pytest.param(b": a comment\n\nevent: a\ndata: 0123456789\n\n", id="an event as the service sends it"),
         pytest.param(b"data: 0123456789!", id="a line without an end"),
         pytest.param(b": a comment too long\n", id="a comment"),
     ],

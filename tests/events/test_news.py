@@ -321,3 +321,8 @@ def test_one_bad_field_costs_that_field(name: str, data: str, event: TaskEvent, 
 def test_the_source_is_ours_to_say() -> None:
     """A field of that name on the wire is not ours."""
     assert decode_event("cancelled", '{"source": "poll"}', task_id="T").source == "stream"
+
+
+def test_text_of_a_subclass() -> None:
+    """A name, data or an id may be of a subclass of `str`, such as a status."""
+    assert decode_event(TaskStatus.CANCELLED, "{}", task_id="T") == CancelledEvent(task_id="T")

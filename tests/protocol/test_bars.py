@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cyberun_async import CompletedEvent, FailedEvent, ProgressEvent, StatusEvent, TaskEvent, TaskStatus
+from cyberun_async import CompletedEvent, FailedEvent, ProgressEvent, StatusEvent, TaskEvent, TaskStatus, text_bar
 from cyberun_async._protocol.bars import ALMOST, Standing
 
 RUNNING = StatusEvent(task_id="t", status=TaskStatus.RUNNING)
@@ -29,3 +29,19 @@ def test_progress(events: list[TaskEvent], progress: float | None) -> None:
     for event in events:
         standing.take(event)
     assert standing.progress == progress
+
+
+@pytest.mark.parametrize(
+    ("event", "bar"),
+    [
+        pytest.param(ProgressEvent(task_id="t", progress=0.5), "▰▰▱▱ 50 %", id="as the server gives it"),
+        pytest.param(ProgressEvent(task_id="t", step_current=1, step_total=4), "▰▱▱▱ 25 %", id="by its steps"),
+        pytest.param(
+            ProgressEvent(task_id="t", step_current=9, step_total=4), "▰▰▰▰ 100 %", id="more steps than there are"
+        ),
+        pytest.param(ProgressEvent(task_id="t", step_current=1), "▱▱▱▱ 0 %", id="steps of an unknown total"),
+    ],
+)
+def test_text_bar_of_an_event(event: ProgressEvent, bar: str) -> None:
+    """A bar takes an event, whose steps count where the server gives no progress."""
+    assert text_bar(event, width=4) == bar
