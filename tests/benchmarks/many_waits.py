@@ -50,14 +50,14 @@ async def requests(count: int) -> float:
     with serving(str(count)) as (base_url, key, ids):
         async with client_of(base_url, key) as client:
             sent = 0
-            send_once = client._transport.send_once
+            fetch = client._transport.fetch
 
             async def counting(*call: object, **options: object) -> object:
                 nonlocal sent
                 sent += 1
-                return await send_once(*call, **options)
+                return await fetch(*call, **options)
 
-            client._transport.send_once = counting
+            client._transport.fetch = counting
             waits = [asyncio.create_task(client.wait_for_result(each)) for each in ids]
             await asyncio.sleep(INTERVAL * 2)
             before, intervals = sent, 8
