@@ -17,6 +17,9 @@ _RANK = {
     TaskStatus.QUEUED: 3,
     TaskStatus.RUNNING: 4,
 }
+# Most events are progress, and to look a member of an enum up costs each of them.
+_RUNNING = TaskStatus.RUNNING
+_RANK_OF_PROGRESS = _RANK[_RUNNING]
 
 
 class News:
@@ -64,21 +67,21 @@ class News:
 
     def _note_status(self, event: TaskEvent) -> None:
         match event:
+            case ProgressEvent():
+                self.status = _RUNNING
             case StatusEvent() | CompletedEvent() | FailedEvent() | CancelledEvent():
                 self.status = event.status
                 if event.status not in _RANK:
                     self._words_without_place.add(event.status)
-            case ProgressEvent():
-                self.status = TaskStatus.RUNNING
             case _:
                 pass
 
 
 def _point_of(event: TaskEvent) -> tuple[int, float] | None:
     """Place an event in the story; one that does not say how far the task is has no place."""
+    if isinstance(event, ProgressEvent):
+        return None if event.progress is None else (_RANK_OF_PROGRESS, event.progress)
     if isinstance(event, StatusEvent):
         rank = _RANK.get(event.status)
         return None if rank is None else (rank, -1.0)
-    if isinstance(event, ProgressEvent) and event.progress is not None:
-        return _RANK[TaskStatus.RUNNING], event.progress
     return None
