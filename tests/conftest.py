@@ -9,6 +9,7 @@ import importlib.util
 import inspect
 import logging
 import os
+import signal
 import sys
 import threading
 import time
@@ -38,7 +39,10 @@ hypothesis.settings.load_profile("default")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Forget the caller's own Cyberun account and proxies: no test may depend on them."""
+    """Forget the caller's own Cyberun account and proxies, and an ignored Ctrl-C: no test may depend on them."""
+    # A run in the background begins with Ctrl-C ignored, as do all that it starts, and tests press it.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in list(os.environ):
         if name.upper().startswith("CYBERUN_") or name.upper().endswith("_PROXY"):
             del os.environ[name]
