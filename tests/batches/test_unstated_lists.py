@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, cast
+
 import pytest
 
 from cyberun_async import TaskStatus
+from cyberun_async._flows.lists import Lists
 from cyberun_async._protocol.codec import structure
 from cyberun_async._protocol.pages import Page
 from cyberun_async._protocol.status import UNSTATED
 from cyberun_async._protocol.sweeping import FEW, Sighting, Sweep, has_unstated, is_filter_ignored
+
+if TYPE_CHECKING:
+    from cyberun_async._transport.transport import Transport
 
 RUNNING = TaskStatus.RUNNING
 TIME = "2025-02-10T14:01:30Z"
@@ -65,3 +71,25 @@ def test_whether_there_is_anything_to_find_out() -> None:
     assert has_unstated(page("a"))
     assert not has_unstated(page("a", status=RUNNING))
     assert not has_unstated(page())
+
+
+class Unreliable:
+    """A transport whose first request fails."""
+
+    def __init__(self) -> None:
+        self.sent = 0
+
+    async def send(self, call: object) -> Page[Sighting]:
+        self.sent += 1
+        if self.sent == 1:
+            raise TimeoutError
+        return page("c")
+
+
+async def test_a_filter_that_cannot_be_tried() -> None:
+    """Where the other list cannot be read, nothing is concluded from this one, and the next page has it read again."""
+    transport = Unreliable()
+    lists = Lists(cast("Transport", transport))
+
+    assert [await lists._is_filtered(page("a")) for _ in range(3)] == [False, True, True]
+    assert transport.sent == 2

@@ -6,6 +6,7 @@ import array
 import asyncio
 import io
 import os
+import sys
 import tempfile
 import threading
 from collections.abc import AsyncIterator
@@ -16,7 +17,7 @@ import httpx
 import pytest
 from support.in_memory import Reply, in_memory
 
-from cyberun_async import StorageError
+from cyberun_async import InputFile, StorageError
 from cyberun_async._flows import sources
 
 DATA = bytes(range(256)) * 40
@@ -227,3 +228,10 @@ async def test_cancelled_anywhere(tmp_path: Path) -> None:
             task.cancel()
             await asyncio.wait([task])
             assert str(path) not in descriptors()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it is a file of Linux whose end nobody knows")
+def test_a_path_that_cannot_be_measured() -> None:
+    """A file on disk that has no end is refused, and not left open."""
+    with pytest.raises(StorageError, match="cannot be measured"):
+        sources._File(InputFile(Path("/proc/self/mem")))
