@@ -164,7 +164,7 @@ class APIError(CyberunError):
         self.retry_after = retry_after
         self.request_id = request_id
         self.body = body
-        # Whoever answers with a 5xx may be a proxy that lost patience with a server that did its work.
+        # A 5xx may come from a proxy that timed out while the server did its work.
         self.may_have_been_sent: bool = status >= 500 or status in _MAY_HAVE_ACTED
         self.is_page = is_page
         said = message.rstrip(" .;")
