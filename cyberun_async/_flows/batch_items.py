@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 import anyio
 import attrs
 
+from cyberun_async._concurrency import FlatTaskGroup, Flight, finish, see_through
 from cyberun_async._errors import CyberunError, RateLimitError, TaskError, TaskFailed
 from cyberun_async._flows.batch_plan import Plan
 from cyberun_async._flows.batch_progress import Progress, Tally
@@ -28,8 +29,6 @@ from cyberun_async._protocol.json_text import encode_json
 from cyberun_async._protocol.retrying import is_passing
 from cyberun_async._protocol.tasks import Submitted, TaskResult
 from cyberun_async._settings import Settings
-from cyberun_async._transport.exchange import Flight, finish, see_through
-from cyberun_async._transport.flat_group import FlatTaskGroup
 from cyberun_async._transport.transport import Transport
 
 log = logging.getLogger("cyberun_async.batch")

@@ -8,12 +8,11 @@ import anyio
 import anyio.abc
 from anyio.lowlevel import checkpoint
 
+from cyberun_async._concurrency import FlatTaskGroup, finish
 from cyberun_async._errors import ConfigurationError
 from cyberun_async._flows.batch_items import Runner
 from cyberun_async._flows.batch_plan import Plan
 from cyberun_async._protocol.batches import BatchCounts, Item, Keyed, Outcome, Parameters, read_item
-from cyberun_async._transport.exchange import finish
-from cyberun_async._transport.flat_group import FlatTaskGroup
 from cyberun_async._transport.process_bound import refuse_copies
 
 if TYPE_CHECKING:

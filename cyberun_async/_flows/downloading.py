@@ -13,12 +13,12 @@ import anyio.to_thread
 import attrs
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
+from cyberun_async._concurrency import side_by_side
 from cyberun_async._errors import CyberunError, InvalidParameters, StorageError
 from cyberun_async._flows.disk import PartFile, failures_of_disk
 from cyberun_async._flows.existing import ExistingFiles, note_digest
 from cyberun_async._flows.file_system import status_of
 from cyberun_async._flows.outputs import CHECKED, NO_MD5, Links, Output, files_of, log
-from cyberun_async._flows.together import side_by_side
 from cyberun_async._protocol.arguments import check_callback, check_kind
 from cyberun_async._protocol.batches import Outcome
 from cyberun_async._protocol.checksums import Checksum, Digest, new_digest

@@ -7,10 +7,10 @@ from typing import Any
 
 import attrs
 
+from cyberun_async._concurrency import Flight, finish
 from cyberun_async._flows.journal import Journal
 from cyberun_async._protocol.batches import may_exist
 from cyberun_async._protocol.journal_rows import Row, submitting
-from cyberun_async._transport.exchange import Flight, finish
 
 MAX_RESPONSE = 4_000
 """Characters that are kept of a response that could not be understood."""

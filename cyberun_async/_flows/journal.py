@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from cyberun_async._concurrency import finish
 from cyberun_async._errors import ConfigurationError
 from cyberun_async._flows.file_digests import CompareFiles, FileDigests
 from cyberun_async._flows.journal_database import JournalDatabase
@@ -21,7 +22,6 @@ from cyberun_async._flows.journal_file import find, ids_of_tasks, next_run, page
 from cyberun_async._protocol.arguments import check_kind
 from cyberun_async._protocol.journal_rows import JournalEntry, Row, entry_of, settled
 from cyberun_async._protocol.paths import segment
-from cyberun_async._transport.exchange import finish
 
 if TYPE_CHECKING:
     from typing_extensions import Self

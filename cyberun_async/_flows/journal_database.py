@@ -17,9 +17,9 @@ import anyio
 import anyio.lowlevel
 import anyio.to_thread
 
+from cyberun_async._concurrency import finish
 from cyberun_async._errors import ConfigurationError, JournalInUse
 from cyberun_async._flows.journal_file import Job, carry_out, connect
-from cyberun_async._transport.exchange import finish
 
 T = TypeVar("T")
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 
 import anyio
 
+from cyberun_async._concurrency import FlatTaskGroup
 from cyberun_async._protocol.pages import Page
 from cyberun_async._protocol.status import TaskStatus
 from cyberun_async._protocol.sweeping import (
@@ -16,7 +17,6 @@ from cyberun_async._protocol.sweeping import (
     is_filter_ignored,
     rest_of_list,
 )
-from cyberun_async._transport.flat_group import FlatTaskGroup
 from cyberun_async._transport.transport import Transport
 
 __all__ = ["FEW", "Lists"]

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 
 import attrs
 
+from cyberun_async._concurrency import Flight, see_through
 from cyberun_async._errors import ConfigurationError, InvalidParameters
 from cyberun_async._flows.item_record import ItemRecord
 from cyberun_async._flows.journal import Journal
@@ -14,7 +15,6 @@ from cyberun_async._protocol.journal_rows import Row, check_key, entry_of, next_
 from cyberun_async._protocol.json_text import encode_json
 from cyberun_async._protocol.tasks import Submitted
 from cyberun_async._settings import Settings
-from cyberun_async._transport.exchange import Flight, see_through
 from cyberun_async._transport.transport import Transport
 
 LOCK_PATIENCE = 10.0

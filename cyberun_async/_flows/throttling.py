@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from cyberun_async._concurrency import FlatTaskGroup
 from cyberun_async._errors import ConfigurationError
 from cyberun_async._protocol.arguments import check_kind
 from cyberun_async._protocol.events import TaskEvent
-from cyberun_async._transport.flat_group import FlatTaskGroup
 
 if TYPE_CHECKING:
     from typing_extensions import Self

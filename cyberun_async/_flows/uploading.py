@@ -7,16 +7,15 @@ from contextlib import aclosing
 import anyio
 from anyio.streams.memory import MemoryObjectSendStream
 
+from cyberun_async._concurrency import as_child, side_by_side
 from cyberun_async._errors import APIError, StorageError
 from cyberun_async._flows.sources import Source, open_source
-from cyberun_async._flows.together import side_by_side
 from cyberun_async._protocol import endpoints
 from cyberun_async._protocol.arguments import check_callback
 from cyberun_async._protocol.files import InputFile, PresignedUpload, input_file, is_file_like, is_path
 from cyberun_async._protocol.secret import Secret, secrets_of_url
 from cyberun_async._protocol.transfers import Patience, Refusal, read_refusal
 from cyberun_async._settings import Settings
-from cyberun_async._transport.exchange import as_child
 from cyberun_async._transport.storage import Storage, StorageAnswer, StorageFailure
 from cyberun_async._transport.transport import Transport
 

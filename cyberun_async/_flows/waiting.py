@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 import anyio
 import attrs
 
+from cyberun_async._concurrency import FlatTaskGroup, Flight, finish, see_through
 from cyberun_async._errors import ConfigurationError, TaskCancelled, TaskFailed, WaitTimeout
 from cyberun_async._flows.lookups import Lookups
 from cyberun_async._flows.watching import Watch
@@ -19,8 +20,6 @@ from cyberun_async._protocol.events import TaskEvent
 from cyberun_async._protocol.status import TaskStatus
 from cyberun_async._protocol.tasks import Submitted, TaskResult
 from cyberun_async._settings import Settings
-from cyberun_async._transport.exchange import Flight, finish, see_through
-from cyberun_async._transport.flat_group import FlatTaskGroup
 from cyberun_async._transport.transport import Transport
 
 log = logging.getLogger("cyberun_async.wait")

@@ -6,6 +6,7 @@ from contextlib import suppress
 
 import anyio
 
+from cyberun_async._concurrency import FlatTaskGroup
 from cyberun_async._errors import APIError, CyberunError, DecodeError, TransportError
 from cyberun_async._flows.asking import FAILURES, Inquiry
 from cyberun_async._flows.looks import Look, Turn
@@ -27,7 +28,6 @@ from cyberun_async._protocol.retrying import is_passing, may_be_early
 from cyberun_async._protocol.status import UNSTATED, TaskStatus, may_have_ended
 from cyberun_async._protocol.tasks import TaskResult, is_same_task
 from cyberun_async._settings import Polling
-from cyberun_async._transport.flat_group import FlatTaskGroup
 from cyberun_async._transport.sse import ServerSentEvent
 from cyberun_async._transport.stream import Connection
 from cyberun_async._transport.transport import Transport

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import anyio
 import attrs
 
-from cyberun_async._transport.flat_group import FlatTaskGroup
+from cyberun_async._concurrency import FlatTaskGroup
 
 if TYPE_CHECKING:
     # It takes longer to import than all of this package, and httpx leaves it to the first client, too.

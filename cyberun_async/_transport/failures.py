@@ -14,11 +14,11 @@ from zlib import error as ZlibError  # noqa: N812 - a class by another name
 import anyio
 import httpx
 
+from cyberun_async._concurrency import CutOff
 from cyberun_async._errors import CyberunError, TransportError, TransportTimeout
 from cyberun_async._protocol.call import Call
 from cyberun_async._protocol.hiding import hide
 from cyberun_async._protocol.secret import Secret
-from cyberun_async._transport.exchange import CutOff
 from cyberun_async._transport.send_trace import SendTrace
 
 log = logging.getLogger("cyberun_async.transport")

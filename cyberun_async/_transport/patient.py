@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import httpx
 
+from cyberun_async._concurrency import finish
 from cyberun_async._transport.bodies import let_go, raw_chunks
-from cyberun_async._transport.exchange import finish
 from cyberun_async._transport.failures import as_foreign
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from cyberun_async._transport.exchange import Flight
+from cyberun_async._concurrency import Flight
 
 
 class SendTrace:

@@ -8,6 +8,7 @@ import anyio
 import attrs
 import httpx
 
+from cyberun_async._concurrency import InFlight, as_child, finish
 from cyberun_async._protocol.content_codings import decompress
 from cyberun_async._protocol.hiding import hide
 from cyberun_async._protocol.ranges import content_length
@@ -16,7 +17,6 @@ from cyberun_async._protocol.secret import Link, Secret, secrets_of_url
 from cyberun_async._settings import Settings
 from cyberun_async._transport.bodies import RequestBody, let_go, raw_chunks
 from cyberun_async._transport.early_response import listening
-from cyberun_async._transport.exchange import InFlight, as_child, finish
 from cyberun_async._transport.failures import (
     below,
     foreign_failures,

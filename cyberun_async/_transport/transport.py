@@ -10,6 +10,7 @@ import anyio.lowlevel
 import attrs
 import httpx
 
+from cyberun_async._concurrency import Flight, InFlight, as_child, finish
 from cyberun_async._errors import APIError, ConfigurationError, DecodeError, TransportError
 from cyberun_async._protocol.call import Call
 from cyberun_async._protocol.codec import item_builder, structure
@@ -24,7 +25,6 @@ from cyberun_async._protocol.secret import Key
 from cyberun_async._protocol.tasks import Submitted, Task, TaskResult, check_task, with_task_id
 from cyberun_async._settings import Settings
 from cyberun_async._transport.bodies import UnreadableBody, read_body
-from cyberun_async._transport.exchange import Flight, InFlight, as_child, finish
 from cyberun_async._transport.failures import as_ours, map_exceptions
 from cyberun_async._transport.foreign_logs import hide_secrets_in_foreign_logs
 from cyberun_async._transport.home import HomeLoop

@@ -28,7 +28,7 @@ from cyberun_async import (
     TaskEvent,
     TaskStatus,
 )
-from cyberun_async._flows.together import side_by_side
+from cyberun_async._concurrency import side_by_side
 from cyberun_async._protocol.batches import Resubmit
 from cyberun_async._protocol.parameters import definitions_of
 from cyberun_async.cli._app import FROM_ENVIRONMENT, Json, Workflow, above_zero, make_folder

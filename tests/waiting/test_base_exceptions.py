@@ -18,9 +18,7 @@ from support.scripted import SSE_HEAD, TASK, Remote, Scripted, answer, hold, sta
 from support.virtual import network, run_virtually
 
 from cyberun_async import AsyncClient, Limits, TaskEvent, throttle
-from cyberun_async._flows.together import side_by_side
-from cyberun_async._transport.exchange import Flight, as_child, finish, see_through
-from cyberun_async._transport.flat_group import FlatTaskGroup
+from cyberun_async._concurrency import FlatTaskGroup, Flight, as_child, finish, see_through, side_by_side
 
 Way = Callable[[AsyncClient], Awaitable[object]]
 
