@@ -649,13 +649,15 @@ class AsyncClient:
         Source: https://docs.cyberun.cloud/api-reference/task/get-task-result
 
         """
+        from cyberun_async import Outcome
         from cyberun_async._flows.downloading import download
 
         return await download(
             self._transport,
             self._storage,
             self._settings,
-            task,
+            # An outcome without a result has an error that says why.
+            task.unwrap() if isinstance(task, Outcome) else task,
             directory,
             concurrency=concurrency,
             on_progress=on_progress,

@@ -9,7 +9,7 @@ from cyberun_async._errors import APIError, CyberunError, DecodeError, TokenErro
 from cyberun_async._protocol import endpoints
 from cyberun_async._protocol.call import Call
 from cyberun_async._protocol.pacing import Pace, Question
-from cyberun_async._protocol.retrying import is_lag, is_passing
+from cyberun_async._protocol.poll_errors import is_lag, is_passing
 from cyberun_async._protocol.status import UNSTATED, TaskStatus
 from cyberun_async._protocol.tasks import Task, TaskResult, says_nothing, with_evidence
 from cyberun_async._transport.transport import Transport

@@ -26,7 +26,7 @@ from cyberun_async._protocol.journal_rows import (
     used_twice,
 )
 from cyberun_async._protocol.json_text import encode_json
-from cyberun_async._protocol.retrying import is_passing
+from cyberun_async._protocol.poll_errors import is_passing
 from cyberun_async._protocol.tasks import Submitted, TaskResult
 from cyberun_async._settings import Settings
 from cyberun_async._transport.transport import Transport

@@ -20,7 +20,6 @@ from cyberun_async._flows.existing import ExistingFiles, note_digest
 from cyberun_async._flows.file_system import status_of
 from cyberun_async._flows.outputs import CHECKED, NO_MD5, Links, Output, files_of, log
 from cyberun_async._protocol.arguments import check_callback, check_kind
-from cyberun_async._protocol.batches import Outcome
 from cyberun_async._protocol.checksums import Checksum, Digest, new_digest
 from cyberun_async._protocol.content_codings import name_as_stored
 from cyberun_async._protocol.filenames import numbered, shortened
@@ -66,7 +65,7 @@ async def download(
     transport: Transport,
     storage: Storage,
     settings: Settings,
-    task: str | TaskResult | Outcome,
+    task: str | TaskResult,
     directory: "str | os.PathLike[str]",
     *,
     concurrency: int,
@@ -77,7 +76,7 @@ async def download(
     check_callback(on_progress, "on_progress")
     if isinstance(concurrency, bool) or not isinstance(concurrency, int) or concurrency < 1:
         raise InvalidParameters([f"concurrency must be a whole number above zero, not {concurrency!r}"])
-    task_id, files = await files_of(transport, _subject_of(task))
+    task_id, files = await files_of(transport, task)
     links = Links(transport, task_id, files)
     downloads = Downloads(storage, settings, links, Path(os.fsdecode(directory)), on_progress)
     with failures_of_disk(files[0].name if files else "files", 0, task_id):
@@ -99,11 +98,6 @@ async def download(
     if failures:
         raise _one_of(failures, [file for file in files if file.key not in paths])
     return [paths[file.key] for file in files]
-
-
-def _subject_of(task: str | TaskResult | Outcome) -> str | TaskResult:
-    """Give what an outcome is about; one without a result has an error that says why."""
-    return task.unwrap() if isinstance(task, Outcome) else task
 
 
 def _is_about_one_file(failure: CyberunError) -> bool:

@@ -24,7 +24,7 @@ from cyberun_async._protocol.events import (
 from cyberun_async._protocol.hints import says_end
 from cyberun_async._protocol.news import News
 from cyberun_async._protocol.pacing import Pace, Question
-from cyberun_async._protocol.retrying import is_passing, may_be_early
+from cyberun_async._protocol.poll_errors import is_passing, may_be_early
 from cyberun_async._protocol.status import UNSTATED, TaskStatus, may_have_ended
 from cyberun_async._protocol.tasks import TaskResult, is_same_task
 from cyberun_async._settings import Polling

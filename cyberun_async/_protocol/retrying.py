@@ -6,22 +6,14 @@ from collections.abc import Callable
 from cyberun_async._errors import (
     APIError,
     CyberunError,
-    DecodeError,
-    NotFoundError,
     RateLimitError,
-    TokenError,
     TransportError,
 )
 from cyberun_async._protocol.call import Call
-from cyberun_async._protocol.pacing import Question
-from cyberun_async._protocol.recent import LAG
 from cyberun_async._settings import Retries
 
 _NEVER_BETTER = frozenset({501, 505})
 """Of the failures of a server, those that say what it cannot do at all."""
-
-LONGEST_PAUSE = 60.0
-"""Seconds that a server may ask a wait to pause for; a longer pause is an error, not a sleep."""
 
 
 def delay_before_retry(
@@ -66,42 +58,6 @@ def is_transient(failure: CyberunError) -> bool:
         # Proxies have numbers of their own beyond the standard's, such as 522 and 530.
         return failure.status in {408, 429} or (failure.status >= 500 and failure.status not in _NEVER_BETTER)
     return isinstance(failure, TransportError) and failure.retryable
-
-
-def is_passing(failure: CyberunError, *, has_answered: bool = False) -> bool:
-    """Whether a wait may go on after a poll that failed so: the next one may be answered.
-
-    Args:
-        failure: How it failed.
-        has_answered: Whether the API has answered this client before, so that a page in its place is a proxy's.
-
-    """
-    if failure.is_final:
-        return False
-    if isinstance(failure, RateLimitError):
-        return failure.retry_after is None or failure.retry_after <= LONGEST_PAUSE
-    if has_answered and isinstance(failure, APIError) and (failure.is_page or 300 <= failure.status < 400):
-        return True
-    return isinstance(failure, (DecodeError, TokenError)) or is_transient(failure)
-
-
-_NOT_YET = frozenset({400, 404, 409})
-"""With these a service may refuse the result of a task that has just ended."""
-
-
-def is_lag(failure: CyberunError, question: Question, seconds: float) -> bool:
-    """Whether the refusal of a request may only lag behind what happened so many seconds before it was sent.
-
-    That is a submission, for which the task is not known everywhere yet, or the end of a task, whose result is not.
-    """
-    if seconds > LAG:
-        return False
-    return isinstance(failure, NotFoundError) if question is Question.TASK else may_be_early(failure)
-
-
-def may_be_early(failure: CyberunError) -> bool:
-    """Whether a refusal of a result may only mean that it is not there yet."""
-    return isinstance(failure, APIError) and failure.status in _NOT_YET
 
 
 def _costs_nothing_twice(call: Call[object], failure: CyberunError) -> bool:

@@ -18,7 +18,7 @@ from cyberun_async._protocol.call import Call
 from cyberun_async._protocol.endpoints import list_tasks
 from cyberun_async._protocol.fields import on_wire, wire
 from cyberun_async._protocol.pages import MOST_PER_PAGE, Page
-from cyberun_async._protocol.retrying import is_passing
+from cyberun_async._protocol.poll_errors import is_passing
 from cyberun_async._protocol.status import UNSTATED, TaskStatus
 from cyberun_async._protocol.tasks import Extras, Said
 
