@@ -39,8 +39,6 @@ from cyberun_async._errors import (
     WaitTimeout,
     WebhookError,
 )
-from cyberun_async._flows.events import EventStream
-from cyberun_async._flows.waiting import Abandon, EventCallback
 from cyberun_async._protocol.events import (
     CancelledEvent,
     CompletedEvent,
@@ -59,26 +57,28 @@ from cyberun_async._protocol.status import TaskStatus
 from cyberun_async._protocol.tasks import OutputFile, Task, TaskResult
 from cyberun_async._resources.tasks import Tasks
 from cyberun_async._settings import Limits, Polling, Retries, Timeouts, TokenProvider
+from cyberun_async._wait.event_stream import EventStream
+from cyberun_async._wait.result import Abandon, EventCallback
 
 if TYPE_CHECKING:
-    from cyberun_async._flows.batching import Batch
-    from cyberun_async._flows.downloading import DownloadProgress
-    from cyberun_async._flows.journal import Journal
-    from cyberun_async._flows.pinging import Ping
-    from cyberun_async._flows.reading import FileStream
-    from cyberun_async._flows.throttling import RateLimiter, throttle
-    from cyberun_async._flows.uploading import UploadProgress
+    from cyberun_async._batch.batch import Batch
+    from cyberun_async._batch.decisions import BatchCounts, Outcome
+    from cyberun_async._batch.journal import Journal
+    from cyberun_async._batch.journal_rows import JournalEntry
+    from cyberun_async._files.download import DownloadProgress
+    from cyberun_async._files.file_stream import FileStream
+    from cyberun_async._files.upload import UploadProgress
+    from cyberun_async._message_rate import RateLimiter, throttle
     from cyberun_async._observing import Observer, RequestStarted, ResponseReceived, RetryPlanned, WaitProgressed
+    from cyberun_async._progress_bar import text_bar
     from cyberun_async._protocol.agents import GPU, Agent, SystemStats
-    from cyberun_async._protocol.bars import text_bar
-    from cyberun_async._protocol.batches import BatchCounts, Outcome
     from cyberun_async._protocol.containers import Container, Invocation, Variable, Volume
-    from cyberun_async._protocol.journal_rows import JournalEntry
     from cyberun_async._protocol.webhooks import Webhook
     from cyberun_async._protocol.workflows import ParameterDef, Workflow
     from cyberun_async._resources.agents import Agents
     from cyberun_async._resources.containers import Containers
     from cyberun_async._resources.files import Files
+    from cyberun_async._resources.ping import Ping
     from cyberun_async._resources.webhooks import Webhooks
     from cyberun_async._resources.workflows import Workflows
 
@@ -168,14 +168,14 @@ __all__ = [
 ]
 
 _LATER = {
-    "Batch": "_flows.batching",
-    "DownloadProgress": "_flows.downloading",
-    "Journal": "_flows.journal",
-    "Ping": "_flows.pinging",
-    "FileStream": "_flows.reading",
-    "RateLimiter": "_flows.throttling",
-    "throttle": "_flows.throttling",
-    "UploadProgress": "_flows.uploading",
+    "Batch": "_batch.batch",
+    "DownloadProgress": "_files.download",
+    "Journal": "_batch.journal",
+    "Ping": "_resources.ping",
+    "FileStream": "_files.file_stream",
+    "RateLimiter": "_message_rate",
+    "throttle": "_message_rate",
+    "UploadProgress": "_files.upload",
     "Observer": "_observing",
     "RequestStarted": "_observing",
     "ResponseReceived": "_observing",
@@ -184,14 +184,14 @@ _LATER = {
     "GPU": "_protocol.agents",
     "Agent": "_protocol.agents",
     "SystemStats": "_protocol.agents",
-    "text_bar": "_protocol.bars",
-    "BatchCounts": "_protocol.batches",
-    "Outcome": "_protocol.batches",
+    "text_bar": "_progress_bar",
+    "BatchCounts": "_batch.decisions",
+    "Outcome": "_batch.decisions",
     "Container": "_protocol.containers",
     "Invocation": "_protocol.containers",
     "Variable": "_protocol.containers",
     "Volume": "_protocol.containers",
-    "JournalEntry": "_protocol.journal_rows",
+    "JournalEntry": "_batch.journal_rows",
     "Webhook": "_protocol.webhooks",
     "ParameterDef": "_protocol.workflows",
     "Workflow": "_protocol.workflows",

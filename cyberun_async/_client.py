@@ -11,27 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cyberun_async._errors import ConfigurationError
-from cyberun_async._flows.events import EventStream
-from cyberun_async._flows.lookups import Lookups
-from cyberun_async._flows.submitting import Definitions, prepare
-from cyberun_async._flows.waiting import (
-    Abandon,
-    EventCallback,
-    Signal,
-    Submission,
-    Wait,
-    check_on_submitted,
-    run,
-    submit,
-    wait_for_result,
-)
-from cyberun_async._flows.watching import Watch
-from cyberun_async._protocol.arguments import check_kind
-from cyberun_async._protocol.credentials import check_key, check_team
 from cyberun_async._protocol.endpoints import Dispatch
 from cyberun_async._protocol.files import FileSource, input_file
+from cyberun_async._protocol.key_format import check_key, check_team
 from cyberun_async._protocol.secret import Key, sealed
 from cyberun_async._protocol.tasks import OutputFile, TaskResult
+from cyberun_async._resources.submitting import Definitions, prepare
 from cyberun_async._resources.tasks import Tasks
 from cyberun_async._settings import (
     DEFAULT_BASE_URL,
@@ -47,27 +32,42 @@ from cyberun_async._settings import (
 from cyberun_async._transport.process_bound import refuse_copies
 from cyberun_async._transport.requests import check_own_client
 from cyberun_async._transport.transport import Transport
+from cyberun_async._validators import check_kind
+from cyberun_async._wait.event_stream import EventStream
+from cyberun_async._wait.follower import Watch
+from cyberun_async._wait.result import (
+    Abandon,
+    EventCallback,
+    Signal,
+    Submission,
+    Wait,
+    check_on_submitted,
+    run,
+    submit,
+    wait_for_result,
+)
+from cyberun_async._wait.shared_poller import Lookups
 
 # What submitting and waiting do without is loaded with its first use, by its public name where it has one.
 if TYPE_CHECKING:
     import httpx
     from typing_extensions import Self
 
-    from cyberun_async._flows.batch_plan import OnError
-    from cyberun_async._flows.batching import Batch, Items
-    from cyberun_async._flows.downloading import DownloadProgress
-    from cyberun_async._flows.journal import Journal
-    from cyberun_async._flows.pinging import Ping
-    from cyberun_async._flows.reading import FileStream
-    from cyberun_async._flows.uploading import UploadProgress, Uploads
+    from cyberun_async._batch.batch import Batch, Items
+    from cyberun_async._batch.decisions import Outcome, Resubmit
+    from cyberun_async._batch.journal import Journal
+    from cyberun_async._batch.options import OnError
+    from cyberun_async._files.download import DownloadProgress
+    from cyberun_async._files.file_stream import FileStream
+    from cyberun_async._files.storage import Storage
+    from cyberun_async._files.upload import UploadProgress, Uploads
     from cyberun_async._observing import Observer, Telling
-    from cyberun_async._protocol.batches import Outcome, Resubmit
     from cyberun_async._resources.agents import Agents
     from cyberun_async._resources.containers import Containers
     from cyberun_async._resources.files import Files
+    from cyberun_async._resources.ping import Ping
     from cyberun_async._resources.webhooks import Webhooks
     from cyberun_async._resources.workflows import Workflows
-    from cyberun_async._transport.storage import Storage
     from cyberun_async.webhooks import WebhookEvent
 
 
@@ -196,13 +196,13 @@ class AsyncClient:
 
     @cached_property
     def _storage(self) -> "Storage":
-        from cyberun_async._transport.storage import Storage
+        from cyberun_async._files.storage import Storage
 
         return Storage(self._settings, self._storage_client, self._transport.check_usable)
 
     @cached_property
     def _uploads(self) -> "Uploads":
-        from cyberun_async._flows.uploading import Uploads
+        from cyberun_async._files.upload import Uploads
 
         return Uploads(self._transport, self._storage, self._settings)
 
@@ -254,7 +254,7 @@ class AsyncClient:
         Source: https://docs.cyberun.cloud/api-reference/task/list-tasks
 
         """
-        from cyberun_async._flows.pinging import ping
+        from cyberun_async._resources.ping import ping
 
         return await ping(self._transport, timeout)
 
@@ -505,8 +505,8 @@ class AsyncClient:
 
         """
         from cyberun_async import Batch
-        from cyberun_async._flows.batch_items import Runner
-        from cyberun_async._flows.batch_plan import Plan
+        from cyberun_async._batch.options import Plan
+        from cyberun_async._batch.runner import Runner
 
         dispatch = Dispatch(dispatch_target, target_pool, submitter_region, tool_type)
         plan = Plan(
@@ -568,7 +568,7 @@ class AsyncClient:
         Source: https://docs.cyberun.cloud/api-reference/task/execute-a-workflow-by-id
 
         """
-        from cyberun_async._flows.submitting_once import submit_once
+        from cyberun_async._batch.submit_once import submit_once
 
         dispatch = Dispatch(dispatch_target, target_pool, submitter_region, tool_type)
         values = {} if parameters is None else parameters
@@ -650,7 +650,7 @@ class AsyncClient:
 
         """
         from cyberun_async import Outcome
-        from cyberun_async._flows.downloading import download
+        from cyberun_async._files.download import download
 
         return await download(
             self._transport,
@@ -697,7 +697,7 @@ class AsyncClient:
         Source: https://docs.cyberun.cloud/api-reference/task/get-task-result
 
         """
-        from cyberun_async._flows.reading import read_file
+        from cyberun_async._files.file_stream import read_file
 
         return await read_file(lambda: self.open_file(file), self._storage, max_bytes)
 

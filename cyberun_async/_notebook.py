@@ -11,9 +11,9 @@ from types import TracebackType
 from typing import Any, Protocol
 
 from cyberun_async._errors import TaskError, WaitTimeout
-from cyberun_async._protocol.bars import Standing, text_bar
+from cyberun_async._progress_bar import Standing, text_bar
 from cyberun_async._protocol.events import TaskEvent
-from cyberun_async._protocol.hiding import hide
+from cyberun_async._protocol.redaction import hide
 from cyberun_async._settings import from_environment
 
 log = logging.getLogger("cyberun_async.notebook")

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 
 from cyberun_async._client import AsyncClient
 from cyberun_async._errors import ConfigurationError
-from cyberun_async._flows.channel_pool import ChannelPool
-from cyberun_async._flows.relayed_stream import RelayedStream
-from cyberun_async._flows.shared_wait import SharedWatch
-from cyberun_async._flows.signal_handlers import chained
-from cyberun_async._flows.waiting import Abandon, EventCallback, Wait, wait_for_result
-from cyberun_async._flows.watching import Watch
-from cyberun_async._protocol.arguments import check_kind
 from cyberun_async._protocol.paths import segment
 from cyberun_async._protocol.tasks import TaskResult
+from cyberun_async._relay.channel_pool import ChannelPool
+from cyberun_async._relay.relayed_stream import RelayedStream
+from cyberun_async._relay.shared_wait import SharedWatch
+from cyberun_async._relay.signal_handlers import chained
+from cyberun_async._validators import check_kind
+from cyberun_async._wait.follower import Watch
+from cyberun_async._wait.result import Abandon, EventCallback, Wait, wait_for_result
 
 if TYPE_CHECKING:
     from typing_extensions import Self

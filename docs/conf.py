@@ -16,8 +16,7 @@ from sphinx.util.typing import stringify_annotation
 
 import cyberun_async
 from cyberun_async import _client
-from cyberun_async._flows import batch_plan, batching
-from cyberun_async._protocol import batches
+from cyberun_async._batch import batch, decisions, options
 from cyberun_async.local import scripts
 
 project = "cyberun-async"
@@ -53,7 +52,7 @@ default_role = "literal"
 
 # What the client loads only when it is used, its signatures name all the same.
 LATER = {name: getattr(cyberun_async, name) for name in cyberun_async.__all__}
-vars(_client).update(LATER, Items=batching.Items, OnError=batch_plan.OnError, Resubmit=batches.Resubmit)
+vars(_client).update(LATER, Items=batch.Items, OnError=options.OnError, Resubmit=decisions.Resubmit)
 
 
 def fences_to_directives(*event: Any) -> None:

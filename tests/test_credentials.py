@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from cyberun_async import AsyncClient, AuthenticationError, BadRequestError, ConfigurationError, TokenError
-from cyberun_async._protocol.credentials import check_key, check_team, is_bound_to_team
+from cyberun_async._protocol.key_format import check_key, check_team, is_bound_to_team
 from cyberun_async._protocol.secret import Key, sealed
 from cyberun_async.local import LocalCyberun
 

@@ -30,7 +30,7 @@ from cyberun_async import (
     WebhookError,
 )
 from cyberun_async._protocol.codec import structure
-from cyberun_async._protocol.refusals import refusal
+from cyberun_async._protocol.error_responses import refusal
 from cyberun_async._protocol.tasks import TaskResult
 
 ALL = [

@@ -11,13 +11,13 @@ import pytest
 import cyberun_async
 
 LATER = [
-    "cyberun_async._flows.batching",
-    "cyberun_async._flows.downloading",
-    "cyberun_async._flows.journal",
-    "cyberun_async._flows.uploading",
+    "cyberun_async._batch.batch",
+    "cyberun_async._files.download",
+    "cyberun_async._batch.journal",
+    "cyberun_async._files.upload",
     "cyberun_async._observing",
     "cyberun_async._protocol.containers",
-    "cyberun_async._transport.storage",
+    "cyberun_async._files.storage",
     "httpcore",
     "sqlite3",
 ]
@@ -47,11 +47,11 @@ print(*[name for name in {LATER} if name in sys.modules])
 @pytest.mark.parametrize(
     ("use", "loaded"),
     [
-        pytest.param("cyberun_async.Outcome", "cyberun_async._protocol.batches", id="a name"),
-        pytest.param("from cyberun_async import *", "cyberun_async._flows.journal", id="every name"),
+        pytest.param("cyberun_async.Outcome", "cyberun_async._batch.decisions", id="a name"),
+        pytest.param("from cyberun_async import *", "cyberun_async._batch.journal", id="every name"),
         pytest.param("client.containers", "cyberun_async._protocol.containers", id="a group"),
-        pytest.param("client.map('demo', [])", "cyberun_async._flows.batching", id="a batch"),
-        pytest.param("client._storage", "cyberun_async._transport.storage", id="files"),
+        pytest.param("client.map('demo', [])", "cyberun_async._batch.batch", id="a batch"),
+        pytest.param("client._storage", "cyberun_async._files.storage", id="files"),
     ],
 )
 def test_first_use_loads_the_rest(use: str, loaded: str) -> None:
@@ -73,7 +73,7 @@ def test_public_address_of_what_came_along() -> None:
 import sys
 from cyberun_async import AsyncClient
 AsyncClient("sk-test").map("demo", [])
-print(sys.modules["cyberun_async._protocol.batches"].Outcome.__module__)
+print(sys.modules["cyberun_async._batch.decisions"].Outcome.__module__)
 """
     assert printed_by(program) == ["cyberun_async"]
 

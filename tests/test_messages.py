@@ -51,8 +51,8 @@ from cyberun_async import (
     decode_event,
     throttle,
 )
-from cyberun_async._flows.disk import failures_of_disk
-from cyberun_async._protocol.batches import unheard
+from cyberun_async._batch.decisions import unheard
+from cyberun_async._files.part_file import failures_of_disk
 from cyberun_async.local import LocalCyberun
 from cyberun_async.local.scripts import cancel, fail
 from cyberun_async.relay import Relay

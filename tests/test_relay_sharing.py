@@ -24,8 +24,8 @@ from cyberun_async import (
     TaskStatus,
     WaitTimeout,
 )
-from cyberun_async._flows.channel import Channel, account_of
 from cyberun_async._protocol.secret import Key
+from cyberun_async._relay.channel import Channel, account_of
 from cyberun_async._settings import Settings
 from cyberun_async.local import LocalCyberun
 from cyberun_async.local.scripts import complete, fail, progress, status

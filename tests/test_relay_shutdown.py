@@ -19,7 +19,7 @@ import pytest
 from support.relaying import names, rest, scene, take, until
 from support.web import EXAMPLES
 
-from cyberun_async._flows.signal_handlers import chained
+from cyberun_async._relay.signal_handlers import chained
 from cyberun_async.local import LocalCyberun
 from cyberun_async.local.scripts import status
 from cyberun_async.relay import RelayedStream

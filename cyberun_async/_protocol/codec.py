@@ -19,11 +19,11 @@ from cattrs import Converter
 from cyberun_async._errors import DecodeError
 from cyberun_async._protocol.conversions import CONVERSIONS, Partial, StructureError, expected
 from cyberun_async._protocol.fields import ALIASES, READ, WIRE_NAME, extra_of
-from cyberun_async._protocol.hiding import hide
 from cyberun_async._protocol.json_text import parse_json
-from cyberun_async._protocol.list_answers import find_list, in_envelope
+from cyberun_async._protocol.list_responses import find_list, in_envelope
 from cyberun_async._protocol.mismatch_log import LOG_OF_PROCESS, MismatchLog
 from cyberun_async._protocol.pages import Page, PageMeta
+from cyberun_async._protocol.redaction import hide
 
 T = TypeVar("T")
 

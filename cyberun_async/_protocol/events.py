@@ -11,16 +11,16 @@ from typing import ClassVar, Literal, get_args
 import attrs
 
 from cyberun_async._errors import DecodeError
-from cyberun_async._protocol.arguments import check_kind
 from cyberun_async._protocol.codec import structure_hook
 from cyberun_async._protocol.conversions import share_of
 from cyberun_async._protocol.fields import NOT_ON_WIRE, extra_field, redact_repr, wire
-from cyberun_async._protocol.hiding import redacted
 from cyberun_async._protocol.json_text import parse_json
 from cyberun_async._protocol.mismatch_log import LOG_OF_PROCESS, MismatchLog
+from cyberun_async._protocol.redaction import redacted
 from cyberun_async._protocol.status import UNSTATED, TaskStatus
 from cyberun_async._protocol.tasks import TaskResult, read_output, read_reason, reason_of
 from cyberun_async._protocol.timestamps import format_timestamp
+from cyberun_async._validators import check_kind
 
 Source = Literal["stream", "poll"]
 """Where an event was learned: from the server's stream, or by looking the task up."""

@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 import attrs
 
-from cyberun_async._protocol.hiding import hide
+from cyberun_async._protocol.redaction import hide
 
 T = TypeVar("T")
 

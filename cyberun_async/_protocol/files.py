@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, BinaryIO
 import attrs
 
 from cyberun_async._errors import InvalidParameters
-from cyberun_async._protocol.arguments import check_kind
 from cyberun_async._protocol.content_types import content_type_of, is_accepted, name_of_picture
 from cyberun_async._protocol.fields import extra_field, redact_repr, wire
 from cyberun_async._protocol.headers import headers_of
+from cyberun_async._validators import check_kind
 
 if TYPE_CHECKING:
     from typing import TypeGuard

@@ -2,7 +2,7 @@
 
 import logging
 
-from cyberun_async._protocol.hiding import hide
+from cyberun_async._protocol.redaction import hide
 
 log = logging.getLogger("cyberun_async.decoding")
 

@@ -8,8 +8,8 @@ import attrs
 from cyberun_async._errors import DecodeError
 from cyberun_async._protocol.conversions import Partial, expected
 from cyberun_async._protocol.fields import extra_field, on_wire, redact_repr, wire
-from cyberun_async._protocol.hiding import hide
 from cyberun_async._protocol.output_urls import url_of, urls_of
+from cyberun_async._protocol.redaction import hide
 from cyberun_async._protocol.status import UNSTATED, Evidence, TaskStatus, status_from
 
 
@@ -257,7 +257,7 @@ class TaskResult:
     def files(self) -> tuple[OutputFile, ...]:
         """Every output file, the primary one first; keys and names stay the same from call to call."""
         # It takes tables of what names must not have, which a wait does without.
-        from cyberun_async._protocol.outputs import files_of
+        from cyberun_async._protocol.output_files import files_of
 
         return files_of(self)
 

@@ -2,9 +2,9 @@
 
 from collections.abc import AsyncIterator
 
-from cyberun_async._flows.paging import EveryItem
 from cyberun_async._protocol.agents import Agent, list_agents
 from cyberun_async._resources.group import Group
+from cyberun_async._transport.paginator import EveryItem
 
 
 class Agents(Group):

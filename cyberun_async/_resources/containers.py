@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Mapping
 
-from cyberun_async._flows.paging import EveryItem
 from cyberun_async._protocol.containers import (
     Container,
     Invocation,
@@ -11,6 +10,7 @@ from cyberun_async._protocol.containers import (
     list_containers,
 )
 from cyberun_async._resources.group import Group
+from cyberun_async._transport.paginator import EveryItem
 
 
 class Containers(Group):

@@ -2,11 +2,11 @@
 
 from collections.abc import AsyncIterator
 
-from cyberun_async._flows.paging import EveryItem
 from cyberun_async._protocol import endpoints
 from cyberun_async._protocol.status import TaskStatus
 from cyberun_async._protocol.tasks import Task, TaskResult
 from cyberun_async._resources.group import Group
+from cyberun_async._transport.paginator import EveryItem
 
 
 class Tasks(Group):

@@ -2,11 +2,11 @@
 
 from collections.abc import AsyncIterator, Mapping
 
-from cyberun_async._flows.paging import EveryItem
 from cyberun_async._protocol import endpoints
 from cyberun_async._protocol.endpoints import Dispatch
 from cyberun_async._protocol.workflows import Workflow, get_workflow, list_workflows
 from cyberun_async._resources.group import Group
+from cyberun_async._transport.paginator import EveryItem
 
 
 class Workflows(Group):

@@ -6,9 +6,9 @@ from contextlib import suppress
 import anyio
 import httpx
 
-from cyberun_async._protocol.content_codings import decompress
+from cyberun_async._transport.content_codings import decompress
 from cyberun_async._transport.early_response import unless_answered
-from cyberun_async._transport.failures import below
+from cyberun_async._transport.error_mapping import below
 
 
 class UnreadableBody(Exception):

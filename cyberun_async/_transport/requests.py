@@ -10,13 +10,13 @@ import httpx
 
 from cyberun_async._errors import ConfigurationError
 from cyberun_async._protocol.call import Call
-from cyberun_async._protocol.content_codings import compressions
-from cyberun_async._protocol.credentials import is_bound_to_team
 from cyberun_async._protocol.json_text import encode_json
+from cyberun_async._protocol.key_format import is_bound_to_team
 from cyberun_async._protocol.secret import Key, Secret
 from cyberun_async._settings import Settings
 from cyberun_async._transport.bodies import OneBlock
-from cyberun_async._transport.failures import Unsendable, below
+from cyberun_async._transport.content_codings import compressions
+from cyberun_async._transport.error_mapping import Unsendable, below
 from cyberun_async._version import VERSION
 
 USER_AGENT = f"cyberun-async/{VERSION}"

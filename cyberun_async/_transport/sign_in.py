@@ -7,11 +7,11 @@ import anyio
 
 from cyberun_async._errors import ConfigurationError, CyberunError, TokenError
 from cyberun_async._protocol.call import Call
-from cyberun_async._protocol.credentials import check_key
-from cyberun_async._protocol.hiding import hide
+from cyberun_async._protocol.key_format import check_key
+from cyberun_async._protocol.redaction import hide
 from cyberun_async._protocol.secret import Key, sealed
 from cyberun_async._settings import TokenProvider
-from cyberun_async._transport.failures import describe
+from cyberun_async._transport.error_mapping import describe
 from cyberun_async._transport.single_flight import SingleFlight
 
 

@@ -7,8 +7,8 @@ from httpx_sse import ServerSentEvent
 
 from cyberun_async._errors import DecodeError
 from cyberun_async._protocol.call import Call
-from cyberun_async._transport.failures import as_ours
-from cyberun_async._transport.patient import Body
+from cyberun_async._transport.cancel_safe import Body
+from cyberun_async._transport.error_mapping import as_ours
 from cyberun_async._transport.sse import EventDecoder, EventTooLarge
 
 

@@ -14,22 +14,20 @@ from cyberun_async._concurrency import Flight, InFlight, as_child, finish
 from cyberun_async._errors import APIError, ConfigurationError, DecodeError, TransportError
 from cyberun_async._protocol.call import Call
 from cyberun_async._protocol.codec import item_builder, structure
-from cyberun_async._protocol.content_codings import compressions
-from cyberun_async._protocol.hiding import hide, redacted
+from cyberun_async._protocol.error_responses import ERROR_TEXT, refusal, retry_after_of
 from cyberun_async._protocol.json_steps import finished, parse_in_steps
 from cyberun_async._protocol.mismatch_log import MismatchLog
-from cyberun_async._protocol.recent import RecentSubmissions
-from cyberun_async._protocol.refusals import ERROR_TEXT, refusal, retry_after_of
-from cyberun_async._protocol.retrying import delay_before_retry
+from cyberun_async._protocol.redaction import hide, redacted
 from cyberun_async._protocol.secret import Key
 from cyberun_async._protocol.tasks import Submitted, Task, TaskResult, check_task, with_task_id
 from cyberun_async._settings import Settings
 from cyberun_async._transport.bodies import UnreadableBody, read_body
-from cyberun_async._transport.failures import as_ours, map_exceptions
-from cyberun_async._transport.foreign_logs import hide_secrets_in_foreign_logs
-from cyberun_async._transport.home import HomeLoop
-from cyberun_async._transport.pools import SmallPools
+from cyberun_async._transport.content_codings import compressions
+from cyberun_async._transport.error_mapping import as_ours, map_exceptions
+from cyberun_async._transport.log_redaction import hide_secrets_in_foreign_logs
+from cyberun_async._transport.loop_guard import HomeLoop
 from cyberun_async._transport.process_bound import refuse_copies
+from cyberun_async._transport.recent_submissions import RecentSubmissions
 from cyberun_async._transport.requests import (
     Send,
     check_base_address,
@@ -40,7 +38,9 @@ from cyberun_async._transport.requests import (
     stream_headers,
     timeout_extension,
 )
+from cyberun_async._transport.retry import delay_before_retry
 from cyberun_async._transport.send_trace import SendTrace
+from cyberun_async._transport.sharded_pool import SmallPools
 from cyberun_async._transport.sign_in import SignIn
 from cyberun_async._transport.stream import Connection
 

@@ -22,7 +22,7 @@ from rich.text import Text
 from rich.theme import Theme
 
 from cyberun_async import TaskEvent, TaskResult, TaskStatus
-from cyberun_async._protocol.bars import Standing
+from cyberun_async._progress_bar import Standing
 from cyberun_async.cli._text import printable, write_line
 
 _STYLES = {

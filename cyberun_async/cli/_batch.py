@@ -28,9 +28,9 @@ from cyberun_async import (
     TaskEvent,
     TaskStatus,
 )
+from cyberun_async._batch.decisions import Resubmit
 from cyberun_async._concurrency import side_by_side
-from cyberun_async._protocol.batches import Resubmit
-from cyberun_async._protocol.parameters import definitions_of
+from cyberun_async._protocol.validation import definitions_of
 from cyberun_async.cli._app import FROM_ENVIRONMENT, Json, Workflow, above_zero, make_folder
 from cyberun_async.cli._connect import Account, connect
 from cyberun_async.cli._exit import ExitCode

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Group, Parameter
 
 from cyberun_async import AsyncClient, ConfigurationError, Retries
-from cyberun_async._protocol.hiding import hide
+from cyberun_async._protocol.redaction import hide
 from cyberun_async._settings import from_environment
 from cyberun_async.cli._text import read_stdin
 

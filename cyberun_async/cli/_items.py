@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cyberun_async import InvalidParameters, ParameterDef
-from cyberun_async._protocol.journal_rows import is_storable
+from cyberun_async._batch.journal_rows import is_storable
 from cyberun_async._protocol.json_text import encode_json
-from cyberun_async._protocol.parameters import problems_with
+from cyberun_async._protocol.validation import problems_with
 from cyberun_async.cli._parameters import read_values
 
 Fields = dict[str, object]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from cyclopts import App, CycloptsError, Group
 
 from cyberun_async._errors import CyberunError, NotFoundError
-from cyberun_async._protocol.hiding import hide
+from cyberun_async._protocol.redaction import hide
 from cyberun_async.cli import _app as tasks
 from cyberun_async.cli._batch import batch
 from cyberun_async.cli._doctor import conformance, doctor

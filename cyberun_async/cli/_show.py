@@ -20,7 +20,7 @@ from cyberun_async import (
     TaskResult,
     UnknownEvent,
 )
-from cyberun_async._protocol.bars import details, progress_of
+from cyberun_async._progress_bar import details, progress_of
 from cyberun_async._protocol.events import encode_event
 from cyberun_async._protocol.json_text import parse_json
 from cyberun_async.cli._text import BrokenOutput, tell, write_json, write_line

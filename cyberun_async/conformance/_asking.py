@@ -10,8 +10,8 @@ from cyberun_async._client import AsyncClient
 from cyberun_async._errors import DecodeError
 from cyberun_async._protocol.call import Call
 from cyberun_async._protocol.codec import structure
+from cyberun_async._protocol.error_responses import refusal
 from cyberun_async._protocol.json_text import parse_json
-from cyberun_async._protocol.refusals import refusal
 from cyberun_async.conformance._report import Differs
 from cyberun_async.conformance._tables import Table, additions, misfits
 

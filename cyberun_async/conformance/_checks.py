@@ -10,7 +10,6 @@ import attrs
 
 from cyberun_async._client import AsyncClient
 from cyberun_async._errors import DecodeError
-from cyberun_async._flows.submitting import prepare
 from cyberun_async._protocol.agents import Agent
 from cyberun_async._protocol.containers import Container
 from cyberun_async._protocol.endpoints import Dispatch
@@ -21,6 +20,7 @@ from cyberun_async._protocol.json_text import parse_json
 from cyberun_async._protocol.pages import Page
 from cyberun_async._protocol.tasks import Submitted, Task, TaskResult
 from cyberun_async._protocol.workflows import ParameterDef, Workflow
+from cyberun_async._resources.submitting import prepare
 from cyberun_async.conformance._asking import Reader, ask, differs, hold, reader_of, send
 from cyberun_async.conformance._following import Followed, follow, judge
 from cyberun_async.conformance._report import Differs, Finding, Skipped, finding_of

@@ -17,7 +17,7 @@ from cyberun_async._protocol.call import Call
 from cyberun_async._protocol.http_dates import parse_http_date
 from cyberun_async._protocol.json_text import parse_json
 from cyberun_async._protocol.secret import Key
-from cyberun_async._transport.failures import as_ours, map_exceptions, reason_of
+from cyberun_async._transport.error_mapping import as_ours, map_exceptions, reason_of
 from cyberun_async._transport.proxies import find_proxy
 from cyberun_async._transport.tls import tls_context
 from cyberun_async._transport.transport import Answer

@@ -13,9 +13,9 @@ import httpx
 from cyberun_async import CyberunError, Retries, TransportError
 from cyberun_async._protocol import agents, containers, endpoints, webhooks, workflows
 from cyberun_async._protocol.call import Call
-from cyberun_async._protocol.refusals import refusal
-from cyberun_async._protocol.retrying import delay_before_retry
-from cyberun_async._transport.failures import transport_error
+from cyberun_async._protocol.error_responses import refusal
+from cyberun_async._transport.error_mapping import transport_error
+from cyberun_async._transport.retry import delay_before_retry
 
 MODULES = (workflows, endpoints, agents, containers, webhooks)
 

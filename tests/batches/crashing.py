@@ -24,7 +24,7 @@ import anyio._backends._asyncio
 import httpcore  # noqa: F401
 import httpx
 
-import cyberun_async._flows.batching  # noqa: F401
+import cyberun_async._batch.batch  # noqa: F401
 from cyberun_async import AsyncClient, ConfigurationError, Journal, Limits, Polling, Retries
 
 LIMITS, POLLING, RETRIES = Limits(max_streams=0, max_connections=8), Polling(interval=0.02), Retries(budget=2)

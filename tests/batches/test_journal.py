@@ -24,8 +24,8 @@ from cyberun_async import (
     TaskFailed,
     TransportError,
 )
-from cyberun_async._flows import unconfirmed
-from cyberun_async._protocol.batches import candidates_for, fingerprint, match_unheard
+from cyberun_async._batch import unconfirmed
+from cyberun_async._batch.decisions import candidates_for, fingerprint, match_unheard
 from cyberun_async.local import LocalCyberun
 from cyberun_async.local.scripts import complete
 

@@ -18,9 +18,9 @@ from anyio.lowlevel import checkpoint
 from support.cancelling import CancelledAt
 
 from cyberun_async import ConfigurationError, JournalInUse
-from cyberun_async._flows.journal_database import JournalDatabase
-from cyberun_async._flows.journal_file import Job, carry_out, put
-from cyberun_async._protocol.journal_rows import Row
+from cyberun_async._batch.journal_database import JournalDatabase
+from cyberun_async._batch.journal_file import Job, carry_out, put
+from cyberun_async._batch.journal_rows import Row
 
 
 @pytest.fixture

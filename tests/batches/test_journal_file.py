@@ -12,7 +12,7 @@ import pytest
 from batches.conftest import Connect, submitted
 
 from cyberun_async import ConfigurationError, Journal, JournalInUse
-from cyberun_async._flows.journal_file import MARK, VERSION
+from cyberun_async._batch.journal_file import MARK, VERSION
 from cyberun_async.local import LocalCyberun
 
 FIRST_SCHEMA = """

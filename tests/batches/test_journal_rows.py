@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cyberun_async import InvalidParameters, JournalEntry, TaskResult, TaskStatus
-from cyberun_async._protocol.journal_rows import (
+from cyberun_async._batch.journal_rows import (
     STATES,
     Row,
     check_key,

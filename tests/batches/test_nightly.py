@@ -21,7 +21,7 @@ from cyberun_async import (
     TaskCancelled,
     TaskFailed,
 )
-from cyberun_async._flows import journal_file
+from cyberun_async._batch import journal_file
 from cyberun_async.local import Job, LocalCyberun, Parameter
 from cyberun_async.local.scripts import cancel, complete, fail
 

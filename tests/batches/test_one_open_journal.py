@@ -11,7 +11,7 @@ import pytest
 from batches.conftest import Connect, submitted
 
 from cyberun_async import ConfigurationError, InvalidParameters, Journal, Limits
-from cyberun_async._protocol.journal_rows import Row
+from cyberun_async._batch.journal_rows import Row
 from cyberun_async.local import LocalCyberun
 
 

@@ -12,9 +12,9 @@ import pytest
 from batches.conftest import Connect, submitted
 
 from cyberun_async import ConfigurationError, InputFile, InvalidParameters, Journal, StorageError, TaskFailed
-from cyberun_async._flows import file_digests
-from cyberun_async._flows.file_digests import FileDigests
-from cyberun_async._protocol.batches import fingerprint
+from cyberun_async._batch import file_digests
+from cyberun_async._batch.decisions import fingerprint
+from cyberun_async._batch.file_digests import FileDigests
 from cyberun_async.local import LocalCyberun, Parameter
 from cyberun_async.local.scripts import complete, fail
 

@@ -10,9 +10,9 @@ import pytest
 from batches.conftest import FAST, Connect, eventually
 
 from cyberun_async import AsyncClient, NotFoundError, Polling, Retries, TaskEvent, TaskStatus, TransportError
-from cyberun_async._flows.lookups import MOST_HEARD_OF, Look, Lookups, Turn
-from cyberun_async._protocol.pacing import Pace
-from cyberun_async._protocol.sweeping import Sighting
+from cyberun_async._wait.list_plan import Sighting
+from cyberun_async._wait.schedule import Pace
+from cyberun_async._wait.shared_poller import MOST_HEARD_OF, Look, Lookups, Turn
 from cyberun_async.local import LocalCyberun
 
 MANY = 30

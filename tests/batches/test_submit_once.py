@@ -22,7 +22,7 @@ from cyberun_async import (
     ServerError,
     TransportError,
 )
-from cyberun_async._flows import submitting_once
+from cyberun_async._batch import submit_once
 from cyberun_async.local import LocalCyberun
 
 PROGRAM = """
@@ -166,7 +166,7 @@ async def test_a_process_that_keeps_it(
     connect: Connect, server: LocalCyberun, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A journal that somebody else keeps is waited for, and not for ever."""
-    monkeypatch.setattr(submitting_once, "LOCK_PATIENCE", 0.1)
+    monkeypatch.setattr(submit_once, "LOCK_PATIENCE", 0.1)
     async with connect() as client:
         async with Journal(path):
             with pytest.raises(JournalInUse):

@@ -22,7 +22,7 @@ from cyberun_async import (
 )
 from cyberun_async._protocol.pages import Page
 from cyberun_async._protocol.status import UNSTATED
-from cyberun_async._protocol.sweeping import ACTIVE, FEW, LONG_REST, REST, PageOf, Sighting, Sweep, rest_of_list
+from cyberun_async._wait.list_plan import ACTIVE, FEW, LONG_REST, REST, PageOf, Sighting, Sweep, rest_of_list
 
 RUNNING, PENDING, PAUSED = TaskStatus.RUNNING, TaskStatus.PENDING, TaskStatus("paused")
 

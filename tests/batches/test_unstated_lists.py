@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from cyberun_async import TaskStatus
-from cyberun_async._flows.lists import Lists
 from cyberun_async._protocol.codec import structure
 from cyberun_async._protocol.pages import Page
 from cyberun_async._protocol.status import UNSTATED
-from cyberun_async._protocol.sweeping import FEW, Sighting, Sweep, has_unstated, is_filter_ignored
+from cyberun_async._wait.list_plan import FEW, Sighting, Sweep, has_unstated, is_filter_ignored
+from cyberun_async._wait.list_poller import Lists
 
 if TYPE_CHECKING:
     from cyberun_async._transport.transport import Transport

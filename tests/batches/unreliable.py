@@ -28,7 +28,7 @@ import trio.testing
 from anyio.lowlevel import checkpoint
 
 from cyberun_async import AsyncClient, Journal, Limits, Polling, Retries, Timeouts
-from cyberun_async._protocol.journal_rows import Row
+from cyberun_async._batch.journal_rows import Row
 
 Reply = Literal["done", "fails", "lost", "lost on the way", "500", "500 although done", "403", "no id", "bad id"]
 """What becomes of a submission: the task is done or fails; or there is no task, or none that the client hears of."""

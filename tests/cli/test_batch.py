@@ -11,7 +11,7 @@ import pytest
 from cli.conftest import Outcome
 
 from cyberun_async import JournalEntry
-from cyberun_async._protocol.batches import Resubmit
+from cyberun_async._batch.decisions import Resubmit
 from cyberun_async.cli._batch import _step
 from cyberun_async.local import LocalCyberun
 from cyberun_async.local.scripts import fail

@@ -24,7 +24,7 @@ from cyberun_async import (
     decode_event,
     encode_event,
 )
-from cyberun_async._protocol.news import News
+from cyberun_async._wait.dedup import News
 
 CONNECT = "connect"
 

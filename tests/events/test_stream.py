@@ -42,7 +42,8 @@ from cyberun_async import (
     TaskEvent,
     UnknownEvent,
 )
-from cyberun_async._protocol import endpoints, pacing
+from cyberun_async._protocol import endpoints
+from cyberun_async._wait import schedule
 
 STORY = [status_event("running"), event("progress", progress=0.5, step_current=1, step_total=2), COMPLETED, END]
 TOLD = ["status", "progress", "completed"]
@@ -51,7 +52,7 @@ TOLD = ["status", "progress", "completed"]
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten what a test would only sit out."""
-    monkeypatch.setattr(pacing, "FIRST_RECONNECT", 0.01)
+    monkeypatch.setattr(schedule, "FIRST_RECONNECT", 0.01)
 
 
 def raw(name: str, data: str) -> bytes:
@@ -162,7 +163,7 @@ async def test_an_id_that_is_null_counts_as_missing() -> None:
 @pytest.mark.parametrize("oddity", [raw("status", "{"), raw("error", '{"message":"no"}')], ids=["malformed", "error"])
 async def test_an_oddity_calls_for_a_look(oddity: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """A malformed event or an `error` event has the task looked at, long before the next look is due."""
-    monkeypatch.setattr(pacing, "LEAST_BETWEEN_LOOKS", 0.0)
+    monkeypatch.setattr(schedule, "LEAST_BETWEEN_LOOKS", 0.0)
     remote = Remote()
 
     async def events_of(exchange: Exchange) -> None:

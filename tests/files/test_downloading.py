@@ -616,11 +616,11 @@ async def test_directory_removed_meanwhile(tmp_path: Path) -> None:
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no disk to fill")
 async def test_disk_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A full disk is a named error, and leaves no half file under the final name."""
-    from cyberun_async._flows import disk
+    from cyberun_async._files import part_file
 
     real = os.write
     full = os.open("/dev/full", os.O_WRONLY)
-    monkeypatch.setattr(disk.os, "write", lambda fd, data: real(fd if len(data) < 10_000 else full, data))
+    monkeypatch.setattr(part_file.os, "write", lambda fd, data: real(fd if len(data) < 10_000 else full, data))
     try:
         async with a_shelf() as shelf, shelf.client() as client:
             shelf.put("a.bin", data_of(50_000))
@@ -633,12 +633,12 @@ async def test_disk_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 async def test_no_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A directory that may not be written to is a named error."""
-    from cyberun_async._flows import disk
+    from cyberun_async._files import part_file
 
     def refuse(*args: object) -> int:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(disk.os, "open", refuse)  # Root may write anywhere.
+    monkeypatch.setattr(part_file.os, "open", refuse)  # Root may write anywhere.
     async with a_shelf() as shelf, shelf.client() as client:
         shelf.put("a.bin", b"data")
         with pytest.raises(StorageError, match="no permission"):
@@ -647,12 +647,12 @@ async def test_no_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 async def test_without_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a file system without hard links, files get their names by a rename, and still replace nothing."""
-    from cyberun_async._flows import disk
+    from cyberun_async._files import part_file
 
     def refuse(*args: object) -> None:
         raise PermissionError(1, "Operation not permitted")
 
-    monkeypatch.setattr(disk.os, "link", refuse)
+    monkeypatch.setattr(part_file.os, "link", refuse)
     async with a_shelf() as shelf, shelf.client() as client:
         shelf.put("a.bin", b"data")
         assert await client.download(TASK_ID, tmp_path) == [tmp_path / "a.bin"]
@@ -884,9 +884,9 @@ async def test_nobody_there(tmp_path: Path) -> None:
 
 async def test_finished_before_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A temporary file that somebody takes away before it is ours is made anew, so that nothing of theirs is touched."""
-    from cyberun_async._flows import disk
+    from cyberun_async._files import part_file
 
-    real, taken = disk.lock, []
+    real, taken = part_file.lock, []
 
     def take_away_first(descriptor: int) -> bool | None:
         if not taken:
@@ -895,7 +895,7 @@ async def test_finished_before_the_lock(tmp_path: Path, monkeypatch: pytest.Monk
             taken[0].unlink()
         return real(descriptor)
 
-    monkeypatch.setattr(disk, "lock", take_away_first)
+    monkeypatch.setattr(part_file, "lock", take_away_first)
     async with a_shelf() as shelf, shelf.client() as client:
         shelf.put("a.bin", b"data")
         assert await client.download(TASK_ID, tmp_path) == [tmp_path / "a.bin"]
@@ -941,7 +941,7 @@ async def test_cancelled_anywhere(size: int, tmp_path: Path) -> None:
 
 async def test_cancelled_as_it_opens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer that comes just as its caller leaves is closed."""
-    from cyberun_async._transport import storage
+    from cyberun_async._files import storage
 
     async def leave_at_the_end(work: Callable[[], Awaitable[None]], **_: object) -> None:
         await work()

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from cyberun_async._protocol.checksums import Checksum, checksum_of
-from cyberun_async._protocol.content_types import content_type_of, is_accepted
-from cyberun_async._protocol.ranges import (
+from cyberun_async._files.checksums import Checksum, checksum_of
+from cyberun_async._files.ranges import (
     NOTHING,
     Have,
     range_headers,
@@ -16,7 +15,8 @@ from cyberun_async._protocol.ranges import (
     strong_etag,
     write_version,
 )
-from cyberun_async._protocol.transfers import read_refusal
+from cyberun_async._files.retry import read_refusal
+from cyberun_async._protocol.content_types import content_type_of, is_accepted
 
 MD5 = "5d41402abc4b2a76b9719d911017c592"
 SHA = "LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ="

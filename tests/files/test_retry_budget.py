@@ -11,7 +11,7 @@ from support.in_memory import TASK_ID, Reply, in_memory
 from support.shelf import Plan, a_shelf
 
 from cyberun_async import Retries, StorageError, Timeouts
-from cyberun_async._protocol.transfers import Patience
+from cyberun_async._files.retry import Patience
 
 DATA = bytes(range(256)) * 100
 

@@ -18,7 +18,7 @@ import pytest
 from support.in_memory import Reply, in_memory
 
 from cyberun_async import InputFile, StorageError
-from cyberun_async._flows import sources
+from cyberun_async._files import source
 
 DATA = bytes(range(256)) * 40
 
@@ -152,7 +152,7 @@ async def test_size_is_needed(make: type) -> None:
 
 def test_functions_without_a_signature() -> None:
     """A function that does not say what it takes is given a number."""
-    assert sources._takes_a_number(max)
+    assert source._takes_a_number(max)
 
 
 async def test_pipe_by_its_path(tmp_path: Path) -> None:
@@ -195,7 +195,7 @@ async def test_cancelled_while_it_opens(tmp_path: Path, monkeypatch: pytest.Monk
     path.write_bytes(DATA)
     opening, go_on = threading.Event(), threading.Event()
     opened: list[io.RawIOBase] = []
-    real = sources._opened
+    real = source._opened
 
     def slowly(*args: object) -> object:
         opening.set()
@@ -203,7 +203,7 @@ async def test_cancelled_while_it_opens(tmp_path: Path, monkeypatch: pytest.Monk
         opened.append(real(*args))  # type: ignore[arg-type]
         return opened[0]
 
-    monkeypatch.setattr(sources, "_opened", slowly)
+    monkeypatch.setattr(source, "_opened", slowly)
     async with in_memory(Place()) as (client, _):
         task = asyncio.get_running_loop().create_task(client.upload(path))
         await anyio.to_thread.run_sync(opening.wait, 5)
@@ -234,4 +234,4 @@ async def test_cancelled_anywhere(tmp_path: Path) -> None:
 def test_a_path_that_cannot_be_measured() -> None:
     """A file on disk that has no end is refused, and not left open."""
     with pytest.raises(StorageError, match="cannot be measured"):
-        sources._File(InputFile(Path("/proc/self/mem")))
+        source._File(InputFile(Path("/proc/self/mem")))

@@ -13,7 +13,7 @@ import pytest
 from support.in_memory import TASK_ID, Reply, in_memory
 
 from cyberun_async import StorageError
-from cyberun_async._protocol.content_codings import compressions, name_as_stored
+from cyberun_async._transport.content_codings import compressions, name_as_stored
 
 DATA = bytes(range(256)) * 20
 NO_MD5 = f'"{hashlib.md5(b"something else").hexdigest()}"'

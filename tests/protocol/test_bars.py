@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cyberun_async import CompletedEvent, FailedEvent, ProgressEvent, StatusEvent, TaskEvent, TaskStatus, text_bar
-from cyberun_async._protocol.bars import ALMOST, Standing
+from cyberun_async._progress_bar import ALMOST, Standing
 
 RUNNING = StatusEvent(task_id="t", status=TaskStatus.RUNNING)
 HALF = ProgressEvent(task_id="t", progress=0.5)

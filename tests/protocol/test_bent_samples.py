@@ -23,10 +23,10 @@ from support.sampling import count
 
 from cyberun_async import DecodeError, StatusEvent, Task, UnknownEvent, decode_event, webhooks
 from cyberun_async._protocol.codec import structure
+from cyberun_async._protocol.error_responses import refusal
 from cyberun_async._protocol.error_text import body_text
 from cyberun_async._protocol.mismatch_log import MismatchLog
 from cyberun_async._protocol.pages import Page
-from cyberun_async._protocol.refusals import refusal
 from cyberun_async._protocol.tasks import with_task_id
 
 LINK = "https://s3.example.com/a?X-Amz-Signature=f00"

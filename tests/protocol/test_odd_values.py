@@ -17,9 +17,9 @@ from cyberun_async._protocol.json_steps import LARGE, finished, parse_in_steps
 from cyberun_async._protocol.json_text import parse_json
 from cyberun_async._protocol.mismatch_log import MismatchLog
 from cyberun_async._protocol.pages import Page
-from cyberun_async._protocol.parameters import problems_with
 from cyberun_async._protocol.submitted import read_submitted
 from cyberun_async._protocol.tasks import with_evidence, with_task_id
+from cyberun_async._protocol.validation import problems_with
 
 ENDED = "2025-02-10T14:01:30Z"
 LINK = "https://s3.example.com/a.png?X-Amz-Signature=f00"

@@ -6,7 +6,7 @@ import pytest
 
 from cyberun_async import InputFile, ParameterDef, Workflow
 from cyberun_async._protocol.codec import structure
-from cyberun_async._protocol.parameters import definitions_of, problems_with
+from cyberun_async._protocol.validation import definitions_of, problems_with
 
 DEFINITIONS = [
     ParameterDef(key="prompt", type="string", required=True),

@@ -16,7 +16,7 @@ from cyberun_async import (
     RateLimitError,
     ServerError,
 )
-from cyberun_async._protocol.refusals import parse_retry_after, refusal
+from cyberun_async._protocol.error_responses import parse_retry_after, refusal
 from cyberun_async._protocol.secret import Key
 
 KEY = "sk-0123456789abcdef"

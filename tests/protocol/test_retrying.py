@@ -15,9 +15,9 @@ from cyberun_async import (
 )
 from cyberun_async._protocol import containers, endpoints
 from cyberun_async._protocol.call import Call
-from cyberun_async._protocol.poll_errors import is_passing
-from cyberun_async._protocol.refusals import refusal
-from cyberun_async._protocol.retrying import delay_before_retry, is_transient
+from cyberun_async._protocol.error_responses import refusal
+from cyberun_async._transport.retry import delay_before_retry, is_transient
+from cyberun_async._wait.poll_errors import is_passing
 
 READ = endpoints.get_task("t-1")
 CANCEL = endpoints.cancel_task("t-1")

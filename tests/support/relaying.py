@@ -9,7 +9,7 @@ import anyio
 import attrs
 
 from cyberun_async import AsyncClient, Polling
-from cyberun_async._flows.relayed_stream import KEEP_ALIVE
+from cyberun_async._relay.relayed_stream import KEEP_ALIVE
 from cyberun_async.local import LocalCyberun
 from cyberun_async.local.scripts import Step, after, complete, progress, status
 from cyberun_async.relay import Relay, RelayedStream

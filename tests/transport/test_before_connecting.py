@@ -18,10 +18,10 @@ from cyberun_async import (
     Timeouts,
     TransportError,
 )
+from cyberun_async._files.storage import Storage
 from cyberun_async._protocol.secret import Secret
 from cyberun_async._transport import tls
 from cyberun_async._transport.proxies import find_proxy
-from cyberun_async._transport.storage import Storage
 
 SUBMITTED = '{"task_id": "t-1"}'
 

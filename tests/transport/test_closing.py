@@ -14,9 +14,9 @@ from support.raw import Peer, RawServer, always_answer, raw_server
 
 from cyberun_async import AsyncClient, ConfigurationError, Limits, TransportError
 from cyberun_async._concurrency import CutOff, InFlight, as_child
+from cyberun_async._files.storage import StorageFailure
 from cyberun_async._protocol import endpoints
 from cyberun_async._protocol.secret import Secret
-from cyberun_async._transport.storage import StorageFailure
 
 ASYNCIO = pytest.mark.parametrize("anyio_backend", ["asyncio"])
 

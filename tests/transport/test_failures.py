@@ -18,7 +18,7 @@ from cyberun_async import TransportError, TransportTimeout
 from cyberun_async._concurrency import CutOff
 from cyberun_async._protocol import endpoints
 from cyberun_async._protocol.secret import Key
-from cyberun_async._transport.failures import as_ours, foreign_failures, transport_error
+from cyberun_async._transport.error_mapping import as_ours, foreign_failures, transport_error
 
 CALL = endpoints.get_task("t-1")
 

@@ -26,7 +26,7 @@ from cyberun_async import (
     TaskEvent,
     decode_event,
 )
-from cyberun_async._protocol.hiding import hide
+from cyberun_async._protocol.redaction import hide
 from cyberun_async._protocol.secret import Key, Secret, secrets_of_url
 from cyberun_async._transport import transport
 

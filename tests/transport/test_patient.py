@@ -21,8 +21,8 @@ from support.scripted import END, SSE_HEAD, at_work, chunk
 
 from cyberun_async import AsyncClient, Timeouts, TransportError, TransportTimeout
 from cyberun_async._protocol import endpoints
-from cyberun_async._transport import patient
-from cyberun_async._transport.patient import PatientBackend
+from cyberun_async._transport import cancel_safe
+from cyberun_async._transport.cancel_safe import PatientBackend
 from cyberun_async._transport.stream import Connection
 
 CALL = endpoints.stream_task_events("t-1")
@@ -395,7 +395,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Have silence counted by a clock that stands still."""
     clock = Clock()
-    monkeypatch.setattr(patient, "time", SimpleNamespace(monotonic=clock.monotonic))
+    monkeypatch.setattr(cancel_safe, "time", SimpleNamespace(monotonic=clock.monotonic))
     return clock
 
 

@@ -13,9 +13,9 @@ from support.raw import Peer, RawServer, always_answer, raw_server
 
 from cyberun_async import AsyncClient
 from cyberun_async._protocol import endpoints
-from cyberun_async._transport import pools as pools_module
+from cyberun_async._transport import sharded_pool as pools_module
 from cyberun_async._transport import tls
-from cyberun_async._transport.pools import SmallPools
+from cyberun_async._transport.sharded_pool import SmallPools
 
 
 def request(server: RawServer) -> httpx.Request:

@@ -15,7 +15,7 @@ from support.secrecy import everything_about
 from cyberun_async import AsyncClient, ConfigurationError, Retries, TransportError
 from cyberun_async._protocol import endpoints
 from cyberun_async._transport import proxies
-from cyberun_async._transport.failures import is_retryable
+from cyberun_async._transport.error_mapping import is_retryable
 from cyberun_async._transport.no_proxy import is_excluded
 from cyberun_async._transport.proxies import find_proxy, proxy_of
 

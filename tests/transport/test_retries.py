@@ -213,7 +213,7 @@ async def test_closed_while_it_waits_to_be_sent_again() -> None:
 
 
 def _defaults() -> dict[str, object]:
-    from cyberun_async._protocol.retrying import delay_before_retry
+    from cyberun_async._transport.retry import delay_before_retry
 
     defaults: dict[str, object] = delay_before_retry.__kwdefaults__
     return defaults

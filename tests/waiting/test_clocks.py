@@ -29,7 +29,7 @@ from cyberun_async import (
     TaskStatus,
     TransportError,
 )
-from cyberun_async._protocol.recent import MAX_REMEMBERED, RecentSubmissions
+from cyberun_async._transport.recent_submissions import MAX_REMEMBERED, RecentSubmissions
 
 POLLING = Polling(interval=0.3, relaxed=1.0, patience=1.5)
 

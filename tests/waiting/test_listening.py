@@ -29,13 +29,13 @@ from support.scripted import (
 from support.virtual import simulated, virtual
 
 from cyberun_async import AsyncClient, Polling, Retries, TaskEvent, TaskStatus, Timeouts
-from cyberun_async._flows import lookups as lookups_module
-from cyberun_async._flows.looks import Look, Turn
-from cyberun_async._flows.lookups import Lookups
-from cyberun_async._protocol.pacing import Pace
 from cyberun_async._protocol.pages import Page
-from cyberun_async._protocol.sweeping import FEW, Sighting
 from cyberun_async._transport.stream import Connection
+from cyberun_async._wait import shared_poller as lookups_module
+from cyberun_async._wait.list_plan import FEW, Sighting
+from cyberun_async._wait.poll_request import Look, Turn
+from cyberun_async._wait.schedule import Pace
+from cyberun_async._wait.shared_poller import Lookups
 from cyberun_async.webhooks import WebhookEvent
 
 RARELY = Polling(interval=3600, relaxed=3600)

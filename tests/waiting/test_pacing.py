@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from cyberun_async import Polling
-from cyberun_async._protocol import pacing
-from cyberun_async._protocol.pacing import LONGEST_RECONNECT, Pace, Question
+from cyberun_async._wait import schedule
+from cyberun_async._wait.schedule import LONGEST_RECONNECT, Pace, Question
 
 POLLING = Polling(interval=3.0, relaxed=15.0, patience=300.0)
 
@@ -14,7 +14,7 @@ POLLING = Polling(interval=3.0, relaxed=15.0, patience=300.0)
 @pytest.fixture(autouse=True)
 def _no_jitter(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take the middle of each look's jitter and the longest of each reconnect's."""
-    monkeypatch.setattr(pacing.random, "uniform", lambda low, high: 1.0 if low else high)
+    monkeypatch.setattr(schedule.random, "uniform", lambda low, high: 1.0 if low else high)
 
 
 @pytest.fixture

@@ -28,16 +28,15 @@ from support.scripted import (
 from support.virtual import simulated, virtual
 
 from cyberun_async import CompletedEvent, Limits, Polling, StatusEvent, TaskEvent, TaskFailed, TaskStatus
-from cyberun_async._flows import watching
-from cyberun_async._protocol import pacing
+from cyberun_async._wait import follower, schedule
 
 
 @pytest.fixture
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten what a test would only sit out."""
-    monkeypatch.setattr(watching, "DELIVERY", 0.02)
-    monkeypatch.setattr(pacing, "FIRST_RECONNECT", 0.01)
-    monkeypatch.setattr(pacing, "LEAST_BETWEEN_LOOKS", 0.02)
+    monkeypatch.setattr(follower, "DELIVERY", 0.02)
+    monkeypatch.setattr(schedule, "FIRST_RECONNECT", 0.01)
+    monkeypatch.setattr(schedule, "LEAST_BETWEEN_LOOKS", 0.02)
 
 
 def reset(*data: bytes) -> Handler:
@@ -311,7 +310,7 @@ class Telling:
 @virtual
 async def test_a_look_behind_the_stream_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A look that says what the stream has told before does not take the story back."""
-    monkeypatch.setattr(watching, "DELIVERY", 0.5)
+    monkeypatch.setattr(follower, "DELIVERY", 0.5)
     remote, told, confirmed = Remote("queued"), Telling(), anyio.Event()
 
     async def events(exchange: Exchange) -> None:
@@ -411,7 +410,7 @@ async def test_a_slow_look_lands_although_the_stream_has_news() -> None:
 @virtual
 async def test_a_second_look_that_fails_is_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the look that is to confirm a mute stream fails, the next one tells."""
-    monkeypatch.setattr(watching, "DELIVERY", 0.5)
+    monkeypatch.setattr(follower, "DELIVERY", 0.5)
     remote, told = Remote("queued"), Telling()
 
     async def look(exchange: Exchange) -> None:

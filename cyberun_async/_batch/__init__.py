@@ -1,0 +1,1 @@
+"""Many items through one workflow, each submitted once: decisions, runner, journal."""

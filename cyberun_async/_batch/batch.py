@@ -1,0 +1,259 @@
+"""Many items through one workflow, as many at once as there is room for."""
+
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Mapping
+from typing import TYPE_CHECKING, Literal
+
+import anyio
+import anyio.abc
+from anyio.lowlevel import checkpoint
+
+from cyberun_async._batch.decisions import BatchCounts, Item, Keyed, Outcome, Parameters, read_item
+from cyberun_async._batch.options import Plan
+from cyberun_async._batch.runner import Runner
+from cyberun_async._concurrency import FlatTaskGroup, finish
+from cyberun_async._errors import ConfigurationError
+from cyberun_async._transport.process_bound import refuse_copies
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+Items = Iterable[Parameters | Keyed] | AsyncIterable[Parameters | Keyed]
+"""The items of a batch: parameters, or keys and parameters; may be endless."""
+
+
+StoppedBy = Literal["stop", "cancel_rest", "stop_after_failures", "max_tasks"]
+"""What has kept a batch from beginning more items."""
+
+CLEANUP = 5.0
+"""Seconds that a generator of items gets to close."""
+
+
+class Batch(AsyncIterator[Outcome]):
+    """Many items on their way through one workflow: an async context manager, and an iterator of what became of them.
+
+    ```python
+    async with client.map("text-to-image", [{"prompt": "a lake"}, {"prompt": "a hill"}]) as batch:
+        async for outcome in batch:
+            print(outcome.key, outcome.task_id, outcome.error)
+    ```
+
+    Outcomes come in the order in which they are known; `gather()` gives them in the order of the items. What runs beside
+    the body of `async with` ends with it. Outcomes that nobody takes hold the batch up, at `max_in_flight` of them.
+    """
+
+    __reduce__ = refuse_copies
+
+    def __init__(self, runner: Runner, plan: Plan, items: Items) -> None:
+        """Nothing runs yet."""
+        if isinstance(items, (str, bytes, Mapping)) or not isinstance(items, (Iterable, AsyncIterable)):
+            message = (
+                f"items must be a list or other iterable of parameters, or an async one, not {type(items).__name__}"
+            )
+            raise ConfigurationError(message)
+        self._runner = runner
+        self._plan = plan
+        self._items = items
+        self._group: FlatTaskGroup | None = None
+        self._feeding: anyio.CancelScope | None = None  # Made in the event loop, which is not there yet.
+        self._runner.on_room = self._changed
+        self._is_fed = False
+        self._is_over = False
+        self._failure: Exception | None = None
+        self._in_flight = 0
+        self._stopped_by: StoppedBy | None = None
+        self._ready: deque[Outcome] = deque()
+        self._change = anyio.Event()
+
+    def __repr__(self) -> str:
+        """Show what it runs, and how much of it."""
+        return f"<{type(self).__name__} of {self._plan.workflow!r}, {self._in_flight} in flight>"
+
+    @property
+    def in_flight(self) -> int:
+        """How many items have been begun and have no outcome yet."""
+        return self._in_flight
+
+    @property
+    def counts(self) -> BatchCounts:
+        """How many items are in flight, and what became of the others; afterwards, too."""
+        return self._runner.tally.counts(self._in_flight)
+
+    @property
+    def stopped_by(self) -> "StoppedBy | None":
+        """What has kept the batch from beginning more items: `stop()`, or one of the options; `None` if nothing has."""
+        return self._stopped_by
+
+    async def __aenter__(self) -> "Self":
+        """Begin to submit."""
+        if self._group is not None or self._is_over:
+            message = "a batch runs once: call map() again"
+            raise ConfigurationError(message)
+        try:
+            await self._runner.open()
+            group = FlatTaskGroup()
+            await group.__aenter__()
+        except BaseException:
+            self._is_over = True
+            await self._runner.aclose()
+            raise
+        self._group = group
+        self._feeding = anyio.CancelScope()
+        group.start_soon(self._feed, self._feeding)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Stop, and leave or cancel what is in flight, as asked."""
+        group, self._group = self._group, None
+        self._is_over = True
+        assert group is not None
+        try:
+            group.cancel_scope.cancel()
+            # Without the body's exception, which the group would wrap in a group of its own.
+            await group.__aexit__(None, None, None)
+        finally:
+            await self._runner.aclose()
+
+    def __aiter__(self) -> "Self":
+        """Give the batch itself."""
+        self._check_running()
+        return self
+
+    async def __anext__(self) -> Outcome:
+        """Wait for the next outcome.
+
+        Raises:
+            ConfigurationError: The batch is not running: it is used outside of `async with`.
+
+        """
+        self._check_running()
+        while not self._ready:
+            if self._is_fed and not self._in_flight:
+                failure, self._failure = self._failure, None
+                if failure is not None:
+                    raise failure
+                raise StopAsyncIteration
+            await self._change.wait()
+        outcome = self._ready.popleft()
+        self._changed()
+        return outcome
+
+    def stop(self) -> None:
+        """Begin no more items; those that were begun go on to their outcomes, after which the iteration ends.
+
+        Raises:
+            ConfigurationError: The batch is not running.
+
+        """
+        self._check_running()
+        self._begin_no_more("stop")
+
+    async def gather(self) -> list[Outcome]:
+        """Wait for all outcomes that are left, and give them in the order of the items.
+
+        Outside of `async with` it runs the whole batch.
+
+        Raises:
+            Exception: What reading the items raised.
+
+        """
+        if self._group is None and not self._is_over:
+            async with self:
+                return await self.gather()
+        outcomes = [outcome async for outcome in self]
+        return sorted(outcomes, key=lambda outcome: outcome.index)
+
+    def _check_running(self) -> None:
+        if self._group is None:
+            state = "has ended" if self._is_over else "is not running"
+            message = f"the batch {state}: use 'async with client.map(...) as batch:' and iterate inside of it"
+            raise ConfigurationError(message)
+
+    def _changed(self) -> None:
+        """Wake whoever waits for room, or for an outcome."""
+        self._change.set()
+        self._change = anyio.Event()
+
+    # What runs in the background
+
+    async def _feed(self, scope: anyio.CancelScope) -> None:
+        """Begin items as long as there is room, and read none before."""
+        source = _Source(self._items)
+        try:
+            with scope:
+                index = 0
+                while True:
+                    await self._room()
+                    item = read_item(index, await source.next())
+                    index += 1
+                    self._begin(item)
+        except StopAsyncIteration:
+            pass
+        except Exception as failure:  # noqa: BLE001 - raised to whoever iterates, once the rest is told
+            self._failure = failure
+        finally:
+            self._is_fed = True
+            self._changed()
+            await finish(source.aclose, within=CLEANUP)
+
+    async def _room(self) -> None:
+        """Wait until one more item may be begun; cancelled where none may any more."""
+        runner = self._runner
+        while (
+            self._in_flight >= runner.window.size
+            or len(self._ready) >= self._plan.max_in_flight
+            or not runner.tally.may_begin
+        ):
+            if runner.tally.is_spent:
+                self._begin_no_more("max_tasks")
+            await self._change.wait()
+        await checkpoint()
+
+    def _begin_no_more(self, why: "StoppedBy") -> None:
+        self._stopped_by = self._stopped_by or why
+        assert self._feeding is not None
+        self._feeding.cancel()
+
+    def _begin(self, item: Item) -> None:
+        assert self._group is not None
+        self._in_flight += 1
+        self._runner.tally.begin()
+        self._group.start_soon(self._take_through, item)
+
+    async def _take_through(self, item: Item) -> None:
+        outcome = await self._runner.outcome_of(item)
+        self._in_flight -= 1
+        self._ready.append(outcome)
+        self._changed()
+        if outcome.error is not None and not self._runner.is_stopped:
+            await self._after_failure()
+
+    async def _after_failure(self) -> None:
+        runner, plan = self._runner, self._plan
+        if plan.on_error == "cancel_rest":
+            runner.is_stopped = runner.is_given_up = True
+            self._begin_no_more("cancel_rest")
+            await runner.cancel_tasks()
+        elif plan.stop_after_failures is not None and runner.tally.failures >= plan.stop_after_failures:
+            runner.is_stopped = True
+            self._begin_no_more("stop_after_failures")
+
+
+class _Source:
+    """The items, one by one, whatever they come from."""
+
+    def __init__(self, items: Items) -> None:
+        self._async = items.__aiter__() if isinstance(items, AsyncIterable) else None
+        self._sync = iter(()) if isinstance(items, AsyncIterable) else iter(items)
+
+    async def next(self) -> object:
+        if self._async is not None:
+            return await self._async.__anext__()
+        for item in self._sync:
+            return item
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        """End an async generator that was not read to its end: its clean-up cannot wait for the collector."""
+        if isinstance(self._async, AsyncGenerator):
+            await self._async.aclose()

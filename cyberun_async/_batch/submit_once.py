@@ -1,0 +1,62 @@
+"""Submitting once by key: any number of callers, in one process or several, and after a crash, get one task."""
+
+from collections.abc import Awaitable, Callable
+
+import attrs
+
+from cyberun_async._batch.decisions import Parameters, unheard
+from cyberun_async._batch.item_record import ItemRecord
+from cyberun_async._batch.journal import Journal
+from cyberun_async._batch.journal_rows import Row, check_key, entry_of, next_step, other_parameters
+from cyberun_async._concurrency import Flight, see_through
+from cyberun_async._errors import ConfigurationError, InvalidParameters
+from cyberun_async._protocol import endpoints
+from cyberun_async._protocol.call import Call
+from cyberun_async._protocol.json_text import encode_json
+from cyberun_async._protocol.tasks import Submitted
+from cyberun_async._settings import Settings
+from cyberun_async._transport.transport import Transport
+
+LOCK_PATIENCE = 10.0
+"""Seconds that a submission waits for another process to close the journal."""
+
+
+async def submit_once(
+    transport: Transport,
+    settings: Settings,
+    journal: Journal,
+    *,
+    workflow: str,
+    key: str,
+    parameters: Parameters,
+    prepare: Callable[[], Awaitable[Call[Submitted]]],
+) -> str:
+    """Give the id of the task that a key stands for; see `AsyncClient.submit_once`."""
+    if not isinstance(key, str):
+        raise InvalidParameters([f"the key must be a string, not {type(key).__name__}"])
+    if not isinstance(journal, Journal):
+        raise ConfigurationError(f"journal must be a Journal(path), not {journal!r}")
+    path = endpoints.run_workflow(workflow, parameters).path
+    digest = await journal._files.digest(parameters)
+    async with journal._open_for_submission(LOCK_PATIENCE), journal._claim(workflow, check_key(key)):
+        row = await journal._find(workflow, key)
+        if row is not None and row.digest != digest and not await journal._files.is_same(row.digest, parameters):
+            raise other_parameters(key)
+        step = next_step(row)
+        if step == "report":
+            raise unheard(path)
+        row = attrs.evolve(row or Row(workflow=workflow, key=key, digest=digest), digest=digest)
+        record = ItemRecord(row, journal)
+        if step == "submit":
+            call = await prepare()
+            encode_json(call.body or {})
+
+            flight = Flight()
+
+            async def send() -> str:
+                return (await transport.send(call, flight=flight)).task_id
+
+            await see_through(lambda: record.submit(send, flight), flight, within=settings.timeouts.cleanup)
+        task_id = entry_of(record.row).task_id
+        assert task_id is not None
+        return task_id

@@ -1,0 +1,65 @@
+"""Finding the tasks of submissions that got no usable response, among all tasks of the team."""
+
+import logging
+from collections.abc import Mapping
+from functools import partial
+
+import attrs
+
+from cyberun_async._batch.decisions import candidates_for, match_unheard
+from cyberun_async._batch.journal import Journal
+from cyberun_async._errors import CyberunError
+from cyberun_async._protocol import endpoints
+from cyberun_async._protocol.tasks import Task
+from cyberun_async._protocol.workflows import get_workflow
+from cyberun_async._transport.paginator import EveryItem
+from cyberun_async._transport.transport import Transport
+
+log = logging.getLogger("cyberun_async.batch")
+
+MOST_LISTED = 5_000
+"""Tasks that are gone through to find those whose submission was not answered."""
+
+
+@attrs.frozen
+class Found:
+    """What the list of tasks says of the items that an earlier run left uncertain, by key.
+
+    Attributes:
+        matched: The task's id, where there is no doubt.
+        candidates: The tasks that it may be.
+
+    """
+
+    matched: Mapping[str, str] = attrs.field(factory=dict)
+    candidates: Mapping[str, tuple[Task, ...]] = attrs.field(factory=dict)
+
+
+async def find_unconfirmed(transport: Transport, journal: Journal, workflow: str, *, longest: float) -> Found:
+    """Look for the tasks of a journal's uncertain items; where the list cannot be had, all stay uncertain.
+
+    Args:
+        transport: Asks for the list.
+        journal: Has the items.
+        workflow: The workflow, as it was named.
+        longest: Seconds that a submission may have been under way.
+
+    """
+    began, earlier = await journal._unconfirmed(workflow)
+    if not began:
+        return Found()
+    try:
+        definition = await transport.send(get_workflow(workflow))
+        tasks: list[Task] = []
+        async for task in EveryItem(transport, endpoints.list_tasks):
+            tasks.append(task)
+            if len(tasks) > MOST_LISTED:
+                log.info("there are too many tasks to tell which belong to the %d uncertain items", len(began))
+                return Found()
+    except CyberunError as failure:
+        log.warning("the tasks of %d items could not be looked for: %s", len(began), failure)
+        return Found()
+    known = await journal._task_ids()
+    find = partial(candidates_for, tasks=tasks, workflow_id=definition.id, known=known, longest=longest)
+    candidates, others = find(began), find(dict(enumerate(earlier)))
+    return Found(match_unheard(candidates, others.values()), candidates)

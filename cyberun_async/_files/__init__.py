@@ -1,0 +1,1 @@
+"""Bytes to and from storage: upload, download, resume, checksums, presigned URLs."""

@@ -1,0 +1,204 @@
+"""Which bytes of a file an answer brings, and which are asked for, so that a download can resume.
+
+What was fetched of one version of a file must never be continued with bytes of another. A version is known by its strong
+entity tag and its size. A storage is asked for a range with `If-Range`, and its 206 is believed where it repeats the
+tag, as RFC 9110 asks for, and does not contradict the size. A 206 without a tag is believed only where a checksum of the
+whole file will be compared in the end. A 206 that is longer than its range is not believed at all: some servers
+send the whole file under the head of a part. In every other case the download starts over, which is never wrong.
+
+A file of which all bytes are there is confirmed by its last byte, asked for again: a 416, which most servers send
+without a tag, says nothing of the version.
+
+Source: https://www.rfc-editor.org/rfc/rfc9110#name-range-requests
+"""
+
+import json
+import re
+from collections.abc import Mapping
+
+import attrs
+
+from cyberun_async._files.checksums import Checksum, checksum_of, contradict, read_checksum
+from cyberun_async._protocol.http_dates import parse_http_date
+from cyberun_async._transport.content_codings import compressions
+
+_CONTENT_RANGE = re.compile(r"bytes (?:(\d{1,18})-(\d{1,18})|\*)/(\d{1,18}|\*)", re.ASCII | re.IGNORECASE)
+_ACTUAL_SIZE = re.compile(rb"<ActualObjectSize>(\d{1,18})</ActualObjectSize>")
+_SIZE = re.compile(r"\d{1,18}", re.ASCII)
+
+_MOST_OF_A_TAG = 1000
+"""Characters of an entity tag: a longer one would not get through as a header."""
+
+
+@attrs.frozen
+class Have:
+    """What is there of a file already.
+
+    Attributes:
+        size: Bytes from its beginning.
+        etag: The version that they are of; without one, the download cannot resume.
+        total: The size of the whole file in that version, where it is known.
+        checksum: What the whole file comes to in that version, where it is known.
+        encoding: The `Content-Encoding` that the bytes have, if that is a compression.
+        is_checked: Whether that will be compared in the end.
+
+    """
+
+    size: int = 0
+    etag: str | None = None
+    total: int | None = None
+    checksum: Checksum | None = None
+    encoding: str = ""
+    is_checked: bool = True
+
+    @property
+    def resume_at(self) -> int:
+        """Where the next request begins: after the last byte, or at it where all are there."""
+        return self.size - 1 if 0 < self.size == self.total else self.size
+
+
+NOTHING = Have()
+
+
+@attrs.frozen(kw_only=True)
+class Delivery:
+    """What an answer brings.
+
+    Attributes:
+        start: Where in the file its first byte belongs.
+        end: Where in the file its last byte belongs, plus one, where the storage says so.
+        total: The size of the whole file, where the storage says so.
+        etag: The version of the file, where the storage names it so that bytes can be compared by it.
+        checksum: What the whole file has to come to, where the storage says so in a way that can be trusted.
+        modified: When the file was made, in seconds since 1970, where the storage says so.
+        encoding: The `Content-Encoding` that the file is stored with, if that is a compression.
+        is_confirmed: Whether the answer says itself of which version it is.
+
+    """
+
+    start: int
+    end: int | None
+    total: int | None
+    etag: str | None
+    checksum: Checksum | None
+    modified: float | None
+    encoding: str = ""
+    is_confirmed: bool = True
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing was missing; what the answer has for a body is no part of the file then."""
+        return self.start == self.total
+
+
+def range_headers(have: Have) -> dict[str, str]:
+    """Ask for what is missing, or for everything should the file have changed."""
+    if not have.size or have.etag is None:
+        return {}
+    return {"Range": f"bytes={have.resume_at}-", "If-Range": have.etag}
+
+
+def read_delivery(status: int, headers: Mapping[str, str], have: Have) -> Delivery | None:
+    """Give what an answer to `range_headers` brings, or `None` where it brings nothing that can be used."""
+    if status == 200:
+        length = content_length(headers)
+        return _delivery(headers, 0, length, length, NOTHING)
+    match = _CONTENT_RANGE.fullmatch(headers.get("content-range", "").strip())
+    if match is None:
+        return None
+    first, last, said = (int(part) if part and part != "*" else None for part in match.groups())
+    total = have.total if said is None else said
+    if total is None or (have.total is not None and total != have.total) or not _may_continue(headers, have):
+        return None
+    if status == 206 and first == have.resume_at and last is not None and first <= last < total:
+        is_longer = (content_length(headers) or 0) > last + 1 - first
+        return None if is_longer else _delivery(headers, have.size, last + 1, total, have)
+    if status == 416 and first is None and total == have.size and (not have.size or strong_etag(headers)):
+        return _delivery(headers, have.size, total, total, have)
+    return None
+
+
+def _may_continue(headers: Mapping[str, str], have: Have) -> bool:
+    """Whether an answer is of the version that is there, or will turn out not to be."""
+    if not have.size:
+        return True
+    etag = strong_etag(headers)
+    # Nothing is joined where all is there, so the checksum would prove no more than that there was such a version.
+    is_proven = have.is_checked and have.checksum is not None and have.resume_at == have.size
+    is_alike = _encoding(headers) == have.encoding and not contradict(have.checksum, checksum_of(headers))
+    return is_alike and (etag == have.etag if etag else is_proven)
+
+
+def size_in_refusal(body: bytes) -> int | None:
+    """Read the size of a file from the body of a 416, where S3 has it; not every storage has the header for it."""
+    match = _ACTUAL_SIZE.search(body)
+    return int(match[1]) if match else None
+
+
+def strong_etag(headers: Mapping[str, str]) -> str | None:
+    """Give the entity tag, unless two different sequences of bytes may share it, or it cannot be sent back."""
+    etag = headers.get("etag", "").strip()
+    return etag if is_usable_etag(etag) and not etag.startswith("W/") else None
+
+
+def is_usable_etag(etag: str) -> bool:
+    """Whether an entity tag can be sent back as a header."""
+    return etag.isascii() and etag.isprintable() and 0 < len(etag) <= _MOST_OF_A_TAG
+
+
+def content_length(headers: Mapping[str, str]) -> int | None:
+    """Give the length of a body, where the headers say it."""
+    length = headers.get("content-length", "").strip()
+    return int(length) if _SIZE.fullmatch(length) else None
+
+
+def _delivery(headers: Mapping[str, str], start: int, end: int | None, total: int | None, have: Have) -> Delivery:
+    etag = strong_etag(headers)
+    return Delivery(
+        start=start,
+        end=end,
+        total=total,
+        etag=etag or have.etag,
+        checksum=have.checksum or checksum_of(headers),
+        modified=parse_http_date(headers.get("last-modified")),
+        encoding=_encoding(headers),
+        is_confirmed=etag is not None or not have.size,
+    )
+
+
+def _encoding(headers: Mapping[str, str]) -> str:
+    return ", ".join(compressions(headers.get("content-encoding", "")))
+
+
+# Which version the bytes in a temporary file are of, in a file beside it
+
+
+def write_version(have: Have, place: str) -> bytes:
+    """Write down of which version bytes are, and on which machine, since when it runs, they were written."""
+    checksum = None if have.checksum is None else attrs.astuple(have.checksum)
+    version = {"etag": have.etag, "total": have.total, "checksum": checksum, "encoding": have.encoding}
+    return json.dumps({**version, "on": place}).encode()
+
+
+def read_version(text: bytes, size: int, place: str) -> Have:
+    """Read what `write_version` wrote; anything else means that there is nothing to resume.
+
+    A machine that lost its power may have lost what was not flushed to the disk, and leaves NULs in its place. So what
+    was written before the last start, or elsewhere, is resumed only where a checksum will be compared.
+    """
+    try:
+        version = json.loads(text.decode())
+    except (ValueError, RecursionError):
+        return NOTHING
+    match version:
+        case {
+            "etag": str(etag),
+            "total": int() | None as total,
+            "checksum": said,
+            "encoding": str(encoding),
+            "on": on,
+        } if is_usable_etag(etag):
+            have = Have(size, etag, total, read_checksum(said), encoding)
+            is_safe = on == place or have.checksum is not None
+            return have if is_safe and (total is None or 0 <= size <= total) else NOTHING
+    return NOTHING

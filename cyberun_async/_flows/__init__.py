@@ -1,1 +1,0 @@
-"""What takes several calls: following, waiting, submitting, paging, uploading, downloading."""

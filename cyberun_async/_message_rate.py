@@ -1,0 +1,196 @@
+"""Passing on events no faster than somebody may tell them. (throttle, rate limit)"""
+
+import math
+from collections.abc import AsyncGenerator, AsyncIterable
+from typing import TYPE_CHECKING
+
+import anyio
+
+from cyberun_async._concurrency import FlatTaskGroup
+from cyberun_async._errors import ConfigurationError
+from cyberun_async._protocol.events import TaskEvent
+from cyberun_async._validators import check_kind
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class RateLimiter:
+    """A rate limit: turns for all that share it, each `interval` seconds after the end of the one before.
+
+    A platform counts what a bot does in a chat, not in a message: so the messages of a chat share a limiter. A turn
+    lasts until its call has returned, since requests that set out in time may still arrive too close together.
+
+    ```python
+    limiter = RateLimiter(1.0)  # one for each chat
+    async with throttle(client.events(task_id), limiter) as updates:
+        async for event in updates:
+            await message.edit_text(describe(event))
+    async with limiter:
+        await message.reply("Done")
+    ```
+
+    Args:
+        interval: Seconds.
+
+    Raises:
+        ConfigurationError: The interval is not a finite number above zero.
+
+    """
+
+    def __init__(self, interval: float) -> None:
+        """Have the first turn free."""
+        if not (_is_finite(interval) and interval > 0):
+            message = f"interval must be a number of seconds above zero, not {interval!r}"
+            raise ConfigurationError(message)
+        self._interval = interval
+        self._not_before = float("-inf")
+        self._line = anyio.Lock()
+        # The task whose turn it is, which may take another one meanwhile, and how many it has.
+        self._holder: int | None = None
+        self._turns = 0
+        self._is_free = anyio.Event()
+
+    async def __aenter__(self) -> "Self":
+        """Wait for a turn, and keep it until the block is left; first come, first served."""
+        await self.acquire()
+        self._hold_turn()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """End the turn."""
+        self._end_turn()
+
+    async def acquire(self) -> None:
+        """Wait for a turn, and end it at once: for a call that is not waited for; first come, first served."""
+        if self._holder == anyio.get_current_task().id:
+            # Those in the line wait for this very task.
+            await self._until_due()
+            return
+        async with self._line:
+            while self._holder is not None:
+                await self._is_free.wait()
+            await self._until_due()
+
+    async def _until_due(self) -> None:
+        while anyio.current_time() < self._not_before:  # noqa: ASYNC110 - a hold may come meanwhile
+            await anyio.sleep_until(self._not_before)
+        self._not_before = anyio.current_time() + self._interval
+
+    def hold(self, seconds: float) -> None:
+        """Give no turn for so many seconds, as the `retry_after` of a platform's 429 asks.
+
+        Raises:
+            ConfigurationError: They are not a finite number.
+
+        """
+        if not _is_finite(seconds):
+            message = f"seconds must be a finite number, not {seconds!r}"
+            raise ConfigurationError(message)
+        self._not_before = max(self._not_before, anyio.current_time() + seconds)
+
+    def _hold_turn(self) -> None:
+        self._holder = anyio.get_current_task().id
+        self._turns += 1
+
+    def _end_turn(self) -> None:
+        self._not_before = max(self._not_before, anyio.current_time() + self._interval)
+        self._turns -= 1
+        if not self._turns:
+            self._holder = None
+            self._is_free.set()
+            self._is_free = anyio.Event()
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+class throttle:  # noqa: N801 - used as a function
+    """Pass on the latest of a task's events, never two within `interval` seconds; the last event always comes.
+
+    For bots, whose platforms allow only so many edits of a message. What happens faster is left out, so that each event
+    passed on is news at that moment. The turn of an event lasts until the next one is asked for, or the block is left.
+
+    ```python
+    async with throttle(client.events(task_id), 1.0) as updates:
+        async for event in updates:
+            await message.edit_text(describe(event))
+    ```
+
+    Args:
+        events: The events to pass on; errors of theirs are raised here, flat.
+        interval: Seconds; or a `RateLimiter`, which others share.
+
+    Raises:
+        ConfigurationError: The interval is not above zero.
+
+    """
+
+    def __init__(self, events: AsyncIterable[TaskEvent], interval: float | RateLimiter) -> None:
+        """Read nothing yet."""
+        check_kind(events, AsyncIterable, "events", "an async iterable of events, such as client.events(task_id)")
+        self._events = events
+        self._limiter = interval if isinstance(interval, RateLimiter) else RateLimiter(interval)
+        self._latest: TaskEvent | None = None
+        self._failure: Exception | None = None
+        self._is_over = False
+        self._has_turn = False
+        self._news = anyio.Event()
+        self._group: FlatTaskGroup | None = None
+
+    async def __aenter__(self) -> "Self":
+        """Begin to read the events in the background."""
+        self._group = await FlatTaskGroup().__aenter__()
+        self._group.start_soon(self._read)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Stop reading; what is raised inside comes out as it is."""
+        self._end_turn()
+        group, self._group = self._group, None
+        if group is not None:
+            group.cancel_scope.cancel()
+            # Told of an exception, a group would wrap it in a group of exceptions.
+            await group.__aexit__(None, None, None)
+
+    def __aiter__(self) -> "Self":
+        """Give the updates themselves."""
+        return self
+
+    async def __anext__(self) -> TaskEvent:
+        """Wait until there is news and it may be told."""
+        if self._group is None:
+            message = "use 'async with throttle(...) as updates'"
+            raise ConfigurationError(message)
+        self._end_turn()
+        await self._news.wait()
+        if self._latest is None and self._failure is None:
+            raise StopAsyncIteration  # Which nobody is told, so it takes no turn.
+        await self._limiter.acquire()
+        self._news = anyio.Event() if not self._is_over else self._news
+        event, self._latest = self._latest, None
+        if event is None:
+            assert self._failure is not None
+            raise self._failure
+        self._limiter._hold_turn()
+        self._has_turn = True
+        return event
+
+    def _end_turn(self) -> None:
+        if self._has_turn:
+            self._has_turn = False
+            self._limiter._end_turn()
+
+    async def _read(self) -> None:
+        try:
+            async for event in self._events:
+                self._latest = event
+                self._news.set()
+        except Exception as failure:  # noqa: BLE001 - raised again where the events are read
+            self._failure = failure
+        finally:
+            if isinstance(self._events, AsyncGenerator):
+                await self._events.aclose()
+        self._is_over = True
+        self._news.set()

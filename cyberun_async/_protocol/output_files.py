@@ -1,0 +1,59 @@
+"""The files of a result, from what it says of its outputs.
+
+Source: https://docs.cyberun.cloud/api-reference/task/get-task-result
+"""
+
+from collections.abc import Iterator, Mapping
+
+from cyberun_async._protocol.filenames import name_from_key, name_from_output, name_from_url, unique_names
+from cyberun_async._protocol.output_urls import object_of
+from cyberun_async._protocol.redaction import hide
+from cyberun_async._protocol.tasks import OutputFile, TaskResult
+
+
+def files_of(result: TaskResult) -> tuple[OutputFile, ...]:
+    """Give every output file of a result, the primary one first."""
+    outputs = list(_outputs_of(result))
+    names = unique_names([name for _, name, _ in outputs])
+    keys = _distinct([hide(key) for key, _, _ in outputs])
+    return tuple(
+        OutputFile(
+            key=key,
+            name=name,
+            url=url,
+            expires_at=result.expires_at if url == result.download_url else None,
+            task_id=result.id,
+        )
+        for key, (_, _, url), name in zip(keys, outputs, names, strict=True)
+    )
+
+
+def _distinct(keys: list[str]) -> list[str]:
+    """Give keys of which no two are equal: of two links, what tells them apart may be hidden."""
+    first: dict[str, int] = {}
+    return [key if first.setdefault(key, place) == place else f"{key}#{place}" for place, key in enumerate(keys)]
+
+
+def _outputs_of(result: TaskResult) -> Iterator[tuple[str, str, str]]:
+    """Give the key, the name that it asks for, and the link of each output; names are in messages, so they hide links."""
+    primary = result.download_url
+    if primary and object_of(primary) not in map(object_of, result.download_urls.values()):
+        key = _text((result.output or {}).get("storage_key"))
+        name = name_from_key(hide(key)) if key else name_from_url(primary)
+        yield key or name, name, primary
+    for key, url in result.download_urls.items():
+        if url:
+            stored_as = hide(_stored_as(result, key) or "") or name_from_url(url)
+            yield key, name_from_output(hide(key), stored_as), url
+
+
+def _stored_as(result: TaskResult, key: str) -> str | None:
+    about = (result.output or {}).get(key)
+    return _text(about.get("s3_key")) if isinstance(about, Mapping) else None
+
+
+def _text(value: object) -> str | None:
+    """Give a storage key; of one that is a URL only the path, which is no secret."""
+    if not isinstance(value, str) or not value:
+        return None
+    return value.partition("?")[0].partition("://")[2].partition("/")[2] or None if "://" in value else value

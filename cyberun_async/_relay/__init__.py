@@ -1,0 +1,1 @@
+"""Pass the events of tasks on to any number of readers."""
