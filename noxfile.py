@@ -46,7 +46,7 @@ def is_found(python: str) -> bool:
 
 FOUND = [python for python in PYTHONS if is_found(python)]
 
-CORE = [f"tests/{folder}" for folder in ("events", "protocol", "resources", "transport", "waiting")]
+CORE = [f"tests/{folder}" for folder in ("protocol", "resources", "transport", "wait")]
 """What is tested on a Python between the oldest and the newest: there, too, loops and connections may differ."""
 
 QUICK = "not benchmark and not slow"

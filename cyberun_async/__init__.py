@@ -53,8 +53,9 @@ from cyberun_async._protocol.events import (
     encode_event,
 )
 from cyberun_async._protocol.files import FileSource, InputFile, PresignedUpload
+from cyberun_async._protocol.output_files import OutputFile
 from cyberun_async._protocol.status import TaskStatus
-from cyberun_async._protocol.tasks import OutputFile, Task, TaskResult
+from cyberun_async._protocol.tasks import Task, TaskResult
 from cyberun_async._resources.tasks import Tasks
 from cyberun_async._settings import Limits, Polling, Retries, Timeouts, TokenProvider
 from cyberun_async._wait.event_stream import EventStream

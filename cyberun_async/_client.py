@@ -14,8 +14,9 @@ from cyberun_async._errors import ConfigurationError
 from cyberun_async._protocol.endpoints import Dispatch
 from cyberun_async._protocol.files import FileSource, input_file
 from cyberun_async._protocol.key_format import check_key, check_team
+from cyberun_async._protocol.output_files import OutputFile
 from cyberun_async._protocol.secret import Key, sealed
-from cyberun_async._protocol.tasks import OutputFile, TaskResult
+from cyberun_async._protocol.tasks import TaskResult
 from cyberun_async._resources.submitting import Definitions, prepare
 from cyberun_async._resources.tasks import Tasks
 from cyberun_async._settings import (

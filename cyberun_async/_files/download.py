@@ -23,7 +23,8 @@ from cyberun_async._files.ranges import NOTHING, Delivery, Have
 from cyberun_async._files.remote_file import CHECKED, NO_MD5, Links, Output, files_of, log
 from cyberun_async._files.storage import Body, Storage, StorageFailure
 from cyberun_async._protocol.filenames import numbered, shortened
-from cyberun_async._protocol.tasks import OutputFile, TaskResult
+from cyberun_async._protocol.output_files import OutputFile
+from cyberun_async._protocol.tasks import TaskResult
 from cyberun_async._settings import Settings
 from cyberun_async._transport.content_codings import name_as_stored
 from cyberun_async._transport.transport import Transport

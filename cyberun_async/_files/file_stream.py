@@ -12,7 +12,7 @@ from cyberun_async._files.checksums import Checksum, contradict, new_digest
 from cyberun_async._files.ranges import NOTHING, Delivery, Have
 from cyberun_async._files.remote_file import CHECKED, NO_MD5, Links, Output, log
 from cyberun_async._files.storage import Body, Storage, StorageFailure
-from cyberun_async._protocol.tasks import OutputFile
+from cyberun_async._protocol.output_files import OutputFile
 from cyberun_async._settings import Settings
 from cyberun_async._transport.process_bound import refuse_copies
 from cyberun_async._transport.transport import Transport

@@ -9,9 +9,10 @@ from cyberun_async._files.ranges import NOTHING, Delivery, Have, range_headers, 
 from cyberun_async._files.retry import Patience, Refusal, read_refusal
 from cyberun_async._files.storage import Body, Storage, StorageFailure
 from cyberun_async._protocol import endpoints
+from cyberun_async._protocol.output_files import OutputFile
 from cyberun_async._protocol.secret import Secret, secrets_of_url
 from cyberun_async._protocol.status import TaskStatus
-from cyberun_async._protocol.tasks import OutputFile, TaskResult
+from cyberun_async._protocol.tasks import TaskResult
 from cyberun_async._settings import Retries
 from cyberun_async._transport.transport import Transport
 from cyberun_async._validators import check_kind

@@ -4,14 +4,42 @@ Source: https://docs.cyberun.cloud/api-reference/task/get-task-result
 """
 
 from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING
 
+import attrs
+
+from cyberun_async._protocol.fields import redact_repr
 from cyberun_async._protocol.filenames import name_from_key, name_from_output, name_from_url, unique_names
 from cyberun_async._protocol.output_urls import object_of
 from cyberun_async._protocol.redaction import hide
-from cyberun_async._protocol.tasks import OutputFile, TaskResult
+
+if TYPE_CHECKING:
+    from cyberun_async._protocol.tasks import TaskResult
 
 
-def files_of(result: TaskResult) -> tuple[OutputFile, ...]:
+@redact_repr
+@attrs.frozen(kw_only=True)
+class OutputFile:
+    """One file of a result.
+
+    Attributes:
+        key: What the server calls the output (`9.images.0`), or its storage key.
+        name: A file name that is safe on every system and differs from those of the result's other files.
+        url: A signed link, valid for an hour; whoever has it can fetch the file, so it is never shown.
+        expires_at: When the link expires, where the server says so.
+        task_id: The task that made it, which can be asked for a fresh link.
+
+    """
+
+    key: str
+    name: str
+    url: str = attrs.field(repr=False)
+    expires_at: datetime | None = None
+    task_id: str
+
+
+def files_of(result: "TaskResult") -> tuple[OutputFile, ...]:
     """Give every output file of a result, the primary one first."""
     outputs = list(_outputs_of(result))
     names = unique_names([name for _, name, _ in outputs])
@@ -34,7 +62,7 @@ def _distinct(keys: list[str]) -> list[str]:
     return [key if first.setdefault(key, place) == place else f"{key}#{place}" for place, key in enumerate(keys)]
 
 
-def _outputs_of(result: TaskResult) -> Iterator[tuple[str, str, str]]:
+def _outputs_of(result: "TaskResult") -> Iterator[tuple[str, str, str]]:
     """Give the key, the name that it asks for, and the link of each output; names are in messages, so they hide links."""
     primary = result.download_url
     if primary and object_of(primary) not in map(object_of, result.download_urls.values()):
@@ -47,7 +75,7 @@ def _outputs_of(result: TaskResult) -> Iterator[tuple[str, str, str]]:
             yield key, name_from_output(hide(key), stored_as), url
 
 
-def _stored_as(result: TaskResult, key: str) -> str | None:
+def _stored_as(result: "TaskResult", key: str) -> str | None:
     about = (result.output or {}).get(key)
     return _text(about.get("s3_key")) if isinstance(about, Mapping) else None
 

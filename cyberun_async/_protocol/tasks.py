@@ -8,6 +8,7 @@ import attrs
 from cyberun_async._errors import DecodeError
 from cyberun_async._protocol.conversions import Partial, expected
 from cyberun_async._protocol.fields import extra_field, on_wire, redact_repr, wire
+from cyberun_async._protocol.output_files import OutputFile, files_of
 from cyberun_async._protocol.output_urls import url_of, urls_of
 from cyberun_async._protocol.redaction import hide
 from cyberun_async._protocol.status import UNSTATED, Evidence, TaskStatus, status_from
@@ -190,27 +191,6 @@ class Task:
         return _settle(said, extra, raw, denies_error=raw.get("task_error") == "")
 
 
-@redact_repr
-@attrs.frozen(kw_only=True)
-class OutputFile:
-    """One file of a result.
-
-    Attributes:
-        key: What the server calls the output (`9.images.0`), or its storage key.
-        name: A file name that is safe on every system and differs from those of the result's other files.
-        url: A signed link, valid for an hour; whoever has it can fetch the file, so it is never shown.
-        expires_at: When the link expires, where the server says so.
-        task_id: The task that made it, which can be asked for a fresh link.
-
-    """
-
-    key: str
-    name: str
-    url: str = attrs.field(repr=False)
-    expires_at: datetime | None = None
-    task_id: str
-
-
 def _implied_status(result: "TaskResult") -> TaskStatus:
     """Give the status of a result that is made without one; its other fields are not there yet."""
     return status_from(None, Evidence(has_error=bool(result.error), has_output=result.output is not None))
@@ -256,9 +236,6 @@ class TaskResult:
     @property
     def files(self) -> tuple[OutputFile, ...]:
         """Every output file, the primary one first; keys and names stay the same from call to call."""
-        # It takes tables of what names must not have, which a wait does without.
-        from cyberun_async._protocol.output_files import files_of
-
         return files_of(self)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import anyio
 import pytest
-from batches.conftest import Connect, eventually, submitted
+from batch.conftest import Connect, eventually, submitted
 
 from cyberun_async import (
     AsyncClient,

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import anyio
 import pytest
-from batches.unreliable import Instants, Reply, World
+from batch.unreliable import Instants, Reply, World
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test

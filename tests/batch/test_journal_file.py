@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from batches.conftest import Connect, submitted
+from batch.conftest import Connect, submitted
 
 from cyberun_async import ConfigurationError, Journal, JournalInUse
 from cyberun_async._batch.journal_file import MARK, VERSION

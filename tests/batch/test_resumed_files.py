@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from batches.conftest import Connect, submitted
+from batch.conftest import Connect, submitted
 
 from cyberun_async import ConfigurationError, InputFile, InvalidParameters, Journal, StorageError, TaskFailed
 from cyberun_async._batch import file_digests

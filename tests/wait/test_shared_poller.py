@@ -7,7 +7,7 @@ from typing import Any
 
 import anyio
 import pytest
-from batches.conftest import FAST, Connect, eventually
+from batch.conftest import FAST, Connect, eventually
 
 from cyberun_async import AsyncClient, NotFoundError, Polling, Retries, TaskEvent, TaskStatus, TransportError
 from cyberun_async._wait.list_plan import Sighting

@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 import pytest
-from batches.conftest import Connect, submitted
+from batch.conftest import Connect, submitted
 
 from cyberun_async import ConfigurationError, InvalidParameters, Journal, Limits
 from cyberun_async._batch.journal_rows import Row

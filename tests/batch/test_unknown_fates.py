@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-from batches.conftest import Connect, submitted
+from batch.conftest import Connect, submitted
 
 from cyberun_async import (
     AsyncClient,

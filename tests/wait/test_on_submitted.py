@@ -9,7 +9,7 @@ import anyio
 import attrs
 import pytest
 from anyio.lowlevel import checkpoint
-from batches.conftest import connect, server, submitted
+from batch.conftest import connect, server, submitted
 from support.scripted import TASK, Exchange, Remote, Scripted, answer, connected, hold, scripted
 
 from cyberun_async import AsyncClient, ConfigurationError, Journal, TransportError
