@@ -23,11 +23,11 @@ PROJECT = Path(__file__).parents[2] / "pyproject.toml"
 WIDTH, LEFT, LINE, GAP = 460, 16, 19, 20
 
 
-def layers() -> list[str]:
-    """Name the layers, the uppermost first."""
+def layers() -> list[list[str]]:
+    """Name the layers, the uppermost first; the members of one layer do not know each other."""
     contracts = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["tool"]["importlinter"]["contracts"]
     (contract,) = (each for each in contracts if each["type"] == "layers")
-    return [name.removeprefix("cyberun_async.") for name in contract["layers"]]
+    return [[name.strip().removeprefix("cyberun_async.") for name in layer.split("|")] for layer in contract["layers"]]
 
 
 def summary(name: str) -> str:
@@ -38,27 +38,33 @@ def summary(name: str) -> str:
 
 def draw() -> str:
     """Draw them on top of one another; an arrow says who imports whom."""
-    boxes = [(name, textwrap.wrap(summary(name), 56)) for name in layers()]
-    heights = [LINE * (len(lines) + 1) + 18 for _, lines in boxes]
-    drawing = Drawing(WIDTH, sum(heights) + GAP * (len(boxes) - 1) + 2, "The layers; each imports only those below it")
+    rows = [
+        [(name, textwrap.wrap(summary(name), 56 // len(layer) - 2 * (len(layer) - 1))) for name in layer]
+        for layer in layers()
+    ]
+    heights = [LINE * (max(len(lines) for _, lines in row) + 1) + 18 for row in rows]
+    drawing = Drawing(WIDTH, sum(heights) + GAP * (len(rows) - 1) + 2, "The layers; each imports only those below it")
     y = 1.0
-    for (name, lines), height in zip(boxes, heights, strict=True):
-        drawing.box(1, y, WIDTH - 2, height)
-        drawing.text(LEFT, y + LINE + 5, name, "code")
-        for row, line in enumerate(lines, 2):
-            drawing.text(LEFT, y + LINE * row + 5, line, "muted")
+    for row, height in zip(rows, heights, strict=True):
+        width = (WIDTH - 2 - GAP * (len(row) - 1)) / len(row)
+        for place, (name, lines) in enumerate(row):
+            x = 1 + place * (width + GAP)
+            drawing.box(x, y, width, height)
+            drawing.text(x + LEFT - 1, y + LINE + 5, name, "code")
+            for line_number, line in enumerate(lines, 2):
+                drawing.text(x + LEFT - 1, y + LINE * line_number + 5, line, "muted")
         y += height + GAP
-        if y < sum(heights) + GAP * (len(boxes) - 1):
+        if y < sum(heights) + GAP * (len(rows) - 1):
             drawing.arrow((WIDTH / 2, y - GAP), (WIDTH / 2, y - 1))
     return str(drawing)
 
 
 def beside() -> str:
     """List the public modules that are no layers, and the uppermost layer that each stands on."""
-    inside = layers()
+    inside = [name for layer in layers() for name in layer]
     rows = ["| module | what it is | stands on |", "| --- | --- | --- |"]
     for name in sorted(module.name for module in iter_modules(cyberun_async.__path__)):
-        if name.startswith("_"):
+        if name.startswith("_") or name in inside:
             continue
         used = _imported_by(name)
         upmost = next((layer for layer in inside if layer in used), "")

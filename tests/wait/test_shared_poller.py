@@ -7,13 +7,15 @@ from typing import Any
 
 import anyio
 import pytest
-from batch.conftest import FAST, Connect, eventually
+from batch.conftest import FAST, Connect, connect, eventually, server
 
 from cyberun_async import AsyncClient, NotFoundError, Polling, Retries, TaskEvent, TaskStatus, TransportError
 from cyberun_async._wait.list_plan import Sighting
 from cyberun_async._wait.schedule import Pace
 from cyberun_async._wait.shared_poller import MOST_HEARD_OF, Look, Lookups, Turn
 from cyberun_async.local import LocalCyberun
+
+__all__ = ["connect", "server"]
 
 MANY = 30
 
