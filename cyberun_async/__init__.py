@@ -59,7 +59,7 @@ from cyberun_async._protocol.tasks import Task, TaskResult
 from cyberun_async._resources.tasks import Tasks
 from cyberun_async._settings import Limits, Polling, Retries, Timeouts, TokenProvider
 from cyberun_async._wait.event_stream import EventStream
-from cyberun_async._wait.result import Abandon, EventCallback
+from cyberun_async._wait.result import AbandonPolicy, EventCallback
 
 if TYPE_CHECKING:
     from cyberun_async._batch.batch import Batch
@@ -86,7 +86,7 @@ if TYPE_CHECKING:
 __all__ = [
     "GPU",
     "APIError",
-    "Abandon",
+    "AbandonPolicy",
     "Agent",
     "Agents",
     "AsyncClient",

@@ -35,9 +35,9 @@ from cyberun_async._transport.requests import check_own_client
 from cyberun_async._transport.transport import Transport
 from cyberun_async._validators import check_kind
 from cyberun_async._wait.event_stream import EventStream
-from cyberun_async._wait.follower import Watch
+from cyberun_async._wait.follower import TaskFollower
 from cyberun_async._wait.result import (
-    Abandon,
+    AbandonPolicy,
     EventCallback,
     Signal,
     Submission,
@@ -47,7 +47,7 @@ from cyberun_async._wait.result import (
     submit,
     wait_for_result,
 )
-from cyberun_async._wait.shared_poller import Lookups
+from cyberun_async._wait.shared_poller import SharedPoller
 
 # What submitting and waiting do without is loaded with its first use, by its public name where it has one.
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ if TYPE_CHECKING:
     from cyberun_async._files.file_stream import FileStream
     from cyberun_async._files.storage import Storage
     from cyberun_async._files.upload import UploadProgress, Uploads
-    from cyberun_async._observing import Observer, Telling
+    from cyberun_async._observing import Instrumentation, Observer
     from cyberun_async._resources.agents import Agents
     from cyberun_async._resources.containers import Containers
     from cyberun_async._resources.files import Files
@@ -150,13 +150,13 @@ class AsyncClient:
             polling=polling,
             limits=limits,
             http2=_check_http2(http2=http2, http_client=http_client),
-            telling=_telling(observer),
+            instrumentation=_instrumentation(observer),
         )
         self._transport = Transport(self._settings, http_client)
         self._storage_client = storage_client
         if storage_client is not None:
             check_own_client(storage_client)
-        self._lookups = Lookups(self._transport, polling)
+        self._shared_poller = SharedPoller(self._transport, polling)
         self._definitions = Definitions(self._transport)
         self.tasks = Tasks(self._transport)
 
@@ -324,7 +324,7 @@ class AsyncClient:
         Source: https://docs.cyberun.cloud/api-reference/streaming-events
 
         """
-        return EventStream(Watch(self._transport, self._lookups, task_id, self._settings.polling))
+        return EventStream(TaskFollower(self._transport, self._shared_poller, task_id, self._settings.polling))
 
     async def wait_for_result(
         self,
@@ -332,8 +332,8 @@ class AsyncClient:
         *,
         timeout: float | None = None,
         on_event: EventCallback | None = None,
-        on_timeout: Abandon = "leave",
-        on_cancel: Abandon = "leave",
+        on_timeout: AbandonPolicy = "leave",
+        on_cancel: AbandonPolicy = "leave",
         signal: Signal | None = None,
     ) -> TaskResult:
         """Wait until a task has completed, and give its result.
@@ -349,23 +349,23 @@ class AsyncClient:
             on_timeout: Whether to `"leave"` the task running when the deadline passes, or to `"cancel"` it.
             on_cancel: Likewise when the waiting task is cancelled.
             signal: An async callable that returns when the task may have ended, such as the `wait` of an event that your
-                own messaging sets; the task is looked at then. Webhooks that this process receives go to `notify()`.
+                own messaging sets; the task is looked at then. Webhooks that this process receives go to `wake()`.
 
         Raises:
             TaskFailed: The task failed.
             TaskCancelled: The task was cancelled.
             WaitTimeout: The deadline passed; `remote` says what became of the task.
             APIError: The task does not exist, or the key may not see it.
-            TransportError: The server has not answered for longer than `Polling.patience`.
+            TransportError: The server has not answered for longer than `Polling.unavailable_timeout`.
 
         Source: https://docs.cyberun.cloud/api-reference/task/get-task-result
 
         """
         with _shown(f"task {task_id}", on_event, on_cancel, task_id=task_id) as (told, _):
             wait = Wait(timeout=timeout, on_event=told, on_timeout=on_timeout, on_cancel=on_cancel, signal=signal)
-            return await wait_for_result(self._transport, self._lookups, self._settings, task_id, wait)
+            return await wait_for_result(self._transport, self._shared_poller, self._settings, task_id, wait)
 
-    def notify(self, event: "WebhookEvent") -> None:
+    def wake(self, event: "WebhookEvent") -> None:
         """Wake the waits of a task that a webhook has told of; they look at it at once, whatever the delivery says.
 
         For use behind `cyberun_async.webhooks.verify`, in the process and event loop that waits.
@@ -374,7 +374,7 @@ class AsyncClient:
         """
         task_id = getattr(event, "task_id", None)
         check_kind(task_id, str, "the task_id of a delivery", "a string, as in what webhooks.verify() gives")
-        self._lookups.notify(event.task_id)
+        self._shared_poller.wake(event.task_id)
 
     async def run(
         self,
@@ -383,8 +383,8 @@ class AsyncClient:
         *,
         timeout: float | None = None,
         on_event: EventCallback | None = None,
-        on_timeout: Abandon = "leave",
-        on_cancel: Abandon = "leave",
+        on_timeout: AbandonPolicy = "leave",
+        on_cancel: AbandonPolicy = "leave",
         on_submitted: "Callable[[str], object] | None" = None,
         validate: bool = True,
         dispatch_target: str | None = None,
@@ -435,7 +435,7 @@ class AsyncClient:
         check_on_submitted(on_submitted)
         with _shown(workflow, on_event, on_cancel, on_submitted=on_submitted) as (told, noted):
             wait = Wait(timeout=timeout, on_event=told, on_timeout=on_timeout, on_cancel=on_cancel, on_submitted=noted)
-            return await run(self._transport, self._lookups, self._settings, submission, wait)
+            return await run(self._transport, self._shared_poller, self._settings, submission, wait)
 
     def map(
         self,
@@ -446,8 +446,8 @@ class AsyncClient:
         timeout: float | None = None,
         on_event: EventCallback | None = None,
         on_error: "OnError" = "collect",
-        on_timeout: Abandon = "leave",
-        on_exit: Abandon = "leave",
+        on_timeout: AbandonPolicy = "leave",
+        on_exit: AbandonPolicy = "leave",
         on_submitted: "Callable[[str, str], object] | None" = None,
         journal: "Journal | None" = None,
         resubmit: "Collection[Resubmit]" = (),
@@ -526,7 +526,7 @@ class AsyncClient:
         submission = partial(
             prepare, self._definitions, lambda: self._uploads, workflow, validate=validate, dispatch=dispatch
         )
-        return Batch(Runner(self._transport, self._lookups, self._settings, plan, submission), plan, items)
+        return Batch(Runner(self._transport, self._shared_poller, self._settings, plan, submission), plan, items)
 
     async def submit_once(
         self,
@@ -713,7 +713,7 @@ class AsyncClient:
 def _shown(
     title: str,
     on_event: EventCallback | None,
-    on_cancel: Abandon,
+    on_cancel: AbandonPolicy,
     *,
     task_id: str | None = None,
     on_submitted: "Callable[[str], object] | None" = None,
@@ -726,17 +726,17 @@ def _shown(
     return nullcontext((on_event, on_submitted))
 
 
-def _telling(observer: "Observer | None") -> "Telling | None":
+def _instrumentation(observer: "Observer | None") -> "Instrumentation | None":
     if observer is None:
         return None
-    from cyberun_async._observing import Observer, Telling
+    from cyberun_async._observing import Instrumentation, Observer
 
     # It may be an object with some of the methods as well.
     names = [name for name in vars(Observer) if name.startswith("on_")]
     if isinstance(observer, type) or not any(callable(getattr(observer, name, None)) for name in names):
         message = f"observer must be an instance of a subclass of Observer, not {observer!r}"
         raise ConfigurationError(message)
-    return Telling(observer)
+    return Instrumentation(observer)
 
 
 def _find_key(api_key: object) -> Key:

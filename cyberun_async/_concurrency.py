@@ -97,14 +97,14 @@ def _first_of(group: BaseException) -> BaseException:
     return group
 
 
-async def side_by_side(*works: Callable[[], Awaitable[object]]) -> None:
+async def run_all(*works: Callable[[], Awaitable[object]]) -> None:
     """Run all to their end; the first failure cancels the others, and is raised as it is."""
     async with FlatTaskGroup() as group:
         for work in works:
             group.start_soon(work)
 
 
-class CutOff(Exception):
+class ClientClosed(Exception):
     """The client was closed in the middle of an exchange."""
 
     def __str__(self) -> str:
@@ -131,11 +131,11 @@ class InFlight:
         """Count an exchange in for as long as it goes on.
 
         Raises:
-            CutOff: It came too late.
+            ClientClosed: It came too late.
 
         """
         if self.is_closed:
-            raise CutOff
+            raise ClientClosed
         self._scopes.add(scope)
         try:
             yield
@@ -154,7 +154,7 @@ class InFlight:
             await self._is_empty.wait()
 
 
-async def as_child(
+async def run_in_child_task(
     work: Callable[[], Awaitable[T]], *, timeout: float | None = None, among: InFlight | None = None
 ) -> T:
     """Run an exchange as a child task, and give its result or raise its error, flat.
@@ -166,7 +166,7 @@ async def as_child(
 
     Raises:
         TimeoutError: It did not end within `timeout` seconds.
-        CutOff: The client was closed meanwhile.
+        ClientClosed: The client was closed meanwhile.
 
     """
     outcomes: list[T] = []
@@ -182,12 +182,12 @@ async def as_child(
     if outcomes:
         return outcomes[0]
     if timeout is None or (among is not None and among.is_closed):
-        raise CutOff
+        raise ClientClosed
     message = f"not done within {timeout:g} s"
     raise TimeoutError(message)
 
 
-async def finish(work: Callable[[], Awaitable[object]], *, within: float) -> bool:
+async def run_shielded(work: Callable[[], Awaitable[object]], *, within: float) -> bool:
     """Run a clean-up to its end although the caller is being cancelled, for a bounded time.
 
     Returns:
@@ -204,7 +204,7 @@ async def finish(work: Callable[[], Awaitable[object]], *, within: float) -> boo
 
     # Both shields are needed: this one against a scope, the child's against a second one-shot cancellation.
     with anyio.CancelScope(shield=True):
-        await as_child(bounded)
+        await run_in_child_task(bounded)
     return done
 
 
@@ -238,7 +238,7 @@ class Flight:
             self.shield.shield = is_begun
 
 
-async def see_through(work: Callable[[], Awaitable[object]], flight: Flight, *, within: float) -> None:
+async def shield_with_grace(work: Callable[[], Awaitable[object]], flight: Flight, *, within: float) -> None:
     """Run the sending of a request: a caller that is cancelled while it is in flight is kept for a few seconds more.
 
     Before it has left there is nothing to lose, and it must not leave any more.

@@ -40,7 +40,7 @@ class RateLimiter:
 
     def __init__(self, interval: float) -> None:
         """Have the first turn free."""
-        if not (_is_finite(interval) and interval > 0):
+        if not (_check_finite(interval) and interval > 0):
             message = f"interval must be a number of seconds above zero, not {interval!r}"
             raise ConfigurationError(message)
         self._interval = interval
@@ -84,7 +84,7 @@ class RateLimiter:
             ConfigurationError: They are not a finite number.
 
         """
-        if not _is_finite(seconds):
+        if not _check_finite(seconds):
             message = f"seconds must be a finite number, not {seconds!r}"
             raise ConfigurationError(message)
         self._not_before = max(self._not_before, anyio.current_time() + seconds)
@@ -102,7 +102,7 @@ class RateLimiter:
             self._is_free = anyio.Event()
 
 
-def _is_finite(value: object) -> bool:
+def _check_finite(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 

@@ -11,9 +11,9 @@ from types import TracebackType
 from typing import Any, Protocol
 
 from cyberun_async._errors import TaskError, WaitTimeout
-from cyberun_async._progress_bar import Standing, text_bar
+from cyberun_async._progress_bar import ProgressState, text_bar
 from cyberun_async._protocol.events import TaskEvent
-from cyberun_async._protocol.redaction import hide
+from cyberun_async._protocol.redaction import redact
 from cyberun_async._settings import from_environment
 
 log = logging.getLogger("cyberun_async.notebook")
@@ -89,7 +89,7 @@ class _Wait:
         self._on_submitted = on_submitted
         self._task_id = task_id
         self._on_cancel = on_cancel
-        self._standing = Standing()
+        self._standing = ProgressState()
 
     def __enter__(self) -> tuple[Callable[[TaskEvent], None], OnSubmitted]:
         global _drawn  # noqa: PLW0603 - there is one page, whoever draws on it
@@ -124,7 +124,7 @@ class _Wait:
         self._draw(self._standing.status, *percent, *self._standing.details)
 
     def _draw(self, *words: str) -> None:
-        _carefully(self._drawing.draw, self._standing.progress or 0.0, hide(" · ".join([self._title, *words])))
+        _carefully(self._drawing.draw, self._standing.progress or 0.0, redact(" · ".join([self._title, *words])))
 
 
 def _carefully(act: Callable[..., None], *arguments: object) -> None:

@@ -118,7 +118,7 @@ class Observer:
         """Be told how waiting for a task goes on."""
 
 
-class Telling:
+class Instrumentation:
     """Tells an observer; it may lack a method, and may fail."""
 
     def __init__(self, observer: Observer) -> None:

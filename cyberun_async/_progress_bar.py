@@ -43,7 +43,7 @@ def details(event: ProgressEvent) -> list[str]:
     return [part for part in (place, step, event.message or "") if part]
 
 
-class Standing:
+class ProgressState:
     """How a task stands by the events so far.
 
     Attributes:

@@ -11,7 +11,7 @@ import attrs
 from cyberun_async._errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from cyberun_async._observing import Telling
+    from cyberun_async._observing import Instrumentation
     from cyberun_async._protocol.secret import Key
 
 TokenProvider = Callable[[], Awaitable[str]]
@@ -43,7 +43,7 @@ def _whole_or_none(owner: object, field: "attrs.Attribute[int]", value: int) -> 
         _whole(owner, field, value)
 
 
-def _is_of_its_kind(_: object, field: "attrs.Attribute[Any]", value: object) -> None:
+def _check_kind(_: object, field: "attrs.Attribute[Any]", value: object) -> None:
     kind: type[attrs.AttrsInstance] = type(field.default)  # type: ignore[assignment]
     if not isinstance(value, kind):
         example = f"{kind.__name__}({attrs.fields(kind)[0].name}=...)"
@@ -119,15 +119,15 @@ class Polling:
     Attributes:
         interval: Seconds between two looks, and by chance up to a fifth more; 3 is the documented default
             (https://docs.cyberun.cloud/api-reference/streaming-events).
-        relaxed: Seconds between two looks while events arrive on the stream.
-        patience: Seconds after which a wait gives up with the last failure where its polls, or its requests for the
+        interval_while_streaming: Seconds between two looks while events arrive on the stream.
+        unavailable_timeout: Seconds after which a wait gives up with the last failure where its polls, or its requests for the
             result, keep failing; each of the two counts by itself, and time in which the process stood still does not.
 
     """
 
     interval: float = attrs.field(default=3.0, validator=_positive)
-    relaxed: float = attrs.field(default=15.0, validator=_positive)
-    patience: float = attrs.field(default=300.0, validator=_positive)
+    interval_while_streaming: float = attrs.field(default=15.0, validator=_positive)
+    unavailable_timeout: float = attrs.field(default=300.0, validator=_positive)
 
     __repr__ = _as_written
 
@@ -140,16 +140,16 @@ class Limits:
         max_connections: Calls in the air at once; more wait their turn.
         max_streams: Event streams open at once; a wait beyond them polls. 0 opens none.
         max_transfers: Uploads and downloads at once.
-        max_answer: Bytes of one answer's body.
-        max_event: Bytes of one event.
+        max_response_bytes: Bytes of one answer's body.
+        max_event_bytes: Bytes of one event.
 
     """
 
     max_connections: int = attrs.field(default=64, validator=_whole)
     max_streams: int = attrs.field(default=100, validator=_whole_or_none)
     max_transfers: int = attrs.field(default=8, validator=_whole)
-    max_answer: int = attrs.field(default=16 * 1024 * 1024, validator=_whole)
-    max_event: int = attrs.field(default=1024 * 1024, validator=_whole)
+    max_response_bytes: int = attrs.field(default=16 * 1024 * 1024, validator=_whole)
+    max_event_bytes: int = attrs.field(default=1024 * 1024, validator=_whole)
 
     __repr__ = _as_written
 
@@ -170,12 +170,12 @@ class Settings:
     base_url: str
     token: "Key | TokenProvider" = attrs.field(repr=False)
     team_id: str | None = None
-    timeouts: Timeouts = attrs.field(default=Timeouts(), validator=_is_of_its_kind)
-    retries: Retries = attrs.field(default=Retries(), validator=_is_of_its_kind)
-    polling: Polling = attrs.field(default=Polling(), validator=_is_of_its_kind)
-    limits: Limits = attrs.field(default=Limits(), validator=_is_of_its_kind)
+    timeouts: Timeouts = attrs.field(default=Timeouts(), validator=_check_kind)
+    retries: Retries = attrs.field(default=Retries(), validator=_check_kind)
+    polling: Polling = attrs.field(default=Polling(), validator=_check_kind)
+    limits: Limits = attrs.field(default=Limits(), validator=_check_kind)
     http2: bool = False
-    telling: "Telling | None" = None
+    instrumentation: "Instrumentation | None" = None
 
 
 def from_environment(*names: str, environment: Mapping[str, str] = os.environ) -> str | None:

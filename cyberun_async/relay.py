@@ -15,18 +15,18 @@ from cyberun_async._protocol.paths import segment
 from cyberun_async._protocol.tasks import TaskResult
 from cyberun_async._relay.channel_pool import ChannelPool
 from cyberun_async._relay.relayed_stream import RelayedStream
-from cyberun_async._relay.shared_wait import SharedWatch
+from cyberun_async._relay.shared_wait import SharedFollower
 from cyberun_async._relay.signal_handlers import chained
 from cyberun_async._validators import check_kind
-from cyberun_async._wait.follower import Watch
-from cyberun_async._wait.result import Abandon, EventCallback, Wait, wait_for_result
+from cyberun_async._wait.follower import TaskFollower
+from cyberun_async._wait.result import AbandonPolicy, EventCallback, Wait, wait_for_result
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["HEADERS", "Relay", "RelayedStream"]
+__all__ = ["SSE_HEADERS", "Relay", "RelayedStream"]
 
-HEADERS: Mapping[str, str] = {
+SSE_HEADERS: Mapping[str, str] = {
     "Content-Type": "text/event-stream; charset=utf-8",
     "Cache-Control": "no-store",
     "X-Accel-Buffering": "no",
@@ -45,7 +45,7 @@ class Relay:
 
     ```python
     async with AsyncClient() as client, Relay(client) as relay:
-        ...  # in a handler: StreamingResponse(await relay.open(task_id, last_event_id=...), headers=HEADERS)
+        ...  # in a handler: StreamingResponse(await relay.open(task_id, last_event_id=...), headers=SSE_HEADERS)
     ```
 
     It may be entered and left in different tasks of one event loop, as fixtures and test clients do.
@@ -67,18 +67,18 @@ class Relay:
         *,
         heartbeat: float = 15.0,
         linger: float = 5.0,
-        memory: int = 1000,
+        history: int = 1000,
     ) -> None:
         """Follow nothing yet."""
-        is_whole = isinstance(memory, int) and not isinstance(memory, bool)
-        if not (_is_time(heartbeat) and heartbeat > 0 and _is_time(linger) and is_whole and memory > 0):
+        is_whole = isinstance(history, int) and not isinstance(history, bool)
+        if not (_is_time(heartbeat) and heartbeat > 0 and _is_time(linger) and is_whole and history > 0):
             message = (
                 "heartbeat must be seconds above 0, linger seconds of at least 0, and memory a whole number above 0"
             )
             raise ConfigurationError(message)
         self._client = client
         self._heartbeat = heartbeat
-        self._pool = ChannelPool(memory, linger)
+        self._pool = ChannelPool(history, linger)
 
     async def __aenter__(self) -> "Self":
         """Begin to serve readers."""
@@ -168,8 +168,8 @@ class Relay:
         client: AsyncClient | None = None,
         timeout: float | None = None,
         on_event: EventCallback | None = None,
-        on_timeout: Abandon = "leave",
-        on_cancel: Abandon = "leave",
+        on_timeout: AbandonPolicy = "leave",
+        on_cancel: AbandonPolicy = "leave",
     ) -> TaskResult:
         """Wait like `AsyncClient.wait_for_result`, on the stream that the relay's readers of the task share.
 
@@ -194,12 +194,12 @@ class Relay:
 
         """
         client = self._client_or(client)
-        transport, lookups, settings = client._transport, client._lookups, client._settings
+        transport, shared_poller, settings = client._transport, client._shared_poller, client._settings
         wait = Wait(timeout=timeout, on_event=on_event, on_timeout=on_timeout, on_cancel=on_cancel)
-        watch = Watch(transport, lookups, task_id, settings.polling)
-        shared = SharedWatch(self._pool, client, watch)
+        watch = TaskFollower(transport, shared_poller, task_id, settings.polling)
+        shared = SharedFollower(self._pool, client, watch)
         try:
-            return await wait_for_result(transport, lookups, settings, task_id, wait, watch=shared)
+            return await wait_for_result(transport, shared_poller, settings, task_id, wait, watch=shared)
         finally:
             await shared.aclose()
 

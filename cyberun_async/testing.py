@@ -39,7 +39,9 @@ async def _open_client(cyberun: "LocalCyberun") -> "AsyncIterator[AsyncClient]":
 def _make_client(cyberun: "LocalCyberun") -> "AsyncClient":
     from cyberun_async import AsyncClient, Polling
 
-    return AsyncClient(cyberun.api_key, base_url=cyberun.base_url, polling=Polling(interval=0.1, relaxed=0.5))
+    return AsyncClient(
+        cyberun.api_key, base_url=cyberun.base_url, polling=Polling(interval=0.1, interval_while_streaming=0.5)
+    )
 
 
 def _for_pytest_asyncio(func: _Func, scope: str | None = None) -> _Func:

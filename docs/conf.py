@@ -75,7 +75,7 @@ ALIASES = [
     (cyberun_async, "TaskEvent"),
     (cyberun_async, "TerminalEvent"),
     (cyberun_async, "TokenProvider"),
-    (cyberun_async, "Abandon"),
+    (cyberun_async, "AbandonPolicy"),
     (cyberun_async, "DownloadProgress"),
     (cyberun_async, "UploadProgress"),
     (cyberun_async, "FileSource"),

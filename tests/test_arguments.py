@@ -90,7 +90,7 @@ SAID: list[tuple[str, Call, Any, type[CyberunError], str]] = [
     ("download", lambda c, x: c.download(x, "."), FILE, InvalidParameters, "a task's id or its result, not OutputFile"),
     ("directory", lambda c, x: c.download("t", x), None, InvalidParameters, "directory must be a path, not NoneType"),
     ("on_progress", lambda c, x: c.upload(b"x", on_progress=x), 7, InvalidParameters, "on_progress must be a function"),
-    ("notify", lambda c, x: c.notify(x), "t-1", InvalidParameters, r"webhooks\.verify\(\) gives, not NoneType"),
+    ("wake", lambda c, x: c.wake(x), "t-1", InvalidParameters, r"webhooks\.verify\(\) gives, not NoneType"),
     (
         "items",
         lambda c, x: c.map("w", x),
@@ -179,7 +179,7 @@ ANY: dict[str, Call] = {
     "open_file": lambda c, x: c.open_file(x),
     "read_file(file)": lambda c, x: c.read_file(x),
     "read_file(max_bytes)": lambda c, x: c.read_file(FILE, max_bytes=x),
-    "notify": lambda c, x: c.notify(x),
+    "wake": lambda c, x: c.wake(x),
     "tasks.get": lambda c, x: c.tasks.get(x),
     "tasks.list": lambda c, x: c.tasks.list(status=x),
     "workflows.get": lambda c, x: c.workflows.get(x),

@@ -30,7 +30,7 @@ from cyberun_async import (
     WebhookError,
 )
 from cyberun_async._protocol.codec import structure
-from cyberun_async._protocol.error_responses import refusal
+from cyberun_async._protocol.error_responses import api_error
 from cyberun_async._protocol.tasks import TaskResult
 
 ALL = [
@@ -47,7 +47,7 @@ SAMPLES: list[CyberunError] = [
     JournalInUse("batch.journal"),
     InvalidParameters(["no prompt", "no seed"]),
     *(
-        refusal(
+        api_error(
             status,
             {"retry-after": "7", "x-request-id": "r-1"},
             b'{"error_message": "no"}',

@@ -43,7 +43,7 @@ CALLS = [
     pytest.param(owner, method, id=f"{owner.__name__}.{method}")
     for owner in GROUPS
     for method, function in vars(owner).items()
-    if inspect.isfunction(function) and not method.startswith("_") and method not in {"aclose", "notify"}
+    if inspect.isfunction(function) and not method.startswith("_") and method not in {"aclose", "wake"}
 ]
 RECORDS = [
     pytest.param(value, id=name)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 PAGE = Path(__file__).parents[1] / "docs" / "testing.md"
 WORKFLOW = "text-to-image"
 PARAMETERS = {"prompt": "a lighthouse", "width": 64, "height": 64}
-QUICK = Polling(interval=0.1, relaxed=0.2)
+QUICK = Polling(interval=0.1, interval_while_streaming=0.2)
 AT_ONCE = Retries(initial=0.01)
 NEVER = Retries(budget=0)
 
@@ -139,7 +139,7 @@ async def test_a_cut_connection_is_made_again(
 
 async def test_a_huge_answer_is_not_taken_in(server: LocalCyberun) -> None:
     """An answer past the limit is an error, and not memory."""
-    async with client_of(server, limits=Limits(max_answer=10_000)) as client:
+    async with client_of(server, limits=Limits(max_response_bytes=10_000)) as client:
         task_id = await finished(client)
         server.faults.oversize(20_000, on="tasks.get")
         with pytest.raises(DecodeError, match="more than 10000 bytes"):

@@ -51,8 +51,8 @@ from cyberun_async import (
     decode_event,
     throttle,
 )
-from cyberun_async._batch.decisions import unheard
-from cyberun_async._files.part_file import failures_of_disk
+from cyberun_async._batch.decisions import unconfirmed_error
+from cyberun_async._files.part_file import map_disk_errors
 from cyberun_async.local import LocalCyberun
 from cyberun_async.local.scripts import cancel, fail
 from cyberun_async.relay import Relay
@@ -63,7 +63,7 @@ UNSEEN = "019abc12-9012-7890-abcd-ef1234567896"
 SECRET = "whsec_" + "0" * 32
 BODY = b'{"event_type": "task.completed"}'
 NEVER = Retries(budget=0)
-POLLING = Polling(interval=0.05, relaxed=0.05)
+POLLING = Polling(interval=0.05, interval_while_streaming=0.05)
 URL = "https://core.test/api/v1"
 
 
@@ -202,7 +202,7 @@ def closed_port() -> str:
 
 
 def fill_the_disk(_: Stage) -> None:
-    with failures_of_disk("a.png", 4096, "t-1"):
+    with map_disk_errors("a.png", 4096, "t-1"):
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
@@ -403,7 +403,7 @@ TABLE: Mapping[type[CyberunError], Sequence[tuple[str, Meeting, str]]] = {
             "GET /r/tasks/TASK got no answer (the connection broke); the request may have reached the server: sending it again does no harm"),
         ("a submission that broke", lambda at: submit(at, lose_reply={}),
             "POST /r/workflows/slug/text-to-image/run got no answer (the connection broke); the request may have reached the server: look whether it was done before you send it again"),
-        ("a batch that was cut off", lambda _: raise_(unheard("/r/workflows/slug/w/run")),
+        ("a batch that was cut off", lambda _: raise_(unconfirmed_error("/r/workflows/slug/w/run")),
             "POST /r/workflows/slug/w/run got no answer (an earlier run of the batch ended before it was heard); the request may have reached the server: look whether it was done before you send it again"),
     ],
     TransportTimeout: [
@@ -427,8 +427,8 @@ TABLE: Mapping[type[CyberunError], Sequence[tuple[str, Meeting, str]]] = {
             "the answer to GET /r/tasks/TASK is not what the API promises: not JSON (Expecting value: line 1 column 1 (char 0)); is base_url right, with its scheme and /api/v1?"),
         ("a field is missing", lambda at: look(at, malformed={"body": "{}"}),
             "the answer to GET /r/tasks/TASK is not what the API promises: $: id is missing; is base_url right, with its scheme and /api/v1?"),
-        ("too large", lambda at: look(at, at.but(limits=Limits(max_answer=1000)), oversize={"size": 1000}),
-            "the answer to GET /r/tasks/TASK is not what the API promises: its body has more than 1000 bytes (Limits.max_answer); is base_url right, with its scheme and /api/v1?"),
+        ("too large", lambda at: look(at, at.but(limits=Limits(max_response_bytes=1000)), oversize={"size": 1000}),
+            "the answer to GET /r/tasks/TASK is not what the API promises: its body has more than 1000 bytes (Limits.max_response_bytes); is base_url right, with its scheme and /api/v1?"),
         ("the answer to a submission", lambda at: submit(at, malformed={"body": "{}"}),
             "the answer to POST /r/workflows/slug/text-to-image/run is not what the API promises: $: task_id is missing; look whether it was done before you send it again"),
         ("an event of one's own", lambda _: decode_event("progress", "half", task_id="t-1"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cyberun_async import CompletedEvent, FailedEvent, ProgressEvent, StatusEvent, TaskEvent, TaskStatus, text_bar
-from cyberun_async._progress_bar import ALMOST, Standing
+from cyberun_async._progress_bar import ALMOST, ProgressState
 
 RUNNING = StatusEvent(task_id="t", status=TaskStatus.RUNNING)
 HALF = ProgressEvent(task_id="t", progress=0.5)
@@ -25,7 +25,7 @@ HALF = ProgressEvent(task_id="t", progress=0.5)
 )
 def test_progress(events: list[TaskEvent], progress: float | None) -> None:
     """Progress stays where it was last told, and is whole only once the task has completed."""
-    standing = Standing()
+    standing = ProgressState()
     for event in events:
         standing.take(event)
     assert standing.progress == progress

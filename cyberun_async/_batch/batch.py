@@ -11,7 +11,7 @@ from anyio.lowlevel import checkpoint
 from cyberun_async._batch.decisions import BatchCounts, Item, Keyed, Outcome, Parameters, read_item
 from cyberun_async._batch.options import Plan
 from cyberun_async._batch.runner import Runner
-from cyberun_async._concurrency import FlatTaskGroup, finish
+from cyberun_async._concurrency import FlatTaskGroup, run_shielded
 from cyberun_async._errors import ConfigurationError
 from cyberun_async._transport.process_bound import refuse_copies
 
@@ -178,7 +178,7 @@ class Batch(AsyncIterator[Outcome]):
 
     async def _feed(self, scope: anyio.CancelScope) -> None:
         """Begin items as long as there is room, and read none before."""
-        source = _Source(self._items)
+        source = _ItemSource(self._items)
         try:
             with scope:
                 index = 0
@@ -194,7 +194,7 @@ class Batch(AsyncIterator[Outcome]):
         finally:
             self._is_fed = True
             self._changed()
-            await finish(source.aclose, within=CLEANUP)
+            await run_shielded(source.aclose, within=CLEANUP)
 
     async def _room(self) -> None:
         """Wait until one more item may be begun; cancelled where none may any more."""
@@ -239,7 +239,7 @@ class Batch(AsyncIterator[Outcome]):
             self._begin_no_more("stop_after_failures")
 
 
-class _Source:
+class _ItemSource:
     """The items, one by one, whatever they come from."""
 
     def __init__(self, items: Items) -> None:

@@ -229,7 +229,7 @@ def may_exist(failure: Exception) -> bool:
     return isinstance(failure, CyberunError) and failure.may_have_been_sent
 
 
-def unheard(path: str) -> CyberunError:
+def unconfirmed_error(path: str) -> CyberunError:
     """Give the error of an item whose submission an earlier run did not see the end of."""
     reason = "an earlier run of the batch ended before it was heard"
     return TransportError(reason, method="POST", path=path, may_have_been_sent=True, retryable=False)
@@ -255,7 +255,9 @@ def candidates_for(
     return {key: tuple(task for task in free if _is_in_time(task, when, longest)) for key, when in began.items()}
 
 
-def match_unheard(candidates: Mapping[str, Sequence[Task]], others: Collection[Sequence[Task]] = ()) -> dict[str, str]:
+def match_unconfirmed(
+    candidates: Mapping[str, Sequence[Task]], others: Collection[Sequence[Task]] = ()
+) -> dict[str, str]:
     """Give the task's id by key, for each submission that only one task can have come from, and that task from no other.
 
     Args:

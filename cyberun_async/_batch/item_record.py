@@ -10,7 +10,7 @@ import attrs
 from cyberun_async._batch.decisions import may_exist
 from cyberun_async._batch.journal import Journal
 from cyberun_async._batch.journal_rows import Row, submitting
-from cyberun_async._concurrency import Flight, finish
+from cyberun_async._concurrency import Flight, run_shielded
 
 MAX_RESPONSE = 4_000
 """Characters that are kept of a response that could not be understood."""
@@ -70,7 +70,7 @@ class ItemRecord:
             if not flight.is_begun:
                 # The caller has left in time: nothing has changed, and the item is not uncertain.
                 self.row = before
-                await finish(self.note, within=math.inf)
+                await run_shielded(self.note, within=math.inf)
             raise
         await self.note(state="submitted", task_id=task_id)
         return task_id

@@ -18,7 +18,7 @@ from cyberun_async._batch.file_digests import CompareFiles, FileDigests
 from cyberun_async._batch.journal_database import JournalDatabase
 from cyberun_async._batch.journal_file import find, ids_of_tasks, next_run, page_of_rows, put, unconfirmed
 from cyberun_async._batch.journal_rows import JournalEntry, Row, entry_of, settled
-from cyberun_async._concurrency import finish
+from cyberun_async._concurrency import run_shielded
 from cyberun_async._errors import ConfigurationError
 from cyberun_async._protocol.paths import segment
 from cyberun_async._validators import check_kind
@@ -125,7 +125,7 @@ class Journal:
     async def _leave(self, *, for_batch: bool = False) -> None:
         """Write down what a full disk has refused, if it takes it by now, and close the file unless it is still used."""
         try:
-            await finish(self._save_again, within=math.inf)
+            await run_shielded(self._save_again, within=math.inf)
         finally:
             await self._database.release(for_batch=for_batch)
 

@@ -18,7 +18,7 @@ import anyio.lowlevel
 import anyio.to_thread
 
 from cyberun_async._batch.journal_file import Job, carry_out, connect
-from cyberun_async._concurrency import finish
+from cyberun_async._concurrency import run_shielded
 from cyberun_async._errors import ConfigurationError, JournalInUse
 
 T = TypeVar("T")
@@ -105,7 +105,7 @@ class JournalDatabase:
         if for_batch:
             self._has_batch = False
         self._users -= 1
-        await finish(self._close_if_unused, within=math.inf)
+        await run_shielded(self._close_if_unused, within=math.inf)
 
     async def _close_if_unused(self) -> None:
         async with self._opening:
@@ -163,6 +163,6 @@ class JournalDatabase:
             except Exception as error:  # noqa: BLE001 - raised again below
                 failures.append(error)
 
-        await finish(to_the_end, within=math.inf)
+        await run_shielded(to_the_end, within=math.inf)
         if failures:
             raise failures[0]

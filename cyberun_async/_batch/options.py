@@ -8,7 +8,7 @@ import attrs
 from cyberun_async._batch.decisions import Resubmit, read_resubmit
 from cyberun_async._batch.journal import Journal
 from cyberun_async._errors import ConfigurationError
-from cyberun_async._wait.result import Abandon, Wait, check_on_submitted
+from cyberun_async._wait.result import AbandonPolicy, Wait, check_on_submitted
 
 OnError = Literal["collect", "cancel_rest"]
 """What a failed item does to the others: nothing, or it cancels them."""
@@ -24,19 +24,19 @@ def _one_of(*words: str) -> "Callable[[object, attrs.Attribute[str], str], None]
     return check
 
 
-def _is_count(_: object, field: "attrs.Attribute[int]", value: int) -> None:
+def _check_count(_: object, field: "attrs.Attribute[int]", value: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         message = f"{field.name} must be a whole number above zero, not {value!r}"
         raise ConfigurationError(message)
 
 
-def _is_journal(_: object, field: "attrs.Attribute[Journal | None]", value: Journal | None) -> None:
+def _check_journal(_: object, field: "attrs.Attribute[Journal | None]", value: Journal | None) -> None:
     if value is not None and not isinstance(value, Journal):
         message = f"{field.name} must be a Journal(path), not {value!r}"
         raise ConfigurationError(message)
 
 
-def _is_on_submitted(_: object, __: object, value: "Callable[..., object] | None") -> None:
+def _check_on_submitted(_: object, __: object, value: "Callable[..., object] | None") -> None:
     check_on_submitted(value)
 
 
@@ -50,13 +50,13 @@ class Plan:
     """
 
     workflow: str
-    max_in_flight: int = attrs.field(validator=_is_count)
+    max_in_flight: int = attrs.field(validator=_check_count)
     wait: Wait
     on_error: OnError = attrs.field(validator=_one_of("collect", "cancel_rest"))
-    on_exit: Abandon = attrs.field(validator=_one_of("leave", "cancel"))
-    journal: Journal | None = attrs.field(validator=_is_journal)
+    on_exit: AbandonPolicy = attrs.field(validator=_one_of("leave", "cancel"))
+    journal: Journal | None = attrs.field(validator=_check_journal)
     resubmit: Collection[Resubmit] = attrs.field(converter=read_resubmit)
-    on_submitted: Callable[[str, str], object] | None = attrs.field(default=None, validator=_is_on_submitted)
-    attempts: int = attrs.field(default=1, validator=_is_count)
-    max_tasks: int | None = attrs.field(default=None, validator=attrs.validators.optional(_is_count))
-    stop_after_failures: int | None = attrs.field(default=None, validator=attrs.validators.optional(_is_count))
+    on_submitted: Callable[[str, str], object] | None = attrs.field(default=None, validator=_check_on_submitted)
+    attempts: int = attrs.field(default=1, validator=_check_count)
+    max_tasks: int | None = attrs.field(default=None, validator=attrs.validators.optional(_check_count))
+    stop_after_failures: int | None = attrs.field(default=None, validator=attrs.validators.optional(_check_count))

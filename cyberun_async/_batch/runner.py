@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 import anyio
 import attrs
 
-from cyberun_async._batch.decisions import Item, Outcome, Parameters, Window, unheard
+from cyberun_async._batch.decisions import Item, Outcome, Parameters, Window, unconfirmed_error
 from cyberun_async._batch.journal_rows import (
     Step,
     check_key,
@@ -19,7 +19,7 @@ from cyberun_async._batch.journal_rows import (
 from cyberun_async._batch.options import Plan
 from cyberun_async._batch.progress import Progress, Tally
 from cyberun_async._batch.unconfirmed import Found, find_unconfirmed
-from cyberun_async._concurrency import FlatTaskGroup, Flight, finish, see_through
+from cyberun_async._concurrency import FlatTaskGroup, Flight, run_shielded, shield_with_grace
 from cyberun_async._errors import CyberunError, RateLimitError, TaskError, TaskFailed
 from cyberun_async._protocol import endpoints
 from cyberun_async._protocol.call import Call
@@ -28,15 +28,15 @@ from cyberun_async._protocol.tasks import Submitted, TaskResult
 from cyberun_async._settings import Settings
 from cyberun_async._transport.transport import Transport
 from cyberun_async._wait.poll_errors import is_passing
-from cyberun_async._wait.result import report_submitted, verdict, wait_for_result
-from cyberun_async._wait.shared_poller import Lookups
+from cyberun_async._wait.result import ensure_completed, report_submitted, wait_for_result
+from cyberun_async._wait.shared_poller import SharedPoller
 
 log = logging.getLogger("cyberun_async.batch")
 
 Prepare = Callable[[Parameters], Awaitable[Call[Submitted]]]
 """Gives the call that submits an item, once its parameters are known to fit."""
 
-CANCELS_AT_ONCE = 16
+MAX_CONCURRENT_CANCELS = 16
 """Cancellations in the air at once when a batch is given up."""
 
 FIRST_IN_FLIGHT = 8
@@ -57,7 +57,7 @@ class Runner:
     """
 
     def __init__(
-        self, transport: Transport, lookups: Lookups, settings: Settings, plan: Plan, prepare: Prepare
+        self, transport: Transport, shared_poller: SharedPoller, settings: Settings, plan: Plan, prepare: Prepare
     ) -> None:
         """Nothing is sent yet."""
         self.tasks: dict[str, None] = {}
@@ -68,7 +68,7 @@ class Runner:
         self.is_given_up = False
         self.on_room: Callable[[], None] = lambda: None
         self._transport = transport
-        self._lookups = lookups
+        self._shared_poller = shared_poller
         self._settings = settings
         self._plan = plan
         self._prepare = prepare
@@ -100,7 +100,7 @@ class Runner:
         """Let go of the tasks as asked, and of the journal."""
         if self._plan.on_exit == "cancel" and self.tasks:
             batches = 1 + len(self.tasks) // 100
-            await finish(self.cancel_tasks, within=self._settings.timeouts.cleanup * batches)
+            await run_shielded(self.cancel_tasks, within=self._settings.timeouts.cleanup * batches)
         if self._plan.journal is not None and self._is_journal_open:
             self._is_journal_open = False
             await self._plan.journal._leave(for_batch=True)
@@ -131,7 +131,7 @@ class Runner:
                 await self._cancel(task_id)
 
         async with FlatTaskGroup() as group:
-            for _ in range(min(CANCELS_AT_ONCE, len(self.tasks))):
+            for _ in range(min(MAX_CONCURRENT_CANCELS, len(self.tasks))):
                 group.start_soon(cancel)
 
     async def _cancel(self, task_id: str) -> None:
@@ -148,7 +148,7 @@ class Runner:
 
     async def _result_of(self, progress: Progress) -> TaskResult:
         if (result := await self._begin(progress)) is not None:
-            return verdict(result)
+            return ensure_completed(result)
         while True:
             self._settle(progress)
             try:
@@ -201,7 +201,7 @@ class Runner:
             progress.is_uncertain = True
             progress.candidates = self._found.candidates.get(key, ())
             await record.note()
-            raise unheard(endpoints.run_workflow(self._plan.workflow, {}).path)
+            raise unconfirmed_error(endpoints.run_workflow(self._plan.workflow, {}).path)
         else:
             await record.note()
         progress.task_id = record.row.task_id
@@ -214,7 +214,7 @@ class Runner:
         if self.is_given_up:
             await self._cancel(task_id)
         waiting = wait_for_result(
-            self._transport, self._lookups, self._settings, task_id, self._plan.wait, is_new=progress.is_new
+            self._transport, self._shared_poller, self._settings, task_id, self._plan.wait, is_new=progress.is_new
         )
         try:
             result = await waiting
@@ -256,7 +256,7 @@ class Runner:
             if self.is_stopped:
                 return False
             flight = Flight()
-            await see_through(
+            await shield_with_grace(
                 lambda: self._send(progress, call, flight), flight, within=self._settings.timeouts.cleanup
             )
         return True
@@ -284,7 +284,7 @@ class Runner:
 
     async def _send_within_rate(self, call: Call[Submitted], flight: Flight) -> Submitted:
         """Submit an item; where the server wants fewer requests, it gets fewer, and the item goes on waiting."""
-        give_up = anyio.current_time() + self._settings.polling.patience
+        give_up = anyio.current_time() + self._settings.polling.unavailable_timeout
         while True:
             seen_in, refused_before = self.window.round, self._transport.refused_for_rate
             submitted, pause = None, 0.0

@@ -4,11 +4,11 @@ from collections.abc import Awaitable, Callable
 
 import attrs
 
-from cyberun_async._batch.decisions import Parameters, unheard
+from cyberun_async._batch.decisions import Parameters, unconfirmed_error
 from cyberun_async._batch.item_record import ItemRecord
 from cyberun_async._batch.journal import Journal
 from cyberun_async._batch.journal_rows import Row, check_key, entry_of, next_step, other_parameters
-from cyberun_async._concurrency import Flight, see_through
+from cyberun_async._concurrency import Flight, shield_with_grace
 from cyberun_async._errors import ConfigurationError, InvalidParameters
 from cyberun_async._protocol import endpoints
 from cyberun_async._protocol.call import Call
@@ -44,7 +44,7 @@ async def submit_once(
             raise other_parameters(key)
         step = next_step(row)
         if step == "report":
-            raise unheard(path)
+            raise unconfirmed_error(path)
         row = attrs.evolve(row or Row(workflow=workflow, key=key, digest=digest), digest=digest)
         record = ItemRecord(row, journal)
         if step == "submit":
@@ -56,7 +56,7 @@ async def submit_once(
             async def send() -> str:
                 return (await transport.send(call, flight=flight)).task_id
 
-            await see_through(lambda: record.submit(send, flight), flight, within=settings.timeouts.cleanup)
+            await shield_with_grace(lambda: record.submit(send, flight), flight, within=settings.timeouts.cleanup)
         task_id = entry_of(record.row).task_id
         assert task_id is not None
         return task_id

@@ -6,18 +6,18 @@ from functools import partial
 
 import attrs
 
-from cyberun_async._batch.decisions import candidates_for, match_unheard
+from cyberun_async._batch.decisions import candidates_for, match_unconfirmed
 from cyberun_async._batch.journal import Journal
 from cyberun_async._errors import CyberunError
 from cyberun_async._protocol import endpoints
 from cyberun_async._protocol.tasks import Task
 from cyberun_async._protocol.workflows import get_workflow
-from cyberun_async._transport.paginator import EveryItem
+from cyberun_async._transport.paginator import AsyncPaginator
 from cyberun_async._transport.transport import Transport
 
 log = logging.getLogger("cyberun_async.batch")
 
-MOST_LISTED = 5_000
+MAX_LISTED = 5_000
 """Tasks that are gone through to find those whose submission was not answered."""
 
 
@@ -51,9 +51,9 @@ async def find_unconfirmed(transport: Transport, journal: Journal, workflow: str
     try:
         definition = await transport.send(get_workflow(workflow))
         tasks: list[Task] = []
-        async for task in EveryItem(transport, endpoints.list_tasks):
+        async for task in AsyncPaginator(transport, endpoints.list_tasks):
             tasks.append(task)
-            if len(tasks) > MOST_LISTED:
+            if len(tasks) > MAX_LISTED:
                 log.info("there are too many tasks to tell which belong to the %d uncertain items", len(began))
                 return Found()
     except CyberunError as failure:
@@ -62,4 +62,4 @@ async def find_unconfirmed(transport: Transport, journal: Journal, workflow: str
     known = await journal._task_ids()
     find = partial(candidates_for, tasks=tasks, workflow_id=definition.id, known=known, longest=longest)
     candidates, others = find(began), find(dict(enumerate(earlier)))
-    return Found(match_unheard(candidates, others.values()), candidates)
+    return Found(match_unconfirmed(candidates, others.values()), candidates)

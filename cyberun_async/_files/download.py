@@ -13,15 +13,15 @@ import anyio.to_thread
 import attrs
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-from cyberun_async._concurrency import side_by_side
+from cyberun_async._concurrency import run_all
 from cyberun_async._errors import CyberunError, InvalidParameters, StorageError
 from cyberun_async._files.checksums import Checksum, Digest, new_digest
 from cyberun_async._files.existing import ExistingFiles, note_digest
 from cyberun_async._files.file_system import status_of
-from cyberun_async._files.part_file import PartFile, failures_of_disk
+from cyberun_async._files.part_file import PartFile, map_disk_errors
 from cyberun_async._files.ranges import NOTHING, Delivery, Have
 from cyberun_async._files.remote_file import CHECKED, NO_MD5, Links, Output, files_of, log
-from cyberun_async._files.storage import Body, Storage, StorageFailure
+from cyberun_async._files.storage import Storage, StorageBody, StorageFailure
 from cyberun_async._protocol.filenames import numbered, shortened
 from cyberun_async._protocol.output_files import OutputFile
 from cyberun_async._protocol.tasks import TaskResult
@@ -38,7 +38,7 @@ DownloadProgress = Callable[[OutputFile, int, int | None], object | Awaitable[ob
 BLOCK = 2 * 1024 * 1024
 """Bytes written in one go: large enough that changing threads costs less than the disk."""
 
-LONGEST_HELD_BACK = 1.0
+MAX_HELD_BACK = 1.0
 """Seconds after which less than a block is written, so that a slow link shows progress, and a kill costs little."""
 
 
@@ -80,7 +80,7 @@ async def download(
     task_id, files = await files_of(transport, task)
     links = Links(transport, task_id, files)
     downloads = Downloads(storage, settings, links, Path(os.fsdecode(directory)), on_progress)
-    with failures_of_disk(files[0].name if files else "files", 0, task_id):
+    with map_disk_errors(files[0].name if files else "files", 0, task_id):
         await anyio.to_thread.run_sync(partial(downloads.directory.mkdir, parents=True, exist_ok=True))
     paths: dict[str, Path] = {}
     failures: dict[str, CyberunError] = {}
@@ -95,7 +95,7 @@ async def download(
                 if not _is_about_one_file(failure):
                     return
 
-    await side_by_side(*[work] * min(concurrency, len(files)))
+    await run_all(*[work] * min(concurrency, len(files)))
     if failures:
         raise _one_of(failures, [file for file in files if file.key not in paths])
     return [paths[file.key] for file in files]
@@ -211,7 +211,7 @@ class Download:
             finally:
                 await body.aclose()
 
-    async def _take(self, delivery: Delivery, body: Body) -> None:
+    async def _take(self, delivery: Delivery, body: StorageBody) -> None:
         """Read and write side by side until the file is whole.
 
         Raises:
@@ -235,11 +235,11 @@ class Download:
 
         # A child that is cancelled before its first step closes nothing.
         with sending, receiving:
-            await side_by_side(read, lambda: self._write(delivery, receiving))
+            await run_all(read, lambda: self._write(delivery, receiving))
         if breaks:
             raise breaks[0]
 
-    async def _read(self, delivery: Delivery, body: Body, sending: MemoryObjectSendStream[list[bytes]]) -> None:
+    async def _read(self, delivery: Delivery, body: StorageBody, sending: MemoryObjectSendStream[list[bytes]]) -> None:
         size, held, since = delivery.start, 0, anyio.current_time()
         block: list[bytes] = []
         try:
@@ -249,7 +249,7 @@ class Download:
                     raise _TooMuch(f"more than the promised {delivery.end} bytes came", retryable=True)
                 block.append(chunk)
                 held += len(chunk)
-                if held >= BLOCK or anyio.current_time() - since >= LONGEST_HELD_BACK:
+                if held >= BLOCK or anyio.current_time() - since >= MAX_HELD_BACK:
                     await sending.send(block)
                     block, held, since = [], 0, anyio.current_time()
         finally:
@@ -314,7 +314,7 @@ class Download:
                 await outcome
 
     async def _in_thread(self, work: Callable[..., _T], *args: object) -> _T:
-        with failures_of_disk(self._file.name, self._output.done, self._file.task_id):
+        with map_disk_errors(self._file.name, self._output.done, self._file.task_id):
             return await anyio.to_thread.run_sync(work, *args)
 
 

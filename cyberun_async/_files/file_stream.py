@@ -11,7 +11,7 @@ from cyberun_async._errors import StorageError
 from cyberun_async._files.checksums import Checksum, contradict, new_digest
 from cyberun_async._files.ranges import NOTHING, Delivery, Have
 from cyberun_async._files.remote_file import CHECKED, NO_MD5, Links, Output, log
-from cyberun_async._files.storage import Body, Storage, StorageFailure
+from cyberun_async._files.storage import Storage, StorageBody, StorageFailure
 from cyberun_async._protocol.output_files import OutputFile
 from cyberun_async._settings import Settings
 from cyberun_async._transport.process_bound import refuse_copies
@@ -58,7 +58,7 @@ class FileStream(AsyncIterator[bytes]):
         self._settings = settings
         self._output: Output | None = None
         self._delivery: Delivery | None = None
-        self._body: Body | None = None
+        self._body: StorageBody | None = None
         self._at = self._to_skip = 0
         self._until: int | None = None
         self._is_over = False

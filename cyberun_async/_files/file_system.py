@@ -31,7 +31,7 @@ else:
         return True
 
 
-HASHED_AT_ONCE = 32 * 1024 * 1024
+HASH_CHUNK_SIZE = 32 * 1024 * 1024
 """Bytes hashed in one go, after which whoever waits for it may be cancelled."""
 
 _CANNOT_SYNC = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EPERM}
@@ -126,7 +126,7 @@ def boot_id() -> str:
 
 def hash_some(descriptor: int, digest: Digest) -> int:
     done = 0
-    while done < HASHED_AT_ONCE and (block := os.read(descriptor, 1024 * 1024)):
+    while done < HASH_CHUNK_SIZE and (block := os.read(descriptor, 1024 * 1024)):
         digest.update(block)
         done += len(block)
     return done

@@ -14,7 +14,7 @@ import attrs
 from cyberun_async._errors import StorageError
 from cyberun_async._files.checksums import Digest
 from cyberun_async._files.file_system import (
-    HASHED_AT_ONCE,
+    HASH_CHUNK_SIZE,
     boot_id,
     flush,
     hash_some,
@@ -197,7 +197,7 @@ class PartFile:
         with path.open("rb", buffering=0) as file:
             file.seek(start)
             os.lseek(self._descriptor, start, os.SEEK_SET)
-            for _ in range(0, HASHED_AT_ONCE, 1024 * 1024):
+            for _ in range(0, HASH_CHUNK_SIZE, 1024 * 1024):
                 ours = os.read(self._descriptor, 1024 * 1024)
                 if file.read(len(ours) or 1) != ours:
                     return None
@@ -208,7 +208,7 @@ class PartFile:
 
 
 @contextmanager
-def failures_of_disk(name: str, done: int, task_id: str | None) -> Iterator[None]:
+def map_disk_errors(name: str, done: int, task_id: str | None) -> Iterator[None]:
     """Raise what the operating system raises as a `StorageError` about the file."""
     try:
         yield

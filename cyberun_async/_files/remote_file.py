@@ -6,8 +6,8 @@ import anyio
 
 from cyberun_async._errors import StorageError, TaskCancelled, TaskFailed
 from cyberun_async._files.ranges import NOTHING, Delivery, Have, range_headers, read_delivery, size_in_refusal
-from cyberun_async._files.retry import Patience, Refusal, read_refusal
-from cyberun_async._files.storage import Body, Storage, StorageFailure
+from cyberun_async._files.retry import Refusal, RetryBudget, read_refusal
+from cyberun_async._files.storage import Storage, StorageBody, StorageFailure
 from cyberun_async._protocol import endpoints
 from cyberun_async._protocol.output_files import OutputFile
 from cyberun_async._protocol.secret import Secret, secrets_of_url
@@ -66,7 +66,7 @@ class Output:
         self.done = 0
         self._storage = storage
         self._links = links
-        self._patience = Patience(retries)
+        self._patience = RetryBudget(retries)
         self._is_renewed = False
 
     def progressed(self, done: int) -> None:
@@ -79,7 +79,7 @@ class Output:
         """Begin to fetch the whole file a second time."""
         self._patience.start_over()
 
-    async def ask(self, have: Have) -> tuple[Delivery, Body]:
+    async def ask(self, have: Have) -> tuple[Delivery, StorageBody]:
         """Ask for what is missing; the body must be closed.
 
         Raises:
@@ -111,7 +111,7 @@ class Output:
         await body.aclose()
         return delivery
 
-    async def _ask(self, headers: dict[str, str], have: Have) -> tuple[Delivery, Body]:
+    async def _ask(self, headers: dict[str, str], have: Have) -> tuple[Delivery, StorageBody]:
         while True:
             generation = self._links.generation
             try:
@@ -134,7 +134,7 @@ class Output:
             else:
                 await self._after(refusal, generation)
 
-    async def _refused(self, body: Body) -> tuple[Refusal, int | None]:
+    async def _refused(self, body: StorageBody) -> tuple[Refusal, int | None]:
         """Read a refusal, and the size of the file where it says that; its text may quote the link."""
         try:
             text = await body.text()

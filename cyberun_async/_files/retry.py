@@ -8,7 +8,7 @@ from html import unescape
 import attrs
 
 from cyberun_async._protocol.error_responses import retry_after_of
-from cyberun_async._protocol.redaction import hide
+from cyberun_async._protocol.redaction import redact
 from cyberun_async._protocol.secret import Secret
 from cyberun_async._settings import Retries
 
@@ -65,7 +65,7 @@ class Refusal:
 def read_refusal(status: int, headers: Mapping[str, str], body: bytes, secrets: Sequence[Secret[str]] = ()) -> Refusal:
     """Give what a refusal says; of its body only what S3 documents as its code and message, less every secret."""
     text = body.decode("utf-8", "replace")
-    found = [hide(unescape(match[1]), secrets) for match in (_CODE.search(text), _MESSAGE.search(text)) if match]
+    found = [redact(unescape(match[1]), secrets) for match in (_CODE.search(text), _MESSAGE.search(text)) if match]
     if 300 <= status < 400:
         meaning = "the storage redirects to another place, which is not followed"
     else:
@@ -74,7 +74,7 @@ def read_refusal(status: int, headers: Mapping[str, str], body: bytes, secrets: 
     return Refusal(status, f"{meaning} ({status}{said})", retry_after_of(headers))
 
 
-class Patience:
+class RetryBudget:
     """The retry budget of one transfer: how long it is retried without coming further than ever before.
 
     A restart from the beginning gets nowhere until it passes the furthest point that was reached, so a body that always

@@ -8,10 +8,10 @@ import anyio
 import attrs
 import httpx
 
-from cyberun_async._concurrency import InFlight, as_child, finish
+from cyberun_async._concurrency import InFlight, run_in_child_task, run_shielded
 from cyberun_async._files.ranges import content_length
 from cyberun_async._protocol.error_responses import ERROR_TEXT
-from cyberun_async._protocol.redaction import hide
+from cyberun_async._protocol.redaction import redact
 from cyberun_async._protocol.secret import Link, Secret, secrets_of_url
 from cyberun_async._settings import Settings
 from cyberun_async._transport.bodies import RequestBody, let_go, raw_chunks
@@ -19,19 +19,19 @@ from cyberun_async._transport.content_codings import decompress
 from cyberun_async._transport.early_response import listening
 from cyberun_async._transport.error_mapping import (
     below,
+    describe_cause,
     foreign_failures,
     is_retryable,
     map_exceptions,
-    reason_of,
     shown_cause,
 )
 from cyberun_async._transport.requests import Send, checked_headers, checked_url, sender_of, timeout_extension
-from cyberun_async._transport.sharded_pool import SmallPools
+from cyberun_async._transport.sharded_pool import ShardedTransport
 
 LARGE = 8 * 1024 * 1024
 """Bytes from which a body is worth a connection of its own."""
 
-AT_ONCE = 256 * 1024
+CHUNK_SIZE = 256 * 1024
 """Bytes read in one go from such a connection; asyncio takes no more from a socket."""
 
 
@@ -87,7 +87,7 @@ class Storage:
         """Open nothing yet."""
         self.gate: anyio.Semaphore = anyio.Semaphore(settings.limits.max_transfers, fast_acquire=True)
         self._check_usable = check_usable
-        self._pools, self._upload_pools = SmallPools(), SmallPools(reads_while_sending=True)
+        self._pools, self._upload_pools = ShardedTransport(), ShardedTransport(reads_while_sending=True)
         self._in_flight = InFlight()
         self._send: Send = self._pools.handle_async_request
         self._send_upload: Send = self._upload_pools.handle_async_request
@@ -106,14 +106,14 @@ class Storage:
 
     async def aclose(self) -> None:
         """End what is going on and close every connection, under cancellation too; safe to call twice."""
-        await finish(self._close, within=self._cleanup)
+        await run_shielded(self._close, within=self._cleanup)
 
     async def _close(self) -> None:
         await self._in_flight.aclose()
         await self._pools.aclose()
         await self._upload_pools.aclose()
 
-    async def get(self, url: Secret[str], headers: Mapping[str, str]) -> "Body":
+    async def get(self, url: Secret[str], headers: Mapping[str, str]) -> "StorageBody":
         """Ask for a file, or a part of it; the answer's body must be closed.
 
         Raises:
@@ -122,16 +122,18 @@ class Storage:
         """
         self._check_usable()
         url = Link(url)
-        opened: list[Body] = []
+        opened: list[StorageBody] = []
 
         async def open_it() -> None:
             # Identity, since ranges and checksums are of the bytes as they are stored.
             request = self._request("GET", url, Secret({"Accept-Encoding": "identity", **headers}))
             response = await self._send(request)
-            opened.append(Body(url, response, self._cleanup, past_parser=self._past_parser(response)))
+            opened.append(StorageBody(url, response, self._cleanup, past_parser=self._past_parser(response)))
 
         try:
-            await map_exceptions(lambda: as_child(open_it, among=self._in_flight), partial(storage_failure, url))
+            await map_exceptions(
+                lambda: run_in_child_task(open_it, among=self._in_flight), partial(storage_failure, url)
+            )
         except BaseException:
             for body in opened:
                 await body.aclose()
@@ -153,7 +155,7 @@ class Storage:
 
         async def exchange() -> StorageAnswer:
             response = await self._send_upload(self._request("PUT", url, headers, sent))
-            body = Body(url, response, self._cleanup)
+            body = StorageBody(url, response, self._cleanup)
             try:
                 # What breaks off here takes nothing from the status.
                 answer = StorageAnswer(body.status, body.headers, await body.text(), url)
@@ -166,14 +168,16 @@ class Storage:
         def mapped(failure: Exception) -> Exception:
             return sent.failure or storage_failure(url, failure)
 
-        return await map_exceptions(lambda: as_child(lambda: listening(exchange), among=self._in_flight), mapped)
+        return await map_exceptions(
+            lambda: run_in_child_task(lambda: listening(exchange), among=self._in_flight), mapped
+        )
 
-    def _past_parser(self, response: httpx.Response) -> "PastParser | None":
+    def _past_parser(self, response: httpx.Response) -> "RawSocketReader | None":
         """Give the short way to the bytes of a large body; only on our own connections is it known what is in between."""
         length = content_length(response.headers)
         is_plain = response.http_version == "HTTP/1.1" and "transfer-encoding" not in response.headers
         if self._is_own and is_plain and length is not None and length >= LARGE:
-            return PastParser(response, length, self._read_timeout)
+            return RawSocketReader(response, length, self._read_timeout)
         return None
 
     def _request(
@@ -186,7 +190,7 @@ class Storage:
         return httpx.Request(method, place, headers=given, stream=content, extensions=self._timeout)
 
 
-class Body:
+class StorageBody:
     """The answer to a request for a file, with its body as it arrives.
 
     It must be closed. Nobody but its owner may be waiting in it at that time.
@@ -197,7 +201,7 @@ class Body:
     """
 
     def __init__(
-        self, url: Secret[str], response: httpx.Response, cleanup: float, past_parser: "PastParser | None" = None
+        self, url: Secret[str], response: httpx.Response, cleanup: float, past_parser: "RawSocketReader | None" = None
     ) -> None:
         """Take over the response."""
         self.url = url
@@ -257,10 +261,10 @@ class Body:
         if not self._is_closed:
             self._is_closed = True
             unfinished = None if self._is_at_end else self._chunks
-            await finish(lambda: let_go(self._response.stream, unfinished), within=self._cleanup)
+            await run_shielded(lambda: let_go(self._response.stream, unfinished), within=self._cleanup)
 
 
-class PastParser:
+class RawSocketReader:
     """Reads a large body from its connection, past the HTTP parser, which takes twice as long as all the rest.
 
     The parser gives the first bytes: all that came with the head. From then on, the body is what the connection brings,
@@ -283,7 +287,7 @@ class PastParser:
         if self.taken == self._length:
             return None
         with below():
-            chunk: bytes = await self._stream.read(min(AT_ONCE, self._length - self.taken), self._timeout)
+            chunk: bytes = await self._stream.read(min(CHUNK_SIZE, self._length - self.taken), self._timeout)
         if not chunk:
             reason = f"the connection was closed after {self.taken} of {self._length} bytes"
             raise StorageFailure(reason, retryable=True)
@@ -296,6 +300,6 @@ def storage_failure(url: Secret[str], error: Exception) -> Exception:
     if not isinstance(error, foreign_failures()):
         return error
     secrets = secrets_of_url(url)
-    failure = StorageFailure(hide(reason_of(error), secrets), retryable=is_retryable(error))
+    failure = StorageFailure(redact(describe_cause(error), secrets), retryable=is_retryable(error))
     failure.__cause__ = shown_cause(error, secrets)
     return failure

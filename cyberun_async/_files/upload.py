@@ -7,9 +7,9 @@ from contextlib import aclosing
 import anyio
 from anyio.streams.memory import MemoryObjectSendStream
 
-from cyberun_async._concurrency import as_child, side_by_side
+from cyberun_async._concurrency import run_all, run_in_child_task
 from cyberun_async._errors import APIError, StorageError
-from cyberun_async._files.retry import Patience, Refusal, read_refusal
+from cyberun_async._files.retry import Refusal, RetryBudget, read_refusal
 from cyberun_async._files.source import Source, open_source
 from cyberun_async._files.storage import Storage, StorageAnswer, StorageFailure
 from cyberun_async._protocol import endpoints
@@ -46,7 +46,7 @@ class Uploads:
         """Send one file and give its key; see `AsyncClient.upload`."""
         check_callback(on_progress, "on_progress")
         # As a child, since asyncio's own cancellation would leave a file open that a thread is about to open.
-        return await as_child(lambda: self._upload(file, on_progress))
+        return await run_in_child_task(lambda: self._upload(file, on_progress))
 
     async def _upload(self, file: InputFile, on_progress: UploadProgress | None) -> str:
         async with self._storage.gate:
@@ -68,7 +68,7 @@ class Uploads:
         async def send(identity: object, value: object) -> None:
             keys[identity] = await self.upload(input_file(value))
 
-        await side_by_side(*[_bound(send, identity, value) for identity, value in distinct.items()])
+        await run_all(*[_bound(send, identity, value) for identity, value in distinct.items()])
         return {**parameters, **{key: keys[identity] for key, identity in files.items()}}
 
 
@@ -113,7 +113,7 @@ class Upload:
         self._file = file
         self._source = source
         self._on_progress = on_progress
-        self._patience = Patience(settings.retries)
+        self._patience = RetryBudget(settings.retries)
         self._is_whole = self._may_be_there = False
 
     async def run(self) -> str:
@@ -215,7 +215,7 @@ class Upload:
 
         # A child that is cancelled before its first step closes nothing.
         with sending, receiving:
-            await side_by_side(read, send)
+            await run_all(read, send)
         return answers[0]
 
     async def _read(self, sending: MemoryObjectSendStream[bytes]) -> None:

@@ -7,7 +7,7 @@ import attrs
 
 from cyberun_async._protocol.call import Call
 from cyberun_async._protocol.fields import extra_field, on_wire, redact_repr, wire
-from cyberun_async._protocol.pages import MOST_PER_PAGE, Page, page_query
+from cyberun_async._protocol.pages import MAX_PAGE_SIZE, Page, page_query
 
 
 @redact_repr
@@ -111,6 +111,6 @@ class Agent:
     extra: Mapping[str, object] = extra_field()
 
 
-def list_agents(number: int = 1, per_page: int = MOST_PER_PAGE) -> Call[Page[Agent]]:
+def list_agents(number: int = 1, per_page: int = MAX_PAGE_SIZE) -> Call[Page[Agent]]:
     """Ask for one page of the team's agents."""
     return Call("GET", "/r/agents", Page[Agent], query=page_query(number, per_page))

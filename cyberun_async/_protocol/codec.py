@@ -23,7 +23,7 @@ from cyberun_async._protocol.json_text import parse_json
 from cyberun_async._protocol.list_responses import find_list, in_envelope
 from cyberun_async._protocol.mismatch_log import LOG_OF_PROCESS, MismatchLog
 from cyberun_async._protocol.pages import Page, PageMeta
-from cyberun_async._protocol.redaction import hide
+from cyberun_async._protocol.redaction import redact
 
 T = TypeVar("T")
 
@@ -57,7 +57,7 @@ def structure(value: object, kind: type[T], log: MismatchLog = LOG_OF_PROCESS) -
         if inner is not None:
             return structure(inner, kind, log)
         # A name or a moment that it quotes is the server's own choice.
-        raise DecodeError(hide(str(error))) from None
+        raise DecodeError(redact(str(error))) from None
     return result
 
 

@@ -11,7 +11,7 @@ from cyberun_async._errors import DecodeError, InvalidParameters
 from cyberun_async._protocol.call import Call
 from cyberun_async._protocol.fields import extra_field, on_wire, redact_repr, wire
 from cyberun_async._protocol.headers import headers_of
-from cyberun_async._protocol.pages import MOST_PER_PAGE, Page, page_query
+from cyberun_async._protocol.pages import MAX_PAGE_SIZE, Page, page_query
 from cyberun_async._protocol.paths import segment
 
 INVOKE_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
@@ -147,7 +147,7 @@ class Invocation:
             raise DecodeError(message) from None
 
 
-def list_containers(number: int = 1, per_page: int = MOST_PER_PAGE) -> Call[Page[Container]]:
+def list_containers(number: int = 1, per_page: int = MAX_PAGE_SIZE) -> Call[Page[Container]]:
     """Ask for one page of the container services."""
     return Call("GET", "/r/containers", Page[Container], query=page_query(number, per_page))
 

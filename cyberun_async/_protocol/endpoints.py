@@ -11,7 +11,7 @@ import attrs
 from cyberun_async._errors import InvalidParameters
 from cyberun_async._protocol.call import Call
 from cyberun_async._protocol.files import PresignedUpload
-from cyberun_async._protocol.pages import MOST_PER_PAGE, Page, page_query
+from cyberun_async._protocol.pages import MAX_PAGE_SIZE, Page, page_query
 from cyberun_async._protocol.paths import segment, workflow_path
 from cyberun_async._protocol.status import TaskStatus
 from cyberun_async._protocol.submitted import read_submitted
@@ -51,7 +51,7 @@ def run_workflow(ref: str, parameters: Mapping[str, object], dispatch: Dispatch 
 
 
 def list_tasks(
-    number: int = 1, per_page: int = MOST_PER_PAGE, *, status: TaskStatus | str | None = None
+    number: int = 1, per_page: int = MAX_PAGE_SIZE, *, status: TaskStatus | str | None = None
 ) -> Call[Page[Task]]:
     """Ask for one page of the tasks, of one status or of all."""
     if status is not None and (not isinstance(status, str) or not status or not status.isascii()):

@@ -16,7 +16,7 @@ from cyberun_async._errors import (
 )
 from cyberun_async._protocol.error_text import body_text
 from cyberun_async._protocol.http_dates import parse_http_date
-from cyberun_async._protocol.redaction import MAX_SHOWN, hide, redacted
+from cyberun_async._protocol.redaction import MAX_SHOWN, redact, redacted
 from cyberun_async._protocol.secret import Secret
 
 _KINDS: Mapping[int, type[APIError]] = {
@@ -35,7 +35,7 @@ ERROR_TEXT = 64 * 1024
 _ORIGIN = re.compile(r"(?P<scheme>https?)://(?:[^/?#\\]*@)?(?P<host>[\w.:\[\]-]+)(?![^/?#])", re.IGNORECASE)
 
 
-def refusal(
+def api_error(
     status: int,
     headers: Mapping[str, str],
     body: bytes,
@@ -50,11 +50,11 @@ def refusal(
     kind = _KINDS.get(status, ServerError if status >= 500 else APIError)
     return kind(
         status,
-        hide(body_text(text) or "", secrets)[:MAX_SHOWN] or _stand_in(status, headers),
+        redact(body_text(text) or "", secrets)[:MAX_SHOWN] or _stand_in(status, headers),
         method=method,
         path=path,
         retry_after=retry_after_of(headers),
-        request_id=hide(headers.get("x-request-id", ""), secrets)[:MAX_SHOWN] or None,
+        request_id=redact(headers.get("x-request-id", ""), secrets)[:MAX_SHOWN] or None,
         body=redacted(body, secrets),
         is_page=is_page(headers, text),
         task_id=task_id,

@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 import attrs
 
-from cyberun_async._protocol.redaction import hide
+from cyberun_async._protocol.redaction import redact
 
 T = TypeVar("T")
 
@@ -82,7 +82,7 @@ def redact_repr(cls: type[T]) -> type[T]:
     plain = cls.__repr__
 
     def shown(self: object) -> str:
-        return hide(plain(self))
+        return redact(plain(self))
 
     cls.__repr__ = shown  # type: ignore[method-assign]
     return cls

@@ -145,7 +145,7 @@ def is_path_in_form(text: str) -> bool:
     return _PATH.match(text.lstrip()) is not None
 
 
-def misfit_of_text(text: str) -> str | None:
+def problem_of_text(text: str) -> str | None:
     """Say what text is that cannot be the key of an uploaded file, and what to give in its place.
 
     It is told by its form alone: a look at the disk would block, and let a web user find out which files there are.
@@ -162,7 +162,7 @@ def misfit_of_text(text: str) -> str | None:
     return None
 
 
-def misfits_of_file(value: object, accept: Sequence[str]) -> Iterator[str]:
+def problems_with_file(value: object, accept: Sequence[str]) -> Iterator[str]:
     """Say in which way a file does not fit a parameter."""
     try:
         file = input_file(value)

@@ -2,7 +2,7 @@
 
 import logging
 
-from cyberun_async._protocol.redaction import hide
+from cyberun_async._protocol.redaction import redact
 
 log = logging.getLogger("cyberun_async.decoding")
 
@@ -20,7 +20,7 @@ class MismatchLog:
         """Log the first mismatch at a place: a record and its field on the wire. The problem must hold no value."""
         if place not in self._logged:
             self._logged.add(place)
-            log.warning("%s differs from its documentation (%s); this is logged once", place, hide(problem))
+            log.warning("%s differs from its documentation (%s); this is logged once", place, redact(problem))
 
 
 LOG_OF_PROCESS = MismatchLog()

@@ -12,7 +12,7 @@ import attrs
 from cyberun_async._protocol.fields import redact_repr
 from cyberun_async._protocol.filenames import name_from_key, name_from_output, name_from_url, unique_names
 from cyberun_async._protocol.output_urls import object_of
-from cyberun_async._protocol.redaction import hide
+from cyberun_async._protocol.redaction import redact
 
 if TYPE_CHECKING:
     from cyberun_async._protocol.tasks import TaskResult
@@ -43,7 +43,7 @@ def files_of(result: "TaskResult") -> tuple[OutputFile, ...]:
     """Give every output file of a result, the primary one first."""
     outputs = list(_outputs_of(result))
     names = unique_names([name for _, name, _ in outputs])
-    keys = _distinct([hide(key) for key, _, _ in outputs])
+    keys = _distinct([redact(key) for key, _, _ in outputs])
     return tuple(
         OutputFile(
             key=key,
@@ -67,12 +67,12 @@ def _outputs_of(result: "TaskResult") -> Iterator[tuple[str, str, str]]:
     primary = result.download_url
     if primary and object_of(primary) not in map(object_of, result.download_urls.values()):
         key = _text((result.output or {}).get("storage_key"))
-        name = name_from_key(hide(key)) if key else name_from_url(primary)
+        name = name_from_key(redact(key)) if key else name_from_url(primary)
         yield key or name, name, primary
     for key, url in result.download_urls.items():
         if url:
-            stored_as = hide(_stored_as(result, key) or "") or name_from_url(url)
-            yield key, name_from_output(hide(key), stored_as), url
+            stored_as = redact(_stored_as(result, key) or "") or name_from_url(url)
+            yield key, name_from_output(redact(key), stored_as), url
 
 
 def _stored_as(result: "TaskResult", key: str) -> str | None:

@@ -21,10 +21,10 @@ class HasId(Protocol):
 T = TypeVar("T")
 T_id = TypeVar("T_id", bound=HasId)
 
-MOST_PER_PAGE = 100
+MAX_PAGE_SIZE = 100
 """The most that the server gives on one page."""
 
-MOST_STALE = 10
+MAX_STALE = 10
 """Pages without a new item, of a list that changes faster than it is read, after which it counts as told."""
 
 
@@ -60,7 +60,7 @@ def page_query(number: int, per_page: int, **filters: str | None) -> Mapping[str
     return {"current_page": number, "per_page": per_page, **chosen}
 
 
-class Walk(Generic[T_id]):
+class PageCursor(Generic[T_id]):
     """The way through a list that may change meanwhile, and whose pages are known only by number.
 
     What is added in front moves items on to a later page, where they are not told again. What is taken away moves
@@ -86,7 +86,7 @@ class Walk(Generic[T_id]):
         """Take in a page, and give what is new on it."""
         fresh = {item.id: item for item in page.items if item.id not in self._seen}
         self._seen.update(fresh)
-        size = max(page.size or MOST_PER_PAGE, 1)
+        size = max(page.size or MAX_PAGE_SIZE, 1)
         grown_by = 0 if page.total is None or self._total is None else page.total - self._total
         self._total = page.total
         if not fresh and grown_by >= number * size:
@@ -104,7 +104,7 @@ class Walk(Generic[T_id]):
         return list(fresh.values())
 
     def _next(self, number: int, page: Page[T_id], size: int, grown_by: int, *, is_stale: bool) -> int | None:
-        if self._stale > MOST_STALE:
+        if self._stale > MAX_STALE:
             return None
         if grown_by < 0 and number > 1:
             return max(1, number - ceil(-grown_by / size))

@@ -20,7 +20,7 @@ _PARAMETER = re.compile(
 """A part of such a query by itself."""
 
 
-def hide(text: str, secrets: Iterable[Secret[str]] = ()) -> str:
+def redact(text: str, secrets: Iterable[Secret[str]] = ()) -> str:
     """Cut out what must not get into a log: each secret in use, whatever looks like a key, and the signatures of links.
 
     Args:
@@ -49,4 +49,4 @@ def redacted(body: bytes | str, secrets: Iterable[Secret[str]] = ()) -> str:
     """Give the beginning of a response's text for an error to keep."""
     # A secret that the cut would split is taken out whole before.
     text = body[: 8 * MAX_SHOWN]
-    return hide(text if isinstance(text, str) else text.decode("utf-8", "replace"), secrets)[:MAX_SHOWN]
+    return redact(text if isinstance(text, str) else text.decode("utf-8", "replace"), secrets)[:MAX_SHOWN]

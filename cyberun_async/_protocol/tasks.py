@@ -10,13 +10,13 @@ from cyberun_async._protocol.conversions import Partial, expected
 from cyberun_async._protocol.fields import extra_field, on_wire, redact_repr, wire
 from cyberun_async._protocol.output_files import OutputFile, files_of
 from cyberun_async._protocol.output_urls import url_of, urls_of
-from cyberun_async._protocol.redaction import hide
+from cyberun_async._protocol.redaction import redact
 from cyberun_async._protocol.status import UNSTATED, Evidence, TaskStatus, status_from
 
 
 def reason_of(error: str | None) -> str | None:
     """Give the words that an error's message repeats, without keys and signatures; `""` is how the wire says none."""
-    return hide(error) if error else None
+    return redact(error) if error else None
 
 
 def read_reason(value: object, _: object = None) -> object:

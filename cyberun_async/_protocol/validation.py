@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import isfinite
 from reprlib import repr as shorten
 
-from cyberun_async._protocol.files import is_file_like, misfit_of_text, misfits_of_file
+from cyberun_async._protocol.files import is_file_like, problem_of_text, problems_with_file
 from cyberun_async._protocol.workflows import ParameterDef, Workflow
 
 OTHERS = ParameterDef(key="")
@@ -31,7 +31,7 @@ def problems_with(parameters: Mapping[str, object], definitions: Sequence[Parame
     problems = [_unknown(key, list(known)) for key in parameters if is_complete and key not in known]
     for key, definition in known.items():
         if key in parameters:
-            problems.extend(_misfits(parameters[key], definition))
+            problems.extend(_problems(parameters[key], definition))
         elif definition.required:
             problems.append(f"{key!r} is required")
     return problems
@@ -45,7 +45,7 @@ def _unknown(key: str, known: Sequence[str]) -> str:
     return f"{key!r} is not a parameter of this workflow ({hint})"
 
 
-def _misfits(value: object, definition: ParameterDef) -> Iterator[str]:
+def _problems(value: object, definition: ParameterDef) -> Iterator[str]:
     if value is None:
         what_to_do = "it is required" if definition.required else "leave it out to use the default"
         yield f"{definition.key!r} must not be None: {what_to_do}"
@@ -100,9 +100,9 @@ def _choice(value: object, definition: ParameterDef) -> Iterator[str]:
 
 def _file(value: object, definition: ParameterDef) -> Iterator[str]:
     if is_file_like(value):
-        yield from misfits_of_file(value, definition.accept)
+        yield from problems_with_file(value, definition.accept)
     elif isinstance(value, str):
-        if misfit := misfit_of_text(value):
+        if misfit := problem_of_text(value):
             yield misfit
     else:
         yield f"must be a file (a path, bytes, an open file) or the key of an uploaded one, not {type(value).__name__}"

@@ -8,7 +8,7 @@ import attrs
 from cyberun_async._protocol.call import Call
 from cyberun_async._protocol.conversions import expected
 from cyberun_async._protocol.fields import extra_field, redact_repr, wire
-from cyberun_async._protocol.pages import MOST_PER_PAGE, Page, page_query
+from cyberun_async._protocol.pages import MAX_PAGE_SIZE, Page, page_query
 from cyberun_async._protocol.paths import workflow_path
 
 
@@ -143,7 +143,7 @@ class Workflow:
     extra: Mapping[str, object] = extra_field()
 
 
-def list_workflows(number: int = 1, per_page: int = MOST_PER_PAGE) -> Call[Page[Workflow]]:
+def list_workflows(number: int = 1, per_page: int = MAX_PAGE_SIZE) -> Call[Page[Workflow]]:
     """Ask for one page of the workflows."""
     return Call("GET", "/r/workflows", Page[Workflow], query=page_query(number, per_page))
 

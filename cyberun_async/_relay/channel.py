@@ -66,7 +66,7 @@ def account_of(settings: Settings) -> Account:
 
 
 @attrs.frozen
-class Item:
+class ChannelItem:
     """One event, ready to be sent.
 
     Attributes:
@@ -92,14 +92,14 @@ class Channel:
 
     """
 
-    def __init__(self, memory: int, linger: float) -> None:
+    def __init__(self, history: int, linger: float) -> None:
         # Numbers of an earlier life of the backend must not pass for ours.
         self.name: str = secrets.token_hex(4)
         self.is_over: bool = False
         self.failure: BaseException | None = None
         self.is_known: bool = False
         self.scope: anyio.CancelScope = anyio.CancelScope()
-        self._items: deque[Item] = deque(maxlen=memory)
+        self._items: deque[ChannelItem] = deque(maxlen=history)
         self._linger = linger
         self._clients: Counter[AsyncClient] = Counter()
         self._count = 0
@@ -147,7 +147,7 @@ class Channel:
         self._count += 1
         lines = "".join(f"data: {line}\n" for line in _LINE_END.split(data))
         text = f"id: {self.name}-{self._count}\nevent: {name}\n{lines}\n"
-        self._items.append(Item(self._count, text.encode(), event))
+        self._items.append(ChannelItem(self._count, text.encode(), event))
         self.wake()
 
     def end(self) -> None:
@@ -159,7 +159,7 @@ class Channel:
         self._changed.set()
         self._changed = anyio.Event()
 
-    def after(self, number: int) -> Item | None:
+    def after(self, number: int) -> ChannelItem | None:
         """Give the event after a number, or the oldest of those after it that is remembered."""
         behind = self._count - number
         if behind <= 0:

@@ -41,9 +41,9 @@ class ChannelPool:
 
     """
 
-    def __init__(self, memory: int, linger: float) -> None:
+    def __init__(self, history: int, linger: float) -> None:
         self.is_draining: bool = False
-        self._memory = memory
+        self._history = history
         self._linger = linger
         self._loop: LoopHandle | None = None
         self._readers = 0
@@ -80,7 +80,7 @@ class ChannelPool:
         key = _Key(account_of(client._settings), task_id)
         channel = self._channels.get(key)
         if channel is None or not channel.takes_readers:
-            channel = self._channels[key] = Channel(self._memory, self._linger)
+            channel = self._channels[key] = Channel(self._history, self._linger)
             self._running.add(channel)
             self.loop.start(self._follow, key, channel, client)
         channel.join(client)

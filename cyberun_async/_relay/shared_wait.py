@@ -6,19 +6,19 @@ from cyberun_async._protocol.events import TaskEvent
 from cyberun_async._protocol.status import TaskStatus
 from cyberun_async._protocol.tasks import TaskResult
 from cyberun_async._relay.channel_pool import ChannelPool
-from cyberun_async._wait.follower import Watch
+from cyberun_async._wait.follower import TaskFollower
 
 if TYPE_CHECKING:
     from cyberun_async._client import AsyncClient
 
 
-class SharedWatch:
+class SharedFollower:
     """Follows a task by a channel of a relay for as long as that takes readers, and alone from there.
 
-    It stands in for a `Watch` in a wait. Its own watch reads the result, and takes over where the relay is closed first.
+    It stands in for a `TaskFollower` in a wait. Its own watch reads the result, and takes over where the relay is closed first.
     """
 
-    def __init__(self, pool: ChannelPool, client: "AsyncClient", own: Watch) -> None:
+    def __init__(self, pool: ChannelPool, client: "AsyncClient", own: TaskFollower) -> None:
         """Join the channel, unless the relay is about to stop."""
         self._pool = pool
         self._client = client

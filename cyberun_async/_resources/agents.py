@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 from cyberun_async._protocol.agents import Agent, list_agents
 from cyberun_async._resources.group import Group
-from cyberun_async._transport.paginator import EveryItem
+from cyberun_async._transport.paginator import AsyncPaginator
 
 
 class Agents(Group):
@@ -20,4 +20,4 @@ class Agents(Group):
         Source: https://docs.cyberun.cloud/cloud/guides/api-key
 
         """
-        return EveryItem(self._transport, list_agents)
+        return AsyncPaginator(self._transport, list_agents)

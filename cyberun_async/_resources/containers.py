@@ -10,7 +10,7 @@ from cyberun_async._protocol.containers import (
     list_containers,
 )
 from cyberun_async._resources.group import Group
-from cyberun_async._transport.paginator import EveryItem
+from cyberun_async._transport.paginator import AsyncPaginator
 
 
 class Containers(Group):
@@ -26,7 +26,7 @@ class Containers(Group):
         Source: https://docs.cyberun.cloud/api-reference/containers
 
         """
-        return EveryItem(self._transport, list_containers)
+        return AsyncPaginator(self._transport, list_containers)
 
     async def get(self, service: str) -> Container:
         """Read a service by slug.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from cyberun_async._files.upload import Uploads
     from cyberun_async._protocol.workflows import ParameterDef
 
-MOST_REMEMBERED = 256
+MAX_REMEMBERED = 256
 """Workflows whose definitions are kept; a service has far fewer."""
 
 
@@ -70,7 +70,7 @@ class Definitions:
 
         definition = await self._transport.send(get_workflow(workflow))
         self._remembered.pop(workflow, None)
-        if len(self._remembered) >= MOST_REMEMBERED:
+        if len(self._remembered) >= MAX_REMEMBERED:
             del self._remembered[next(iter(self._remembered))]
         self._remembered[workflow] = parameters = definitions_of(definition)
         return parameters

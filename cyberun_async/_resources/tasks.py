@@ -6,7 +6,7 @@ from cyberun_async._protocol import endpoints
 from cyberun_async._protocol.status import TaskStatus
 from cyberun_async._protocol.tasks import Task, TaskResult
 from cyberun_async._resources.group import Group
-from cyberun_async._transport.paginator import EveryItem
+from cyberun_async._transport.paginator import AsyncPaginator
 
 
 class Tasks(Group):
@@ -22,7 +22,7 @@ class Tasks(Group):
         Source: https://docs.cyberun.cloud/api-reference/task/list-tasks
 
         """
-        return EveryItem(
+        return AsyncPaginator(
             self._transport, lambda number, per_page: endpoints.list_tasks(number, per_page, status=status)
         )
 

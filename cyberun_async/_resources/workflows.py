@@ -6,7 +6,7 @@ from cyberun_async._protocol import endpoints
 from cyberun_async._protocol.endpoints import Dispatch
 from cyberun_async._protocol.workflows import Workflow, get_workflow, list_workflows
 from cyberun_async._resources.group import Group
-from cyberun_async._transport.paginator import EveryItem
+from cyberun_async._transport.paginator import AsyncPaginator
 
 
 class Workflows(Group):
@@ -22,7 +22,7 @@ class Workflows(Group):
         Source: https://docs.cyberun.cloud/cloud/guides/api-key
 
         """
-        return EveryItem(self._transport, list_workflows)
+        return AsyncPaginator(self._transport, list_workflows)
 
     async def get(self, workflow: str) -> Workflow:
         """Read a workflow with its parameters, by slug, `slug@version` or UUID.

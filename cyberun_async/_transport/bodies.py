@@ -127,7 +127,7 @@ async def read_body(
             raise UnreadableBody(f"its body is {failure}", bytes(body)) from None
         return b""
     if len(expanded) > limit and not cut:
-        message = f"its body has more than {limit} bytes (Limits.max_answer)"
+        message = f"its body has more than {limit} bytes (Limits.max_response_bytes)"
         raise UnreadableBody(message, bytes(body))
     return expanded[:limit]
 

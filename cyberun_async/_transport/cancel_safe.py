@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import httpx
 
-from cyberun_async._concurrency import finish
+from cyberun_async._concurrency import run_shielded
 from cyberun_async._transport.bodies import let_go, raw_chunks
 from cyberun_async._transport.error_mapping import as_foreign
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     # It takes longer to import than all of this package, and httpx leaves it to the first client, too.
     import httpcore
 
-READ_AT_ONCE = 64 * 1024
+CHUNK_SIZE = 64 * 1024
 """Bytes, as many as httpcore asks for."""
 
 _NEEDS_BYTES = object()
@@ -30,11 +30,11 @@ _NEEDS_BYTES = object()
 
 
 @coroutine
-def _stand_still() -> Generator[object, None, None]:
+def _suspend() -> Generator[object, None, None]:
     yield _NEEDS_BYTES
 
 
-class PatientStream:
+class CancelSafeStream:
     """A network stream, as httpcore's pools use it, whose bytes can be waited for ahead of reading them.
 
     Attributes:
@@ -47,12 +47,12 @@ class PatientStream:
         self._stream = stream
         self._ahead: bytes | None = None
         self._failure: Exception | None = None
-        self.stands_still: bool = False
+        self.suspended: bool = False
 
     async def fetch(self, timeout: float | None) -> None:
         """Wait for bytes, or for a failure to read any, and keep it for the reading; may be cut off and called again."""
         try:
-            self._ahead = await self._stream.read(READ_AT_ONCE, timeout)
+            self._ahead = await self._stream.read(CHUNK_SIZE, timeout)
         except Exception as failure:  # noqa: BLE001 - raised where it is read, so that httpcore cleans up after it
             self.fail(failure)
 
@@ -62,8 +62,8 @@ class PatientStream:
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Give what was fetched ahead, or what comes next."""
-        while self.stands_still and self._ahead is None and self._failure is None:
-            await _stand_still()
+        while self.suspended and self._ahead is None and self._failure is None:
+            await _suspend()
         if self._failure is not None:
             raise self._failure
         if self._ahead is None:
@@ -79,28 +79,28 @@ class PatientStream:
         """Close the connection."""
         await self._stream.aclose()
 
-    async def start_tls(self, *args: Any, **options: Any) -> "PatientStream":
+    async def start_tls(self, *args: Any, **options: Any) -> "CancelSafeStream":
         """Go on by TLS."""
-        return PatientStream(await self._stream.start_tls(*args, **options))
+        return CancelSafeStream(await self._stream.start_tls(*args, **options))
 
     def get_extra_info(self, info: str) -> Any:
         """Give what is known of the connection."""
         return self._stream.get_extra_info(info)
 
 
-class PatientBackend:
+class CancelSafeBackend:
     """A network backend, as httpcore's pools use it, that connects as another one does, with patient streams."""
 
     def __init__(self, backend: "httpcore.AsyncNetworkBackend") -> None:
         """Stand before another backend."""
         self._backend = backend
 
-    async def connect_tcp(self, *args: Any, **options: Any) -> PatientStream:
+    async def connect_tcp(self, *args: Any, **options: Any) -> CancelSafeStream:
         """Connect to a host."""
-        return PatientStream(await self._backend.connect_tcp(*args, **options))
+        return CancelSafeStream(await self._backend.connect_tcp(*args, **options))
 
 
-class Body:
+class CancelSafeBody:
     """The body of a response, read chunk by chunk; on a patient stream the waiting can be left and taken up again.
 
     Args:
@@ -112,9 +112,9 @@ class Body:
     def __init__(self, response: httpx.Response, *, silence: float) -> None:
         """Start before the first chunk."""
         stream = response.extensions.get("network_stream")
-        self._stream = stream if isinstance(stream, PatientStream) else None
+        self._stream = stream if isinstance(stream, CancelSafeStream) else None
         if self._stream is not None:
-            self._stream.stands_still = True
+            self._stream.suspended = True
         # Not the whole response: a thousand streams stay open for long, and the collector looks at all that they hold.
         self._source = response.stream
         self._chunks = raw_chunks(response)
@@ -148,7 +148,7 @@ class Body:
         except Exception as error:  # noqa: BLE001 - raised again; `below` would cost each event more than the rest
             raise as_foreign(error) from error.__cause__
 
-    async def _fetch(self, stream: PatientStream, leaves_in: float) -> None:
+    async def _fetch(self, stream: CancelSafeStream, leaves_in: float) -> None:
         """Wait for bytes, for as long as the stream may still be silent."""
         began, left = time.monotonic(), self._silence - self._waited
         try:
@@ -185,7 +185,7 @@ class Body:
     async def aclose(self, *, within: float) -> None:
         """Close the connection, under cancellation too, for a bounded time."""
         if self._stream is None:
-            await finish(lambda: let_go(self._source, self._chunks), within=within)
+            await run_shielded(lambda: let_go(self._source, self._chunks), within=within)
             return
         stream = self._stream
         with anyio.move_on_after(within, shield=True):
@@ -193,10 +193,10 @@ class Body:
                 await self._leave(stream)
             except BaseException:
                 # A one-shot cancellation of asyncio's went through the shield, and another may follow.
-                await finish(lambda: self._drop(stream), within=within)
+                await run_shielded(lambda: self._drop(stream), within=within)
                 raise
 
-    async def _leave(self, stream: PatientStream) -> None:
+    async def _leave(self, stream: CancelSafeStream) -> None:
         """End the reading from the inside, at whatever point it is, which closes the connection."""
         stream.fail(httpx.ReadError("nobody reads on"))
         with suppress(Exception):
@@ -204,7 +204,7 @@ class Body:
                 await self._read_on()
         await self._drop(stream)
 
-    async def _drop(self, stream: PatientStream) -> None:
+    async def _drop(self, stream: CancelSafeStream) -> None:
         """Close what is still open."""
         for part in (stream, self._source):
             with suppress(Exception):

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-READ_AT_ONCE = 64 * 1024
+CHUNK_SIZE = 64 * 1024
 """Bytes, as many as httpcore asks for, and as many as are read ahead: the rest of what a server sends is left to wait."""
 
 _START = len(b"HTTP/1.1 200")
@@ -115,8 +115,8 @@ class EarlyResponseStream:
     async def _listen(self, reader: anyio.CancelScope) -> None:
         try:
             with reader:
-                while not self._is_answered and not self._is_at_end and len(self._received) < READ_AT_ONCE:
-                    chunk = await self._stream.read(READ_AT_ONCE, None)
+                while not self._is_answered and not self._is_at_end and len(self._received) < CHUNK_SIZE:
+                    chunk = await self._stream.read(CHUNK_SIZE, None)
                     self._received += chunk
                     self._is_at_end = not chunk
         except Exception:  # noqa: BLE001 - whatever is written or read next fails of it as well

@@ -14,10 +14,10 @@ from zlib import error as ZlibError  # noqa: N812 - a class by another name
 import anyio
 import httpx
 
-from cyberun_async._concurrency import CutOff
+from cyberun_async._concurrency import ClientClosed
 from cyberun_async._errors import CyberunError, TransportError, TransportTimeout
 from cyberun_async._protocol.call import Call
-from cyberun_async._protocol.redaction import hide
+from cyberun_async._protocol.redaction import redact
 from cyberun_async._protocol.secret import Secret
 from cyberun_async._transport.send_trace import SendTrace
 
@@ -54,7 +54,7 @@ _NEVER_SENT = (
     Unsendable,
 )
 
-_HOPELESS = (httpx.InvalidURL, httpx.UnsupportedProtocol, CutOff, Unforeseen, Unsendable)
+_HOPELESS = (httpx.InvalidURL, httpx.UnsupportedProtocol, ClientClosed, Unforeseen, Unsendable)
 
 _IN_PLAIN_WORDS: tuple[tuple[type[Exception], str], ...] = (
     (httpx.ConnectTimeout, "no connection in time"),
@@ -65,7 +65,7 @@ _IN_PLAIN_WORDS: tuple[tuple[type[Exception], str], ...] = (
     (httpx.NetworkError, "the connection broke"),
     (httpx.RemoteProtocolError, "the connection broke"),
     (httpx.ProxyError, "the proxy refused"),
-    (CutOff, ""),
+    (ClientClosed, ""),
     (Unsendable, ""),
     (TimeoutError, "nothing came in time"),
 )
@@ -122,7 +122,7 @@ def foreign_failures() -> tuple[type[Exception], ...]:
         anyio.DelimiterNotFound,
         anyio.EndOfStream,
         anyio.IncompleteRead,
-        CutOff,
+        ClientClosed,
         Unforeseen,
         Unsendable,
         OSError,
@@ -190,7 +190,7 @@ def transport_error(
     """Give the error that a failure of the layers below stands for."""
     error = _by_its_own_name(error)
     return (TransportTimeout if _is_late(error) else TransportError)(
-        hide(reason_of(error), secrets),
+        redact(describe_cause(error), secrets),
         method=call.method,
         path=call.path,
         may_have_been_sent=may_have_been_sent(error) if trace is None else trace.has_begun,
@@ -208,11 +208,11 @@ def shown_cause(error: Exception, secrets: Sequence[Secret[str]]) -> BaseExcepti
     cause: BaseException | None = error
     if isinstance(error, Unforeseen):
         cause = error.failure
-        log.debug("no table has this failure: %s", hide("".join(format_exception(cause)), secrets))
+        log.debug("no table has this failure: %s", redact("".join(format_exception(cause)), secrets))
     chain: list[BaseException] = []
     while cause is not None and cause not in chain:
         said = f"{cause} {cause!r} {vars(cause)}"
-        if hide(said, secrets) != said:
+        if redact(said, secrets) != said:
             break
         chain.append(cause)
         cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
@@ -229,7 +229,7 @@ def _leaf(error: Exception) -> Exception:
     return error
 
 
-def reason_of(error: Exception) -> str:
+def describe_cause(error: Exception) -> str:
     """Say why a failure of the layers below came about."""
     if isinstance(error, Unforeseen):
         return describe(error.failure)

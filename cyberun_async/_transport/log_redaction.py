@@ -3,7 +3,7 @@
 import logging
 import re
 
-from cyberun_async._protocol.redaction import hide
+from cyberun_async._protocol.redaction import redact
 
 _WITH_HEADERS = ("httpcore.connection", "httpcore.http11", "httpcore.http2", "httpcore.proxy", "httpcore.socks")
 """Loggers of what a server's headers say, where a redirect may lead to a signed link, and of how a proxy is asked."""
@@ -16,7 +16,7 @@ _PROXY_PASSWORD = re.compile(r"\bauth=\(.*")
 
 def _rewrite(record: logging.LogRecord) -> bool:
     """Cut every key in use, whatever looks like one, signed links and a proxy's password out of a record."""
-    record.msg, record.args = _PROXY_PASSWORD.sub("auth=[hidden]", hide(record.getMessage())), ()
+    record.msg, record.args = _PROXY_PASSWORD.sub("auth=[hidden]", redact(record.getMessage())), ()
     return True
 
 
@@ -25,7 +25,7 @@ def _drop(_: logging.LogRecord) -> bool:
     return False
 
 
-def hide_secrets_in_foreign_logs() -> None:
+def redact_foreign_logs() -> None:
     """Have the layers below log nothing that a key, a signature or a proxy's password could be read from."""
     for names, each in ((_WITH_HEADERS, _rewrite), (_OF_HEADER_BLOCKS, _drop)):
         for name in names:

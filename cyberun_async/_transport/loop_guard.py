@@ -3,7 +3,7 @@
 from cyberun_async._errors import ConfigurationError
 
 
-class HomeLoop:
+class EventLoopGuard:
     """Remembers the event loop of the first use, to refuse another."""
 
     def __init__(self) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 import anyio
 
 from cyberun_async._protocol.call import Call
-from cyberun_async._protocol.pages import MOST_PER_PAGE, HasId, Page, Walk
+from cyberun_async._protocol.pages import MAX_PAGE_SIZE, HasId, Page, PageCursor
 from cyberun_async._transport.transport import Transport
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 T = TypeVar("T", bound=HasId)
 
 
-class EveryItem(AsyncIterator[T]):
+class AsyncPaginator(AsyncIterator[T]):
     """All items of a list, page by page, each once.
 
     Nothing is open between two items, so it can be left at any point. After a page that failed, or was cancelled, the
@@ -29,7 +29,7 @@ class EveryItem(AsyncIterator[T]):
         """Send nothing yet."""
         self._transport = transport
         self._page_call = page_call
-        self._walk: Walk[T] = Walk()
+        self._walk: PageCursor[T] = PageCursor()
         self._ready: deque[T] = deque()
         self._turn = anyio.Lock()
 
@@ -50,5 +50,5 @@ class EveryItem(AsyncIterator[T]):
         number = self._walk.number
         if number is None:
             raise StopAsyncIteration
-        page = await self._transport.send(self._page_call(number, MOST_PER_PAGE))
+        page = await self._transport.send(self._page_call(number, MAX_PAGE_SIZE))
         self._ready.extend(self._walk.take(number, page))

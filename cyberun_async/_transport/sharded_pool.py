@@ -15,7 +15,7 @@ from typing import NamedTuple
 import httpx
 
 from cyberun_async._protocol.secret import Secret
-from cyberun_async._transport.cancel_safe import PatientBackend
+from cyberun_async._transport.cancel_safe import CancelSafeBackend
 from cyberun_async._transport.early_response import EarlyResponseBackend
 from cyberun_async._transport.error_mapping import below
 from cyberun_async._transport.proxies import find_proxy, proxy_of
@@ -41,7 +41,7 @@ class _Pool:
         self.idle_since = 0.0
 
 
-class SmallPools(httpx.AsyncBaseTransport):
+class ShardedTransport(httpx.AsyncBaseTransport):
     """An httpx transport that gives each request the least busy of many small pools.
 
     No request waits in it for another: whoever uses it bounds how many there are.
@@ -68,8 +68,8 @@ class SmallPools(httpx.AsyncBaseTransport):
         self._per_pool = per_pool
         self._keep_alive = keep_alive
         self._http2 = http2
-        self._wrap = PatientBackend if is_patient else EarlyResponseBackend if reads_while_sending else None
-        self._backend: PatientBackend | EarlyResponseBackend | None = None
+        self._wrap = CancelSafeBackend if is_patient else EarlyResponseBackend if reads_while_sending else None
+        self._backend: CancelSafeBackend | EarlyResponseBackend | None = None
         self._routes: dict[tuple[str, bytes], _Route] = {}
         self._pools: set[_Pool] = set()
         self._with_room: dict[_Route, list[_Pool]] = {}
@@ -99,7 +99,7 @@ class SmallPools(httpx.AsyncBaseTransport):
         except BaseException:
             self._give_back(pool)
             raise
-        response.stream = _Body(response.stream, partial(self._give_back, pool))  # type: ignore[arg-type]
+        response.stream = _PooledBody(response.stream, partial(self._give_back, pool))  # type: ignore[arg-type]
         return response
 
     async def aclose(self) -> None:
@@ -180,7 +180,7 @@ async def _close(pools: Iterable[_Pool]) -> None:
             await pool.transport.aclose()
 
 
-class _Body(httpx.AsyncByteStream):
+class _PooledBody(httpx.AsyncByteStream):
     """A response's body that tells when it is done with."""
 
     def __init__(self, stream: httpx.AsyncByteStream, on_close: Callable[[], None]) -> None:

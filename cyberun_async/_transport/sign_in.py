@@ -8,7 +8,7 @@ import anyio
 from cyberun_async._errors import ConfigurationError, CyberunError, TokenError
 from cyberun_async._protocol.call import Call
 from cyberun_async._protocol.key_format import check_key
-from cyberun_async._protocol.redaction import hide
+from cyberun_async._protocol.redaction import redact
 from cyberun_async._protocol.secret import Key, sealed
 from cyberun_async._settings import TokenProvider
 from cyberun_async._transport.error_mapping import describe
@@ -61,7 +61,9 @@ class SignIn:
             error.may_have_been_sent = False
             raise
         except Exception as error:
-            raise TokenError(hide(describe(error)), method=call.method, path=call.path, task_id=call.task_id) from error
+            raise TokenError(
+                redact(describe(error)), method=call.method, path=call.path, task_id=call.task_id
+            ) from error
 
     async def _ask(self, provider: TokenProvider) -> Key:
         call = _ProviderCall(self)

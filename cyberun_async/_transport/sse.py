@@ -35,12 +35,12 @@ class EventDecoder:
 
     """
 
-    def __init__(self, max_event: int) -> None:
+    def __init__(self, max_event_bytes: int) -> None:
         """Start before the first byte."""
         self.last_event_id = ""
         self.retry: int | None = None
         self.joined: int = 0
-        self._max_event = max_event
+        self._max_event_bytes = max_event_bytes
         self._interpret = SSEDecoder().decode
         self._line = bytearray()
         self._after_cr = False
@@ -76,7 +76,7 @@ class EventDecoder:
 
         One look at a whole event costs a fifth of looking at each of its lines.
         """
-        last_event_id, longest = self.last_event_id, self._max_event
+        last_event_id, longest = self.last_event_id, self._max_event_bytes
         while (usual := _USUAL(chunk, start)) is not None:
             end = usual.end()
             if end - start > longest:
@@ -153,8 +153,8 @@ class EventDecoder:
             self._size += len(line)
 
     def _check(self, size: int) -> None:
-        if size > self._max_event:
-            message = f"an event has more than {self._max_event} bytes (Limits.max_event)"
+        if size > self._max_event_bytes:
+            message = f"an event has more than {self._max_event_bytes} bytes (Limits.max_event_bytes)"
             raise EventTooLarge(message)
 
 

@@ -7,7 +7,7 @@ from httpx_sse import ServerSentEvent
 
 from cyberun_async._errors import DecodeError
 from cyberun_async._protocol.call import Call
-from cyberun_async._transport.cancel_safe import Body
+from cyberun_async._transport.cancel_safe import CancelSafeBody
 from cyberun_async._transport.error_mapping import as_ours
 from cyberun_async._transport.sse import EventDecoder, EventTooLarge
 
@@ -35,15 +35,15 @@ class Connection:
         call: Call[None],
         response: httpx.Response,
         *,
-        max_event: int,
+        max_event_bytes: int,
         silence: float,
         cleanup: float,
         on_close: Callable[[], None],
     ) -> None:
         """Take over the response."""
         self._call = call
-        self._body = Body(response, silence=silence)
-        self.decoder = EventDecoder(max_event)
+        self._body = CancelSafeBody(response, silence=silence)
+        self.decoder = EventDecoder(max_event_bytes)
         self._cleanup = cleanup
         self._on_close: Callable[[], None] | None = on_close
 

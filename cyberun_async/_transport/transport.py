@@ -10,22 +10,22 @@ import anyio.lowlevel
 import attrs
 import httpx
 
-from cyberun_async._concurrency import Flight, InFlight, as_child, finish
+from cyberun_async._concurrency import Flight, InFlight, run_in_child_task, run_shielded
 from cyberun_async._errors import APIError, ConfigurationError, DecodeError, TransportError
 from cyberun_async._protocol.call import Call
 from cyberun_async._protocol.codec import item_builder, structure
-from cyberun_async._protocol.error_responses import ERROR_TEXT, refusal, retry_after_of
+from cyberun_async._protocol.error_responses import ERROR_TEXT, api_error, retry_after_of
 from cyberun_async._protocol.json_steps import finished, parse_in_steps
 from cyberun_async._protocol.mismatch_log import MismatchLog
-from cyberun_async._protocol.redaction import hide, redacted
+from cyberun_async._protocol.redaction import redact, redacted
 from cyberun_async._protocol.secret import Key
 from cyberun_async._protocol.tasks import Submitted, Task, TaskResult, check_task, with_task_id
 from cyberun_async._settings import Settings
 from cyberun_async._transport.bodies import UnreadableBody, read_body
 from cyberun_async._transport.content_codings import compressions
 from cyberun_async._transport.error_mapping import as_ours, map_exceptions
-from cyberun_async._transport.log_redaction import hide_secrets_in_foreign_logs
-from cyberun_async._transport.loop_guard import HomeLoop
+from cyberun_async._transport.log_redaction import redact_foreign_logs
+from cyberun_async._transport.loop_guard import EventLoopGuard
 from cyberun_async._transport.process_bound import refuse_copies
 from cyberun_async._transport.recent_submissions import RecentSubmissions
 from cyberun_async._transport.requests import (
@@ -40,7 +40,7 @@ from cyberun_async._transport.requests import (
 )
 from cyberun_async._transport.retry import delay_before_retry
 from cyberun_async._transport.send_trace import SendTrace
-from cyberun_async._transport.sharded_pool import SmallPools
+from cyberun_async._transport.sharded_pool import ShardedTransport
 from cyberun_async._transport.sign_in import SignIn
 from cyberun_async._transport.stream import Connection
 
@@ -89,20 +89,20 @@ class Transport:
 
     def __init__(self, settings: Settings, http_client: httpx.AsyncClient | None = None) -> None:
         """Open nothing yet."""
-        hide_secrets_in_foreign_logs()
+        redact_foreign_logs()
         self._settings = settings
-        self._pools: tuple[SmallPools, ...] = ()
+        self._pools: tuple[ShardedTransport, ...] = ()
         self._send_call: Send
         self._send_stream: Send
         self._send_submission: Send
         check_base_address(settings.base_url)
         if http_client is None:
-            calls = SmallPools(http2=settings.http2)
+            calls = ShardedTransport(http2=settings.http2)
             # httpcore looks at an idle connection's socket before it uses it again, but not by HTTP/2: what is sent on
             # one that the server has closed counts as sent, and a submission could not be retried.
-            submissions = SmallPools() if settings.http2 else calls
+            submissions = ShardedTransport() if settings.http2 else calls
             # One silent stream holds up every other answer on a connection of HTTP/2.
-            streams = SmallPools(per_pool=1, keep_alive=0, is_patient=True)
+            streams = ShardedTransport(per_pool=1, keep_alive=0, is_patient=True)
             self._pools = (calls, submissions, streams) if settings.http2 else (calls, streams)
             self._send_call, self._send_stream = calls.handle_async_request, streams.handle_async_request
             self._send_submission = submissions.handle_async_request
@@ -120,7 +120,7 @@ class Transport:
         self.has_answered: bool = False
         self.recent: RecentSubmissions = RecentSubmissions()
         self._in_flight = InFlight()
-        self._home = HomeLoop()
+        self._home = EventLoopGuard()
         self._sign_in = SignIn(settings.token, within=settings.timeouts.call)
         self._is_closed = False
         self._not_before = float("-inf")
@@ -152,7 +152,7 @@ class Transport:
         self._is_closed = True
         if self.is_open:
             self._home.check()
-        await finish(self._close, within=self._settings.timeouts.cleanup)
+        await run_shielded(self._close, within=self._settings.timeouts.cleanup)
 
     async def _close(self) -> None:
         await self._in_flight.aclose()
@@ -201,8 +201,8 @@ class Transport:
             if delay is None or now + delay >= anyio.current_effective_deadline():
                 raise failure
             log.debug("%s %s: attempt %d failed, again in %.2f s: %s", call.method, call.path, attempt, delay, failure)
-            if self._settings.telling is not None:
-                self._settings.telling.retry(call, attempt, delay, failure)
+            if self._settings.instrumentation is not None:
+                self._settings.instrumentation.retry(call, attempt, delay, failure)
             if flight is not None:
                 flight.reset()
             await anyio.sleep(delay)
@@ -266,7 +266,7 @@ class Transport:
         self, response: httpx.Response, token: Key, *, cut: bool = False, received: bytearray | None = None
     ) -> Answer:
         cut = cut or not response.is_success
-        limit = ERROR_TEXT if cut else self._settings.limits.max_answer
+        limit = ERROR_TEXT if cut else self._settings.limits.max_response_bytes
         cleanup = self._settings.timeouts.cleanup
         body = await read_body(response, limit, cut=cut, cleanup=cleanup, received=received)
         return Answer(response.status_code, response.headers, body, token)
@@ -297,7 +297,7 @@ class Transport:
         said = answer.body if answer.status == httpx.codes.SEE_OTHER else b""
         is_elsewhere = answer.status in _TO_WHAT_WAS_MADE and _can_be_read(call, said, answer.headers)
         if not answer.is_success and not is_elsewhere:
-            raise self._refusal(call, answer)
+            raise self._api_error(call, answer)
         if call.returns is NoneType:
             return None  # type: ignore[return-value]
         try:
@@ -366,7 +366,7 @@ class Transport:
 
         answer = await self._signed_in(call, exchange)
         if not answer.is_success:
-            raise self._refusal(call, answer)
+            raise self._api_error(call, answer)
         if not opened:
             kind, encoding = (answer.headers.get(name, "")[:100] for name in ("content-type", "content-encoding"))
             compressed = f" compressed by {encoding!r}" if compressions(encoding) else ""
@@ -382,7 +382,7 @@ class Transport:
         connection = Connection(
             call,
             response,
-            max_event=self._settings.limits.max_event,
+            max_event_bytes=self._settings.limits.max_event_bytes,
             silence=self._settings.timeouts.stream,
             cleanup=self._settings.timeouts.cleanup,
             on_close=self._stream_closed,
@@ -414,8 +414,8 @@ class Transport:
         trace: SendTrace | None = None,
     ) -> Answer:
         """Carry out one attempt, tell of it, and turn what goes wrong below into our errors."""
-        telling, started = self._settings.telling, anyio.current_time()
-        request = None if telling is None else telling.request(call, attempt)
+        instrumentation, started = self._settings.instrumentation, anyio.current_time()
+        request = None if instrumentation is None else instrumentation.request(call, attempt)
         status: int | None = None
         error: str | None = "cancelled"
 
@@ -430,7 +430,7 @@ class Transport:
 
         try:
             answer = await map_exceptions(
-                lambda: as_child(work, timeout=self._settings.timeouts.call, among=self._in_flight), ours
+                lambda: run_in_child_task(work, timeout=self._settings.timeouts.call, among=self._in_flight), ours
             )
             status, error = answer.status, None
             if status == httpx.codes.TOO_MANY_REQUESTS:
@@ -439,14 +439,14 @@ class Transport:
         finally:
             seconds = anyio.current_time() - started
             log.debug("%s %s: %s in %.3f s", call.method, call.path, status or error, seconds)
-            if telling is not None and request is not None:
-                telling.response(request, seconds, status, error)
+            if instrumentation is not None and request is not None:
+                instrumentation.response(request, seconds, status, error)
         return answer
 
-    def _refusal(self, call: Call[T], answer: Answer) -> APIError:
+    def _api_error(self, call: Call[T], answer: Answer) -> APIError:
         # Its own error responses are JSON; anything else may come from what stands in front of it.
         self.has_answered |= answer.body.lstrip()[:1] == b"{"
-        return refusal(
+        return api_error(
             answer.status,
             answer.headers,
             answer.body,
@@ -473,7 +473,7 @@ class Transport:
 
 def _decode_error(call: Call[T], problem: str, token: Key, body: bytes = b"") -> DecodeError:
     return DecodeError(
-        hide(problem, [token]),
+        redact(problem, [token]),
         method=call.method,
         path=call.path,
         body=redacted(body, (token,)),

@@ -22,7 +22,7 @@ _RUNNING = TaskStatus.RUNNING
 _RANK_OF_PROGRESS = _RANK[_RUNNING]
 
 
-class News:
+class EventDeduplicator:
     """Remembers how far the story of one task has been told.
 
     Whether a stream tells the past again when it is opened is not documented. So after each connect, what lies on the
@@ -46,7 +46,7 @@ class News:
         """Expect that the past may be told again."""
         self._may_be_told_again = True
 
-    def is_news(self, event: TaskEvent) -> bool:
+    def accept(self, event: TaskEvent) -> bool:
         """Whether to hand an event out; if so, it counts as handed out."""
         if event == self._last or (isinstance(event, StatusEvent) and event.status in {self.status, UNSTATED}):
             return False

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from cyberun_async._protocol.events import TaskEvent
 from cyberun_async._transport.process_bound import refuse_copies
-from cyberun_async._wait.follower import Watch
+from cyberun_async._wait.follower import TaskFollower
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -30,7 +30,7 @@ class EventStream(AsyncGenerator[TaskEvent, None]):
 
     Raises:
         APIError: The task does not exist, or the key may not see it.
-        TransportError: The server has not answered for longer than `Polling.patience`.
+        TransportError: The server has not answered for longer than `Polling.unavailable_timeout`.
         DecodeError: Likewise, with answers that are not what the API promises.
 
     Source: https://docs.cyberun.cloud/api-reference/streaming-events
@@ -39,7 +39,7 @@ class EventStream(AsyncGenerator[TaskEvent, None]):
 
     __reduce__ = refuse_copies
 
-    def __init__(self, watch: Watch) -> None:
+    def __init__(self, watch: TaskFollower) -> None:
         """Wrap a watch; nothing is sent before the first event is asked for."""
         self._watch = watch
         self._is_waiting = False

@@ -25,26 +25,26 @@ from cyberun_async._settings import Polling
 from cyberun_async._transport.sse import ServerSentEvent
 from cyberun_async._transport.stream import Connection
 from cyberun_async._transport.transport import Transport
-from cyberun_async._wait.dedup import News
+from cyberun_async._wait.dedup import EventDeduplicator
 from cyberun_async._wait.inquiry import FAILURES, Inquiry
 from cyberun_async._wait.poll_errors import is_passing, may_be_early
-from cyberun_async._wait.poll_request import Look, Turn
-from cyberun_async._wait.schedule import Pace, Question
-from cyberun_async._wait.shared_poller import Lookups
+from cyberun_async._wait.poll_request import PollDecision, PollRequest
+from cyberun_async._wait.schedule import PollSchedule, Question
+from cyberun_async._wait.shared_poller import SharedPoller
 
 log = logging.getLogger("cyberun_async.events")
 
-GRACE = 0.25
+POLL_GRACE = 0.25
 """Seconds that a request in flight gets to be answered once the stream has an update, unless the last was cut off."""
 
-DELIVERY = 1.0
+STREAM_LAG = 1.0
 """Seconds that a stream gets to deliver what a look has seen, before it counts as not getting through."""
 
 MAX_AHEAD = 100
 """Events that are read ahead, for the terminal one, while the first of them is held back for a request in flight."""
 
 
-class Watch:
+class TaskFollower:
     """The race between a task's stream and looking the task up, taken one step at a time.
 
     Nothing runs between two steps. The stream opens first and the task is looked at next, so that nothing that ends in
@@ -77,29 +77,29 @@ class Watch:
         "_inquiry",
         "_is_new",
         "_last_event_id",
-        "_lookups",
         "_news",
         "_oddities",
-        "_pace",
         "_ready",
+        "_schedule",
+        "_shared_poller",
         "_transport",
         "result",
         "task_id",
     )
 
     def __init__(
-        self, transport: Transport, lookups: Lookups, task_id: str, polling: Polling, *, is_new: bool = False
+        self, transport: Transport, shared_poller: SharedPoller, task_id: str, polling: Polling, *, is_new: bool = False
     ) -> None:
         """Check the id."""
         endpoints.get_task(task_id)
         self.result: TaskResult | None = None
         self._transport = transport
-        self._lookups = lookups
+        self._shared_poller = shared_poller
         self._is_new = is_new
         self.task_id: str = task_id
-        self._pace = Pace(polling)
-        self._inquiry = Inquiry(transport, self._pace, task_id, transport.recent.time_of(task_id))
-        self._news = News()
+        self._schedule = PollSchedule(polling)
+        self._inquiry = Inquiry(transport, self._schedule, task_id, transport.recent.time_of(task_id))
+        self._news = EventDeduplicator()
         self._oddities: dict[str, int] | None = None
         # A deque of none takes as much memory as all the rest of a wait without a stream.
         self._ready: list[TaskEvent] = []
@@ -121,12 +121,12 @@ class Watch:
 
         Raises:
             APIError: A look was refused.
-            TransportError: Nothing has answered for longer than `Polling.patience`.
+            TransportError: Nothing has answered for longer than `Polling.unavailable_timeout`.
             DecodeError: Likewise, with answers that are not what the API promises.
 
         """
-        if not self._pace.has_started:
-            self._pace.start(anyio.current_time(), is_new=self._inquiry.submitted_at is not None)
+        if not self._schedule.has_started:
+            self._schedule.start(anyio.current_time(), is_new=self._inquiry.submitted_at is not None)
         try:
             while not self._ready:
                 await self._step()
@@ -143,7 +143,7 @@ class Watch:
 
         Raises:
             APIError: It was refused.
-            TransportError: Nothing has answered for longer than `Polling.patience`.
+            TransportError: Nothing has answered for longer than `Polling.unavailable_timeout`.
             DecodeError: Likewise, with answers that are not what the API promises.
 
         """
@@ -151,7 +151,7 @@ class Watch:
             self._inquiry.heard_of_end(self._news.status, anyio.current_time())
             await self._read_result()
             if self.result is None:
-                await anyio.sleep_until(self._pace.look_due)
+                await anyio.sleep_until(self._schedule.next_poll_at)
         return result
 
     async def aclose(self) -> None:
@@ -163,44 +163,46 @@ class Watch:
 
     async def _step(self) -> None:
         """Do the next thing that is due; polling goes on beside what may take long."""
-        pace, now = self._pace, anyio.current_time()
+        schedule, now = self._schedule, anyio.current_time()
         if self._connection is not None:
-            if pace.look_due > now:
+            if schedule.next_poll_at > now:
                 await self._listen(self._connection, now)
             elif self._inquiry.was_cut:
-                await self._race(self._read_stream, Turn.LOOK)
+                await self._race(self._read_stream, PollDecision.POLL)
             else:
                 # Ahead of the first event of a new stream, so that it is clear what the stream adds to.
-                with anyio.move_on_after(DELIVERY):
+                with anyio.move_on_after(STREAM_LAG):
                     await self._look()
-        elif pace.stream_due > now:
-            await self._share_a_look(until=pace.stream_due)
+        elif schedule.stream_due > now:
+            await self._share_a_look(until=schedule.stream_due)
         elif self._transport.has_free_stream:
             await self._race(self._open_stream)
         else:
             if not self._is_new:
-                pace.first_look_now()
+                schedule.first_look_now()
             await self._share_a_look(wants_stream=True)
 
     async def _listen(self, connection: Connection, now: float) -> None:
         """Wait for the stream, alone for as long as no look is due: that costs a fraction of a race."""
         told = None
         if connection.is_patient:
-            look = Look(self.task_id, self._news.status, self._pace)
+            look = PollRequest(self.task_id, self._news.status, self._schedule)
             try:
-                with self._lookups.listen(look):
-                    await self._receive(connection, leaves_in=self._pace.look_due - now)
+                with self._shared_poller.listen(look):
+                    await self._receive(connection, leaves_in=self._schedule.next_poll_at - now)
             finally:
-                self._lookups.listened(look)
+                self._shared_poller.listened(look)
             told = look.told
             if told is not None and self._ready:
-                self._pace.look_now()
+                self._schedule.poll_now()
             if self._ready or self._connection is None:
                 return
-        if told is not None or not connection.is_patient or self._pace.look_due <= anyio.current_time():
+        if told is not None or not connection.is_patient or self._schedule.next_poll_at <= anyio.current_time():
             await self._race(self._read_stream, told)
 
-    async def _race(self, stream_side: Callable[[], Awaitable[None]], told: TaskStatus | Turn | None = None) -> None:
+    async def _race(
+        self, stream_side: Callable[[], Awaitable[None]], told: TaskStatus | PollDecision | None = None
+    ) -> None:
         """Wait for the stream, looking at the task whenever that is due, until one of the two has news.
 
         Args:
@@ -225,10 +227,10 @@ class Watch:
                 # The stream is the child: what httpcore does when it is cut off does not outlive a second,
                 # one-shot cancellation of the caller. Each look is a child by itself.
                 group.start_soon(stream)
-                await self._look_until_news(told)
+                await self._poll_until_update(told)
                 if not was_connected and not self.is_connected and not self._is_over:
                     # A stream that is about to open would have to be opened anew.
-                    await anyio.sleep(DELIVERY)
+                    await anyio.sleep(STREAM_LAG)
                 group.cancel_scope.cancel()
         finally:
             if not has_come and not self._may_go_on_listening:
@@ -254,7 +256,7 @@ class Watch:
         """Give the seconds that a request in flight has, now that the stream has an update."""
         if self._is_over or not self._inquiry.is_asking:
             return 0.0
-        return float("inf") if self._inquiry.was_cut else GRACE
+        return float("inf") if self._inquiry.was_cut else POLL_GRACE
 
     # The stream
 
@@ -271,12 +273,12 @@ class Watch:
             self._stream_broke(failure)
         else:
             self._news.connected()
-        self._pace.look_now()
+        self._schedule.poll_now()
 
     async def _read_stream(self) -> None:
         """Read until there is news, the stream ends, or something calls for a look before its time."""
-        planned = self._pace.look_due
-        while self._connection is not None and not self._ready and self._pace.look_due >= planned:
+        planned = self._schedule.next_poll_at
+        while self._connection is not None and not self._ready and self._schedule.next_poll_at >= planned:
             await self._receive(self._connection)
 
     async def _receive(self, connection: Connection, *, leaves_in: float = float("inf")) -> None:
@@ -287,11 +289,11 @@ class Watch:
         except (TransportError, DecodeError) as failure:
             received, why = None, failure
         self._last_event_id = connection.decoder.last_event_id
-        self._pace.retry_asked(connection.decoder.retry)
+        self._schedule.retry_asked(connection.decoder.retry)
         if received is None:
             await self.aclose()
             self._stream_broke(why)
-            self._pace.look_now()
+            self._schedule.poll_now()
             return
         now = anyio.current_time()
         for message in received:
@@ -304,26 +306,26 @@ class Watch:
             event = read_event(message.event, message.data, self.task_id, self._transport.mismatches)
         except DecodeError as error:
             self._note_oddity("could not be read", f"an event could not be read, so the task is polled: {error}")
-            self._pace.look_soon(now)
+            self._schedule.poll_soon(now)
             return False
         if event.task_id != self.task_id and not is_same_task(event.task_id, self.task_id):
             self._note_oddity("were about another task", f"an event about task {event.task_id} was dropped")
             return False
         if isinstance(event, StatusEvent) and event.status == UNSTATED:
-            self._pace.look_soon(now)
-        is_news = self._news.is_news(event)
-        if is_news:
+            self._schedule.poll_soon(now)
+        accept = self._news.accept(event)
+        if accept:
             self._ready.append(event)
         # Progress has no status as a rule, and this is the whole price of looking for one. All else may be known already.
         if not event.is_terminal and 'status"' in message.data and says_end(event, message.data):
             self._inquiry.heard_of_end(None, now)
-            self._pace.look_into_end(now)
-        elif is_news:
+            self._schedule.poll_for_end(now)
+        elif accept:
             if isinstance(event, ErrorEvent):
-                self._pace.look_soon(now)
+                self._schedule.poll_soon(now)
             elif not isinstance(event, UnknownEvent):
                 # One that nobody knows may be a heartbeat, which proves a connection and not a task.
-                self._pace.event_came(now)
+                self._schedule.event_came(now)
         return event.is_terminal
 
     def _note_oddity(self, kind: str, message: str) -> None:
@@ -343,14 +345,14 @@ class Watch:
     def _stream_broke(self, why: CyberunError | str) -> None:
         log.debug("task %s: the stream is down: %s", self.task_id, why)
         retry_after = why.retry_after if isinstance(why, APIError) else None
-        self._pace.stream_broke(anyio.current_time(), retry_after)
+        self._schedule.stream_broke(anyio.current_time(), retry_after)
 
     # Looks
 
-    async def _look_until_news(self, told: TaskStatus | Turn | None) -> None:
+    async def _poll_until_update(self, told: TaskStatus | PollDecision | None) -> None:
         """Look again and again; or once, where the stream can be listened to alone until the next look."""
         if told is not None:
-            await self._heed(told, stream_goes_first=self._connection is not None)
+            await self._apply_decision(told, stream_goes_first=self._connection is not None)
         while not self._ready:
             await self._share_a_look(stream_goes_first=self._connection is not None)
             if self._may_go_on_listening:
@@ -360,34 +362,37 @@ class Watch:
         self, *, until: float = float("inf"), wants_stream: bool = False, stream_goes_first: bool = False
     ) -> None:
         """Wait for the client's looks to bring news of the task, and look at it alone where they say so."""
-        look, due = Look(self.task_id, self._news.status, self._pace, wants_stream=wants_stream), self._pace.look_due
+        look, due = (
+            PollRequest(self.task_id, self._news.status, self._schedule, wants_stream=wants_stream),
+            self._schedule.next_poll_at,
+        )
         try:
-            told = await self._lookups.turn(look, until=until)
+            told = await self._shared_poller.turn(look, until=until)
         except BaseException:
             # A poll of all that was not answered in time for this one counts as cut off, too.
             self._inquiry.was_cut |= due <= anyio.current_time()
             raise
-        await self._heed(told, stream_goes_first=stream_goes_first)
+        await self._apply_decision(told, stream_goes_first=stream_goes_first)
 
-    async def _heed(self, told: TaskStatus | Turn, *, stream_goes_first: bool) -> None:
+    async def _apply_decision(self, told: TaskStatus | PollDecision, *, stream_goes_first: bool) -> None:
         """Act on what came of a shared look."""
-        if told is Turn.LOOK:
+        if told is PollDecision.POLL:
             await self._look(stream_goes_first=stream_goes_first)
-        elif told is Turn.GONE:
-            await self._look_for_end(stream_goes_first=stream_goes_first)
-        elif not isinstance(told, Turn):
-            await self._weigh(told, stream_goes_first=stream_goes_first)
+        elif told is PollDecision.FETCH_RESULT:
+            await self._poll_for_end(stream_goes_first=stream_goes_first)
+        elif not isinstance(told, PollDecision):
+            await self._apply_status(told, stream_goes_first=stream_goes_first)
 
     async def _look(self, *, stream_goes_first: bool = False) -> None:
         """Ask once: how the task stands, or for its result where something says that it has ended."""
-        if self._pace.is_deferred(anyio.current_time()):
-            self._pace.look_now()
+        if self._schedule.is_deferred(anyio.current_time()):
+            self._schedule.poll_now()
         elif self._inquiry.may_have_ended:
             await self._read_result()
         else:
             status = await self._poll()
             if status is not None:
-                await self._weigh(status, stream_goes_first=stream_goes_first)
+                await self._apply_status(status, stream_goes_first=stream_goes_first)
 
     async def _poll(self) -> TaskStatus | None:
         """Ask how the task stands.
@@ -398,18 +403,18 @@ class Watch:
             task = await self._inquiry.task()
         except FAILURES as failure:
             may_pass = is_passing(failure, has_answered=self._transport.has_answered)
-            if may_pass and self._pace.has_event_in_outage(Question.TASK):
+            if may_pass and self._schedule.has_event_in_outage(Question.TASK):
                 with suppress(*FAILURES):
                     result = await self._inquiry.result()
                     if result is not None:
-                        self._pace.answered(Question.TASK)
+                        self._schedule.answered(Question.TASK)
                         return result.status
             raise
         return None if task is None else task.status
 
-    async def _look_for_end(self, *, stream_goes_first: bool) -> None:
+    async def _poll_for_end(self, *, stream_goes_first: bool) -> None:
         """Ask for the result of a task that is in no list of unfinished ones, and how the task stands by that."""
-        self._pace.looked(anyio.current_time())
+        self._schedule.looked(anyio.current_time())
         try:
             result = await self._inquiry.result()
         except APIError as failure:
@@ -423,13 +428,13 @@ class Watch:
         if result.status.is_terminal:
             self._finish(result)
         elif result.status != UNSTATED:
-            await self._weigh(result.status, stream_goes_first=stream_goes_first)
+            await self._apply_status(result.status, stream_goes_first=stream_goes_first)
 
-    async def _weigh(self, status: TaskStatus, *, stream_goes_first: bool = False) -> None:
+    async def _apply_status(self, status: TaskStatus, *, stream_goes_first: bool = False) -> None:
         """Turn a status that was polled into an event where it is news."""
         if stream_goes_first and self._is_ahead(status):
             # Either the stream is about to tell it, or the look was behind, or else the stream is mute.
-            await anyio.sleep(DELIVERY)
+            await anyio.sleep(STREAM_LAG)
             polled = await self._poll()
             if polled is None:
                 return
@@ -445,7 +450,7 @@ class Watch:
 
     def _is_ahead(self, status: TaskStatus) -> bool:
         """Whether a look knows of a status that the stream has not told."""
-        return not may_have_ended(status) and status != self._news.status and not self._pace.has_event_since_look
+        return not may_have_ended(status) and status != self._news.status and not self._schedule.has_event_since_poll
 
     async def _read_result(self) -> None:
         """Ask for the result, and plan to ask again where it is not final."""
@@ -453,7 +458,7 @@ class Watch:
         if result is not None and result.status.is_terminal:
             self._finish(result)
         else:
-            self._pace.lagging(anyio.current_time())
+            self._schedule.lagging(anyio.current_time())
 
     def _finish(self, result: TaskResult) -> None:
         """Keep the final result, and hand out its event."""
@@ -462,5 +467,5 @@ class Watch:
 
     def _tell(self, event: TaskEvent) -> None:
         """Hand out what a look knows, and have it dropped from the stream."""
-        self._news.is_news(event)
+        self._news.accept(event)
         self._ready.append(event)

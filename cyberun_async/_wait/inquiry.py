@@ -1,4 +1,4 @@
-"""Asking the API about one task: which failures pass, which end the wait, and when the patience is over."""
+"""Asking the API about one task: which failures pass, which end the wait, and when to give up."""
 
 import logging
 from typing import TypeVar
@@ -12,7 +12,7 @@ from cyberun_async._protocol.status import UNSTATED, TaskStatus
 from cyberun_async._protocol.tasks import Task, TaskResult, says_nothing, with_evidence
 from cyberun_async._transport.transport import Transport
 from cyberun_async._wait.poll_errors import is_lag, is_passing
-from cyberun_async._wait.schedule import Pace, Question
+from cyberun_async._wait.schedule import PollSchedule, Question
 
 log = logging.getLogger("cyberun_async.events")
 
@@ -44,7 +44,7 @@ class Inquiry:
     """
 
     __slots__ = (
-        "_pace",
+        "_schedule",
         "_task_id",
         "_transport",
         "ended",
@@ -55,10 +55,10 @@ class Inquiry:
         "was_cut",
     )
 
-    def __init__(self, transport: Transport, pace: Pace, task_id: str, submitted_at: float | None) -> None:
+    def __init__(self, transport: Transport, schedule: PollSchedule, task_id: str, submitted_at: float | None) -> None:
         """Ask nothing yet."""
         self._transport = transport
-        self._pace = pace
+        self._schedule = schedule
         self._task_id = task_id
         self.submitted_at: float | None = submitted_at
         self.ended: TaskStatus | None = None
@@ -77,17 +77,17 @@ class Inquiry:
     async def task(self) -> Task | None:
         """Ask how the task stands, and plan the next poll; `None` where that failed and may pass."""
         now = anyio.current_time()
-        late = self._pace.lateness(now)
-        self._pace.looked(now)
+        late = self._schedule.lateness(now)
+        self._schedule.looked(now)
         task = await self._ask(Question.TASK, endpoints.get_task(self._task_id), late)
-        self._pace.landed(anyio.current_time())
+        self._schedule.landed(anyio.current_time())
         if task is not None and task.status != UNSTATED and not task.status.is_terminal:
             self._forget_end()
         return task
 
     async def result(self) -> TaskResult | None:
         """Ask for the result, which may not be final; `None` where that failed and may pass."""
-        late = self._pace.lateness(anyio.current_time())
+        late = self._schedule.lateness(anyio.current_time())
         result = await self._ask(Question.RESULT, endpoints.get_task_result(self._task_id), late)
         if result is None:
             return None
@@ -109,7 +109,7 @@ class Inquiry:
 
     async def _ask(self, question: Question, call: Call[T], late: float) -> T | None:
         began = anyio.current_time()
-        self._pace.asked(began)
+        self._schedule.asked(began)
         self.is_asking = True
         try:
             answer = await self._transport.send_once(call)
@@ -119,12 +119,12 @@ class Inquiry:
             return None
         except BaseException:
             self.was_cut = True
-            self._pace.look_now()
+            self._schedule.poll_now()
             raise
         finally:
             self.is_asking = False
         self.was_cut = False
-        self._pace.answered(question)
+        self._schedule.answered(question)
         return answer
 
     def _pass_or_raise(self, question: Question, failure: CyberunError, began: float, late: float) -> None:
@@ -132,17 +132,17 @@ class Inquiry:
         now = anyio.current_time()
         if self._is_lag(question, failure, began):
             if question is Question.TASK:
-                self._pace.lagging(now)
+                self._schedule.lagging(now)
             # Before a refusal of the result counts, the task itself has to say that it has ended.
             self.ended = None
             self.may_have_ended = False
         elif not is_passing(failure, has_answered=self._transport.has_answered):
             # That is a response. Where the wait goes on all the same, since a list was mistaken, it was no outage.
-            self._pace.answered(question)
+            self._schedule.answered(question)
             raise failure
         else:
             retry_after = failure.retry_after if isinstance(failure, APIError) else None
-            if self._pace.failed(question, began, now, late=late, retry_after=retry_after):
+            if self._schedule.failed(question, began, now, late=late, retry_after=retry_after):
                 raise failure
         log.debug("task %s: asking %s failed: %s", self._task_id, question.value, failure)
 

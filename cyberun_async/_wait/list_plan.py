@@ -17,7 +17,7 @@ from cyberun_async._errors import APIError, CyberunError, TransportError, Transp
 from cyberun_async._protocol.call import Call
 from cyberun_async._protocol.endpoints import list_tasks
 from cyberun_async._protocol.fields import on_wire, wire
-from cyberun_async._protocol.pages import MOST_PER_PAGE, Page
+from cyberun_async._protocol.pages import MAX_PAGE_SIZE, Page
 from cyberun_async._protocol.status import UNSTATED, TaskStatus
 from cyberun_async._protocol.tasks import Extras, Said
 from cyberun_async._wait.poll_errors import is_passing
@@ -31,21 +31,21 @@ ACTIVE = (
 )
 """The states before the end, in the order in which a task goes through them."""
 
-FEW = 20
+LIST_THRESHOLD = 20
 """Tasks that are read one by one: a sweep asks for five pages to learn that they are empty."""
 
-REST = 60.0
+LIST_COOLDOWN = 60.0
 """Seconds for which a list is left alone that the server failed to give."""
 
 LONG_REST = 600.0
 """Seconds for which one is left alone that it refused."""
 
-AT_ONCE = 8
+MAX_CONCURRENT_POLLS = 8
 """Pages of one list that are asked for at the same time."""
 
 
 @attrs.frozen(eq=False)
-class Sighting:
+class TaskSummary:
     """As much of a listed task as a sweep needs: decoding all of it would cost several times as much."""
 
     id: str = attrs.field(metadata=on_wire(aliases=("task_id",)))
@@ -62,20 +62,20 @@ class Sighting:
 
 
 @attrs.frozen
-class PageOf:
+class PageRequest:
     """One page of the list of one status."""
 
     status: TaskStatus
     number: int
 
     @property
-    def call(self) -> Call[Page[Sighting]]:
+    def call(self) -> Call[Page[TaskSummary]]:
         """What to send for it."""
-        whole = list_tasks(self.number, MOST_PER_PAGE, status=self.status)
-        return Call(whole.method, whole.path, Page[Sighting], query=whole.query)
+        whole = list_tasks(self.number, MAX_PAGE_SIZE, status=self.status)
+        return Call(whole.method, whole.path, Page[TaskSummary], query=whole.query)
 
 
-class Sweep:
+class ListPlan:
     """One pass over the lists of unfinished tasks, decided a few pages at a time.
 
     A list is left as soon as the rest of it has more pages than there are tasks to find, unless its pages keep paying:
@@ -99,7 +99,7 @@ class Sweep:
         self._ahead = [word for word in reversed(lists) if word not in unlisted]
         self._open: dict[TaskStatus, _List] = {}
 
-    def next_pages(self, *, at_once: bool = False) -> list[PageOf]:
+    def next_pages(self, *, at_once: bool = False) -> list[PageRequest]:
         """Say which pages to ask for at once; none when the sweep is over.
 
         Args:
@@ -115,7 +115,7 @@ class Sweep:
         self._open = {}
         while self._ahead and (at_once or not self._open):
             word = self._ahead.pop()
-            if self._candidates(word) > FEW:
+            if self._candidates(word) > LIST_THRESHOLD:
                 self._open[word] = _List()
         return bool(self._open)
 
@@ -123,12 +123,12 @@ class Sweep:
         """Count the pages of a list to ask for next."""
         candidates = self._candidates(word)
         if each.left < candidates:
-            return min(each.left, AT_ONCE)
+            return min(each.left, MAX_CONCURRENT_POLLS)
         if each.found > each.last_asked:
-            return min(each.left, AT_ONCE, -(-candidates // MOST_PER_PAGE))
+            return min(each.left, MAX_CONCURRENT_POLLS, -(-candidates // MAX_PAGE_SIZE))
         return 0
 
-    def took(self, page_of: PageOf, page: Page[Sighting], *, is_filtered: bool = True) -> list[Sighting]:
+    def took(self, page_of: PageRequest, page: Page[TaskSummary], *, is_filtered: bool = True) -> list[TaskSummary]:
         """Take in a page, and give whom it shows, each with a status.
 
         Args:
@@ -138,7 +138,7 @@ class Sweep:
 
         """
         shown = [
-            each if each.status != UNSTATED else Sighting(each.id, page_of.status)
+            each if each.status != UNSTATED else TaskSummary(each.id, page_of.status)
             for each in page.items
             if is_filtered or each.status != UNSTATED
         ]
@@ -149,7 +149,7 @@ class Sweep:
                 its.found += 1
         if page.total is None:
             # A server that does not say how many there are may repeat itself for ever: finds have to prove the next page.
-            its.left = int(len(shown) >= MOST_PER_PAGE and its.found > 0)
+            its.left = int(len(shown) >= MAX_PAGE_SIZE and its.found > 0)
         elif page_of.number == 1:
             its.left = -(-page.total // len(shown)) - 1 if shown else 0
         return shown
@@ -175,22 +175,22 @@ class _List:
         self.asked = self.last_asked = self.found = 0
         self.left = 1
 
-    def ask(self, word: TaskStatus, count: int) -> list[PageOf]:
+    def ask(self, word: TaskStatus, count: int) -> list[PageRequest]:
         if count == 0:
             return []
-        pages = [PageOf(word, self.asked + number) for number in range(1, count + 1)]
+        pages = [PageRequest(word, self.asked + number) for number in range(1, count + 1)]
         self.asked += count
         self.left -= count
         self.last_asked, self.found = count, 0
         return pages
 
 
-def has_unstated(page: Page[Sighting]) -> bool:
+def has_unstated(page: Page[TaskSummary]) -> bool:
     """Whether a page lists tasks without a status."""
     return any(each.status == UNSTATED for each in page.items)
 
 
-def is_filter_ignored(page: Page[Sighting], other: Page[Sighting]) -> bool:
+def is_filter_ignored(page: Page[TaskSummary], other: Page[TaskSummary]) -> bool:
     """Whether the lists of two statuses show the same tasks; one that moves on meanwhile may be on both."""
     ids = {each.id for each in page.items}
     return 2 * len(ids & {each.id for each in other.items}) >= len(ids)
@@ -211,4 +211,4 @@ def rest_of_list(failure: Exception, *, is_first: bool = True) -> float:
         return 0.0
     if isinstance(failure, CyberunError) and not is_passing(failure):
         return LONG_REST
-    return max(REST, (failure.retry_after or 0.0) if isinstance(failure, APIError) else 0.0)
+    return max(LIST_COOLDOWN, (failure.retry_after or 0.0) if isinstance(failure, APIError) else 0.0)

@@ -10,16 +10,16 @@ from cyberun_async._protocol.pages import Page
 from cyberun_async._protocol.status import TaskStatus
 from cyberun_async._transport.transport import Transport
 from cyberun_async._wait.list_plan import (
-    FEW,
-    PageOf,
-    Sighting,
-    Sweep,
+    LIST_THRESHOLD,
+    ListPlan,
+    PageRequest,
+    TaskSummary,
     has_unstated,
     is_filter_ignored,
     rest_of_list,
 )
 
-__all__ = ["FEW", "Lists"]
+__all__ = ["LIST_THRESHOLD", "ListPoller"]
 
 log = logging.getLogger("cyberun_async.wait")
 
@@ -33,7 +33,7 @@ HURRY = 0.5
 """Seconds after which all lists that are left are read at once, since all waits are held up by each round trip."""
 
 
-class Lists:
+class ListPoller:
     """The lists of one client; one that cannot be read is left alone for a while."""
 
     def __init__(self, transport: Transport) -> None:
@@ -43,12 +43,12 @@ class Lists:
         self._failed: set[TaskStatus] = set()
         self._is_filter_ignored: bool | None = None
 
-    def sweep(self, known: Mapping[str, TaskStatus | None]) -> Sweep:
+    def sweep(self, known: Mapping[str, TaskStatus | None]) -> ListPlan:
         """Give the way through the lists in which these tasks may be, by their last known statuses."""
         now = anyio.current_time()
-        return Sweep(known, {word for word, until in self._rests.items() if until > now})
+        return ListPlan(known, {word for word, until in self._rests.items() if until > now})
 
-    async def read(self, sweep: Sweep, pages: list[PageOf], saw: Callable[[Sighting], object]) -> bool:
+    async def read(self, sweep: ListPlan, pages: list[PageRequest], saw: Callable[[TaskSummary], object]) -> bool:
         """Read pages for as long as that is worth it, and tell of every task on them.
 
         Returns:
@@ -70,19 +70,19 @@ class Lists:
             pages = sweep.next_pages(at_once=anyio.current_time() - began > HURRY)
         return is_whole
 
-    async def _is_filtered(self, page: Page[Sighting]) -> bool:
+    async def _is_filtered(self, page: Page[TaskSummary]) -> bool:
         """Find out, once, whether the server heeds the status that is asked for: its documents promise no more."""
         if self._is_filter_ignored is None:
-            (other,) = (await self._ask([PageOf(TaskStatus.COMPLETED, 1)])).values()
+            (other,) = (await self._ask([PageRequest(TaskStatus.COMPLETED, 1)])).values()
             if isinstance(other, Exception):
                 return False
             self._is_filter_ignored = is_filter_ignored(page, other)
         return not self._is_filter_ignored
 
-    async def _ask(self, pages: list[PageOf]) -> dict[PageOf, Page[Sighting] | Exception]:
-        answers: dict[PageOf, Page[Sighting] | Exception] = {}
+    async def _ask(self, pages: list[PageRequest]) -> dict[PageRequest, Page[TaskSummary] | Exception]:
+        answers: dict[PageRequest, Page[TaskSummary] | Exception] = {}
 
-        async def ask(page_of: PageOf) -> None:
+        async def ask(page_of: PageRequest) -> None:
             answers[page_of] = TimeoutError(f"not done within {TIMEOUT:g} s")
             try:
                 # Unlike a single poll it is worth a retry: a hundred waits depend on it, and so it must not take long.
@@ -96,7 +96,7 @@ class Lists:
                 group.start_soon(ask, page_of)
         return answers
 
-    def _leave_alone(self, page_of: PageOf, failure: Exception) -> bool:
+    def _leave_alone(self, page_of: PageRequest, failure: Exception) -> bool:
         """Leave a list alone for a while, and say whether single reads may do better."""
         log.debug("tasks cannot be looked up together by the list of %s: %s", page_of.status, failure)
         rest = rest_of_list(failure, is_first=page_of.status not in self._failed)

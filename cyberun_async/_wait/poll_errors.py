@@ -5,7 +5,7 @@ from cyberun_async._transport.recent_submissions import LAG
 from cyberun_async._transport.retry import is_transient
 from cyberun_async._wait.schedule import Question
 
-LONGEST_PAUSE = 60.0
+MAX_PAUSE = 60.0
 """Seconds that a server may ask a wait to pause for; a longer pause is an error, not a sleep."""
 
 
@@ -20,7 +20,7 @@ def is_passing(failure: CyberunError, *, has_answered: bool = False) -> bool:
     if failure.is_final:
         return False
     if isinstance(failure, RateLimitError):
-        return failure.retry_after is None or failure.retry_after <= LONGEST_PAUSE
+        return failure.retry_after is None or failure.retry_after <= MAX_PAUSE
     if has_answered and isinstance(failure, APIError) and (failure.is_page or 300 <= failure.status < 400):
         return True
     return isinstance(failure, (DecodeError, TokenError)) or is_transient(failure)

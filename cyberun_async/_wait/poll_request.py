@@ -5,18 +5,18 @@ from enum import Enum
 import anyio
 
 from cyberun_async._protocol.status import TaskStatus
-from cyberun_async._wait.schedule import Pace
+from cyberun_async._wait.schedule import PollSchedule
 
 
-class Turn(Enum):
+class PollDecision(Enum):
     """What a wait is to do next by itself."""
 
-    LOOK = "look at the task"
-    GONE = "read the result: the task is in no list of unfinished tasks"
-    STREAM = "try the stream"
+    POLL = "look at the task"
+    FETCH_RESULT = "read the result: the task is in no list of unfinished tasks"
+    TRY_STREAM = "try the stream"
 
 
-class Look:
+class PollRequest:
     """One wait's next look.
 
     Args:
@@ -30,21 +30,23 @@ class Look:
 
     """
 
-    __slots__ = ("_scope", "_woken", "known", "pace", "task_id", "told", "wants_stream")
+    __slots__ = ("_scope", "_woken", "known", "schedule", "task_id", "told", "wants_stream")
 
-    def __init__(self, task_id: str, known: TaskStatus | None, pace: Pace, *, wants_stream: bool = False) -> None:
+    def __init__(
+        self, task_id: str, known: TaskStatus | None, schedule: PollSchedule, *, wants_stream: bool = False
+    ) -> None:
         """Wait to be told."""
         self.task_id: str = task_id
         self.known: TaskStatus | None = known
-        self.pace: Pace = pace
+        self.schedule: PollSchedule = schedule
         self.wants_stream: bool = wants_stream
-        self.told: TaskStatus | Turn | None = None
+        self.told: TaskStatus | PollDecision | None = None
         self._woken: anyio.Event | None = None
         self._scope: anyio.CancelScope | None = None
 
     def listening(self) -> "anyio.CancelScope":
         """Give the scope in which its wait listens to its stream until there is something to do."""
-        self._scope = anyio.CancelScope(deadline=self.pace.look_due)
+        self._scope = anyio.CancelScope(deadline=self.schedule.next_poll_at)
         return self._scope
 
     async def wait(self, until: float) -> None:

@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 import anyio
 import attrs
 
-from cyberun_async._concurrency import FlatTaskGroup, Flight, finish, see_through
+from cyberun_async._concurrency import FlatTaskGroup, Flight, run_shielded, shield_with_grace
 from cyberun_async._errors import ConfigurationError, TaskCancelled, TaskFailed, WaitTimeout
 from cyberun_async._protocol import endpoints
 from cyberun_async._protocol.call import Call
@@ -19,12 +19,12 @@ from cyberun_async._protocol.tasks import Submitted, TaskResult
 from cyberun_async._settings import Settings
 from cyberun_async._transport.transport import Transport
 from cyberun_async._validators import check_kind
-from cyberun_async._wait.follower import Watch
-from cyberun_async._wait.shared_poller import Lookups
+from cyberun_async._wait.follower import TaskFollower
+from cyberun_async._wait.shared_poller import SharedPoller
 
 log = logging.getLogger("cyberun_async.wait")
 
-Abandon = Literal["leave", "cancel"]
+AbandonPolicy = Literal["leave", "cancel"]
 """What becomes of a task that is not waited for any more: it goes on, or it is cancelled."""
 
 Remote = Literal["left", "cancelled", "cancel_failed"]
@@ -38,25 +38,25 @@ Signal = Callable[[], Awaitable[object]]
 """Awaited once beside a wait; when it returns, the task is looked at."""
 
 
-def _is_policy(_: object, field: "attrs.Attribute[str]", value: str) -> None:
+def _check_policy(_: object, field: "attrs.Attribute[str]", value: str) -> None:
     if value not in ("leave", "cancel"):
         message = f"{field.name} must be 'leave' or 'cancel', not {value!r}"
         raise ConfigurationError(message)
 
 
-def _is_timeout(_: object, __: object, value: float | None) -> None:
+def _check_timeout(_: object, __: object, value: float | None) -> None:
     if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0):
         message = f"timeout must be a number of seconds above zero, or None for no deadline, not {value!r}"
         raise ConfigurationError(message)
 
 
-def _is_callback(_: object, __: object, value: EventCallback | None) -> None:
+def _check_callback(_: object, __: object, value: EventCallback | None) -> None:
     if value is not None and not callable(value):
         message = f"on_event must be a function that takes an event, not {value!r}"
         raise ConfigurationError(message)
 
 
-def _is_on_submitted(_: object, __: object, value: Callable[..., object] | None) -> None:
+def _check_on_submitted(_: object, __: object, value: Callable[..., object] | None) -> None:
     check_on_submitted(value)
 
 
@@ -82,12 +82,12 @@ class Wait:
 
     """
 
-    timeout: float | None = attrs.field(validator=_is_timeout)
-    on_event: EventCallback | None = attrs.field(validator=_is_callback)
-    on_timeout: Abandon = attrs.field(validator=_is_policy)
-    on_cancel: Abandon = attrs.field(validator=_is_policy)
+    timeout: float | None = attrs.field(validator=_check_timeout)
+    on_event: EventCallback | None = attrs.field(validator=_check_callback)
+    on_timeout: AbandonPolicy = attrs.field(validator=_check_policy)
+    on_cancel: AbandonPolicy = attrs.field(validator=_check_policy)
     signal: Signal | None = None
-    on_submitted: Callable[[str], object] | None = attrs.field(default=None, validator=_is_on_submitted)
+    on_submitted: Callable[[str], object] | None = attrs.field(default=None, validator=_check_on_submitted)
 
     @property
     def needs_id(self) -> bool:
@@ -96,7 +96,7 @@ class Wait:
 
 
 class Follower(Protocol):
-    """What a wait needs of whatever follows its task: a `Watch`, or what stands in for one."""
+    """What a wait needs of whatever follows its task: a `TaskFollower`, or what stands in for one."""
 
     @property
     def status(self) -> TaskStatus | None:
@@ -136,7 +136,7 @@ class Submission:
 
 async def wait_for_result(
     transport: Transport,
-    lookups: Lookups,
+    shared_poller: SharedPoller,
     settings: Settings,
     task_id: str,
     wait: Wait,
@@ -150,12 +150,12 @@ async def wait_for_result(
     async def known(submission: Submission) -> None:
         submission.task_id = task_id
 
-    return await _wait(transport, lookups, settings, known, wait, is_new=is_new, watch=watch)
+    return await _wait(transport, shared_poller, settings, known, wait, is_new=is_new, watch=watch)
 
 
 async def run(
     transport: Transport,
-    lookups: Lookups,
+    shared_poller: SharedPoller,
     settings: Settings,
     prepare: Callable[[], Awaitable[Call[Submitted]]],
     wait: Wait,
@@ -166,7 +166,7 @@ async def run(
         call = await prepare()
         await submit(transport, settings, call, submission, wait.on_submitted, is_id_needed=wait.needs_id)
 
-    return await _wait(transport, lookups, settings, submitted, wait, is_new=True)
+    return await _wait(transport, shared_poller, settings, submitted, wait, is_new=True)
 
 
 async def submit(
@@ -196,7 +196,7 @@ async def submit(
             await report_submitted(on_submitted, submission.task_id)
 
     if is_id_needed:
-        await see_through(send, submission.flight, within=settings.timeouts.cleanup)
+        await shield_with_grace(send, submission.flight, within=settings.timeouts.cleanup)
     else:
         await send()
 
@@ -221,7 +221,7 @@ async def call_back(callback: Callable[..., object], *args: object) -> None:
 
 async def _wait(
     transport: Transport,
-    lookups: Lookups,
+    shared_poller: SharedPoller,
     settings: Settings,
     start: Callable[[Submission], Awaitable[None]],
     wait: Wait,
@@ -237,12 +237,14 @@ async def _wait(
             await start(submission)
             task_id = submission.task_id or ""
             if watch is None:
-                watch = Watch(transport, lookups, task_id, settings.polling, is_new=is_new)
+                watch = TaskFollower(transport, shared_poller, task_id, settings.polling, is_new=is_new)
             seen = watch
             with _told(settings, task_id, lambda: seen.status, wait.on_event) as on_event:
                 if wait.signal is None:
-                    return verdict(await _follow(watch, on_event))
-                return verdict(await _follow_beside(watch, on_event, wait.signal, lambda: lookups.notify(task_id)))
+                    return ensure_completed(await _follow(watch, on_event))
+                return ensure_completed(
+                    await _follow_beside(watch, on_event, wait.signal, lambda: shared_poller.wake(task_id))
+                )
     except (anyio.get_cancelled_exc_class(), KeyboardInterrupt):
         # trio raises Ctrl-C where asyncio cancels the main task for it.
         if wait.on_cancel == "cancel" and submission.may_exist:
@@ -266,7 +268,11 @@ def _told(
     settings: Settings, task_id: str, status: Callable[[], str | None], on_event: EventCallback | None
 ) -> AbstractContextManager[EventCallback | None]:
     """Have the observer, if there is one, told of a wait; gives what to call with each event."""
-    return nullcontext(on_event) if settings.telling is None else settings.telling.wait(task_id, status, on_event)
+    return (
+        nullcontext(on_event)
+        if settings.instrumentation is None
+        else settings.instrumentation.wait(task_id, status, on_event)
+    )
 
 
 async def _follow(watch: Follower, on_event: EventCallback | None) -> TaskResult:
@@ -283,7 +289,7 @@ async def _follow(watch: Follower, on_event: EventCallback | None) -> TaskResult
 
 
 async def _follow_beside(
-    watch: Follower, on_event: EventCallback | None, signal: Signal, notify: Callable[[], None]
+    watch: Follower, on_event: EventCallback | None, signal: Signal, wake: Callable[[], None]
 ) -> TaskResult:
     """Follow a task and listen for a signal; one that fails leaves quietly, since the race goes on without it."""
     results: list[TaskResult] = []
@@ -294,7 +300,7 @@ async def _follow_beside(
         except Exception:
             log.warning("the signal of a wait failed, so the wait goes on without it", exc_info=True)
         else:
-            notify()
+            wake()
 
     async with FlatTaskGroup() as group:
         group.start_soon(listen)
@@ -303,7 +309,7 @@ async def _follow_beside(
     return results[0]
 
 
-def verdict(result: TaskResult) -> TaskResult:
+def ensure_completed(result: TaskResult) -> TaskResult:
     """Give a result, or raise where the task ended without one."""
     if result.status == TaskStatus.FAILED:
         raise TaskFailed(result)
@@ -328,5 +334,5 @@ async def cancel_remote(transport: Transport, settings: Settings, task_id: str |
         else:
             confirmed = True
 
-    await finish(cancel, within=settings.timeouts.cleanup)
+    await run_shielded(cancel, within=settings.timeouts.cleanup)
     return "cancelled" if confirmed else "cancel_failed"

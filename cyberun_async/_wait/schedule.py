@@ -9,7 +9,7 @@ from cyberun_async._wait.outage import Outage
 FIRST_RECONNECT = 0.5
 """Upper bound of the first delay before a stream is tried again, in seconds; each fruitless try doubles it."""
 
-LONGEST_RECONNECT = 60.0
+MAX_RECONNECT_DELAY = 60.0
 """Upper bound of that delay."""
 
 FIRST_LAG = 0.1
@@ -31,7 +31,7 @@ class Question(Enum):
     RESULT = "what its result is"
 
 
-class Pace:
+class PollSchedule:
     """The times of one wait, on the clock of its event loop.
 
     Attributes:
@@ -54,7 +54,7 @@ class Pace:
         "_polling",
         "_unrelaxed",
         "has_started",
-        "look_due",
+        "next_poll_at",
         "stream_due",
     )
 
@@ -68,7 +68,7 @@ class Pace:
         self._not_before = _LONG_AGO
         self._least_delay = 0.0
         self._unrelaxed: float | None = None
-        self.look_due: float = _LONG_AGO
+        self.next_poll_at: float = _LONG_AGO
         # By the clock alone, whatever brings the look forward.
         self._planned = float("inf")
         self.stream_due: float = _LONG_AGO
@@ -88,9 +88,9 @@ class Pace:
 
     # Looks
 
-    def look_now(self) -> None:
+    def poll_now(self) -> None:
         """Make a look due: what happens to the stream, only a look explains."""
-        self.look_due = self._not_before
+        self.next_poll_at = self._not_before
 
     def is_deferred(self, now: float) -> bool:
         """Whether the server wants to be left alone for now."""
@@ -103,19 +103,19 @@ class Pace:
     def first_look_now(self) -> None:
         """Make the first look due."""
         if self._last_look == _LONG_AGO:
-            self.look_now()
+            self.poll_now()
 
-    def look_soon(self, now: float) -> None:
+    def poll_soon(self, now: float) -> None:
         """Bring the next look forward: something on the stream calls for it."""
-        self.look_due = min(self.look_due, max(now, self._last_asked + LEAST_BETWEEN_LOOKS, self._not_before))
+        self.next_poll_at = min(self.next_poll_at, max(now, self._last_asked + LEAST_BETWEEN_LOOKS, self._not_before))
         self._unrelaxed = None
 
-    def look_into_end(self, now: float) -> None:
+    def poll_for_end(self, now: float) -> None:
         """Bring the next look forward to now, since something says that the task has ended; less so where that was early."""
         if self._lags == 0:
-            self.look_now()
+            self.poll_now()
         else:
-            self.look_due = min(self.look_due, max(now, self._last_asked + self._lag(), self._not_before))
+            self.next_poll_at = min(self.next_poll_at, max(now, self._last_asked + self._lag(), self._not_before))
         self._unrelaxed = None
 
     def asked(self, now: float) -> None:
@@ -124,22 +124,22 @@ class Pace:
 
     def looked(self, now: float) -> None:
         """Plan the look after this one: later while events arrive on the stream."""
-        is_relaxed = self.has_event_since_look
+        is_relaxed = self.has_event_since_poll
         self._last_look = self._last_asked = now
-        self._plan_look(self._polling.relaxed if is_relaxed else self._polling.interval)
-        self._unrelaxed = None if is_relaxed else self.look_due
+        self._plan_poll(self._polling.interval_while_streaming if is_relaxed else self._polling.interval)
+        self._unrelaxed = None if is_relaxed else self.next_poll_at
 
     def landed(self, now: float) -> None:
         """Plan anew where a look has taken longer than the time to the next, which would leave none for the stream."""
-        if _LONG_AGO < self.look_due <= now:
-            interval = self._polling.relaxed if self.has_event_since_look else self._polling.interval
+        if _LONG_AGO < self.next_poll_at <= now:
+            interval = self._polling.interval_while_streaming if self.has_event_since_poll else self._polling.interval
             self._plan(now + interval * random.uniform(1.0, 1.2))
 
-    def _plan_look(self, interval: float) -> None:
+    def _plan_poll(self, interval: float) -> None:
         self._plan(max(self._last_look + interval * random.uniform(1.0, 1.2), self._not_before))
 
     def _plan(self, due: float) -> None:
-        self.look_due = self._planned = due
+        self.next_poll_at = self._planned = due
 
     def lagging(self, now: float) -> None:
         """Plan to read a result again that does not yet say what its task says."""
@@ -170,11 +170,11 @@ class Pace:
 
         """
         self._outages = self._outages or {}
-        outage = self._outages.setdefault(question, Outage(began, self._polling.patience))
+        outage = self._outages.setdefault(question, Outage(began, self._polling.unavailable_timeout))
         outage.failed(began, now, late=late)
         if retry_after:
             self._not_before = now + min(retry_after, outage.remaining)
-            self._plan(max(self.look_due, self._not_before))
+            self._plan(max(self.next_poll_at, self._not_before))
         return outage.is_over
 
     def has_event_in_outage(self, question: Question) -> bool:
@@ -185,7 +185,7 @@ class Pace:
     # The stream
 
     @property
-    def has_event_since_look(self) -> bool:
+    def has_event_since_poll(self) -> bool:
         """Whether the stream has delivered anything since the last look began."""
         return self._last_event > self._last_look
 
@@ -193,16 +193,16 @@ class Pace:
         """Note that the stream brings news, which gives the next look time unless something calls for it."""
         self._last_event = now
         self._fruitless = 0
-        if self.look_due == self._unrelaxed:
-            self._plan_look(self._polling.relaxed)
+        if self.next_poll_at == self._unrelaxed:
+            self._plan_poll(self._polling.interval_while_streaming)
 
     def retry_asked(self, milliseconds: int | None) -> None:
         """Take the server's `retry:` field as the least delay."""
         if milliseconds is not None and milliseconds >= 0:
-            self._least_delay = min(milliseconds, 1000 * LONGEST_RECONNECT) / 1000
+            self._least_delay = min(milliseconds, 1000 * MAX_RECONNECT_DELAY) / 1000
 
     def stream_broke(self, now: float, retry_after: float | None = None) -> None:
         """Plan to open the stream again; a polite end counts as well, and only news starts the delays over."""
-        ceiling = min(FIRST_RECONNECT * 2.0 ** min(self._fruitless, 30), LONGEST_RECONNECT)
+        ceiling = min(FIRST_RECONNECT * 2.0 ** min(self._fruitless, 30), MAX_RECONNECT_DELAY)
         self._fruitless += 1
         self.stream_due = now + max(self._least_delay, retry_after or 0.0, random.uniform(0.0, ceiling))

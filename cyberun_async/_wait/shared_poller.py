@@ -9,21 +9,21 @@ import anyio
 from cyberun_async._protocol.status import TaskStatus
 from cyberun_async._settings import Polling
 from cyberun_async._transport.transport import Transport
-from cyberun_async._wait.poll_request import Look, Turn
+from cyberun_async._wait.poll_request import PollDecision, PollRequest
 from cyberun_async._wait.schedule import Question
 
 if TYPE_CHECKING:
-    from cyberun_async._wait.list_plan import Sighting
-    from cyberun_async._wait.list_poller import Lists
+    from cyberun_async._wait.list_plan import TaskSummary
+    from cyberun_async._wait.list_poller import ListPoller
 
-NEARLY = 0.25
+COALESCE_FRACTION = 0.25
 """The part of an interval by which a look may come early, so that one sweep does for all."""
 
-MOST_HEARD_OF = 1000
+MAX_KNOWN = 1000
 """Tasks that are remembered as heard of; it is a matter of moments until their waits look."""
 
 
-class Lookups:
+class SharedPoller:
     """The looks of all waits of one client.
 
     One of the waits leads: it sleeps until the first look is due, and then sweeps the lists for everybody. When it
@@ -35,17 +35,17 @@ class Lookups:
         """Begin with nobody."""
         self._transport = transport
         self._polling = polling
-        self._urgent: dict[Look, None] = {}
-        self._parked: dict[Look, None] = {}
-        self._listening: dict[Look, None] = {}
+        self._urgent: dict[PollRequest, None] = {}
+        self._parked: dict[PollRequest, None] = {}
+        self._listening: dict[PollRequest, None] = {}
         self._next_due = float("inf")
-        self._leader: Look | None = None
+        self._leader: PollRequest | None = None
         self._alarm: anyio.Event | None = None
-        self._lists: Lists | None = None
+        self._lists: ListPoller | None = None
         self._heard_of: dict[str, None] = {}
         transport.on_free_stream = self.offer_stream
 
-    async def turn(self, look: Look, *, until: float = float("inf")) -> TaskStatus | Turn:
+    async def turn(self, look: PollRequest, *, until: float = float("inf")) -> TaskStatus | PollDecision:
         """Wait until there is news of a task, or something for the wait to do itself.
 
         Args:
@@ -54,7 +54,7 @@ class Lookups:
 
         """
         if self._was_heard_of(look):
-            return Turn.LOOK
+            return PollDecision.POLL
         self._add(look)
         try:
             while look.told is None and until > anyio.current_time():
@@ -65,9 +65,9 @@ class Lookups:
                     await look.wait(until)
         finally:
             self._remove(look)
-        return look.told or Turn.STREAM
+        return look.told or PollDecision.TRY_STREAM
 
-    def listen(self, look: Look) -> "anyio.CancelScope":
+    def listen(self, look: PollRequest) -> "anyio.CancelScope":
         """Give the scope in which a wait listens to its stream until its look is due, or others have news of the task.
 
         Whoever listens takes no part in the looks, but is taken along by those of others, until it says `listened`.
@@ -78,27 +78,27 @@ class Lookups:
             scope.cancel()
         return scope
 
-    def listened(self, look: Look) -> None:
+    def listened(self, look: PollRequest) -> None:
         """End what `listen` began."""
         self._listening.pop(look, None)
 
-    def _was_heard_of(self, look: Look) -> bool:
+    def _was_heard_of(self, look: PollRequest) -> bool:
         """Whether somebody has heard that the task ended before its wait had time for that."""
         if look.task_id not in self._heard_of:
             return False
         del self._heard_of[look.task_id]
-        look.told = Turn.LOOK
+        look.told = PollDecision.POLL
         return True
 
-    def notify(self, task_id: str) -> None:
+    def wake(self, task_id: str) -> None:
         """Have a task looked at now: somebody has heard that it ended.
 
         A wait that is just about something else looks as soon as it is done; word of a task nobody waits for is forgotten.
         """
         for look in [each for each in self._everybody() if each.task_id == task_id]:
-            self._tell(look, Turn.LOOK)
+            self._tell(look, PollDecision.POLL)
         self._heard_of[task_id] = None
-        if len(self._heard_of) > MOST_HEARD_OF:
+        if len(self._heard_of) > MAX_KNOWN:
             del self._heard_of[next(iter(self._heard_of))]
 
     def offer_stream(self) -> None:
@@ -113,23 +113,23 @@ class Lookups:
             if look.wants_stream and chosen is None:
                 chosen = look
         if chosen is not None:
-            self._tell(chosen, Turn.STREAM)
+            self._tell(chosen, PollDecision.TRY_STREAM)
 
     # Who is there
 
-    def _add(self, look: Look) -> None:
-        if look.pace.look_due <= anyio.current_time():
+    def _add(self, look: PollRequest) -> None:
+        if look.schedule.next_poll_at <= anyio.current_time():
             self._urgent[look] = None
         else:
             self._park(look)
-        if self._alarm is not None and (look in self._urgent or look.pace.look_due <= self._next_due):
+        if self._alarm is not None and (look in self._urgent or look.schedule.next_poll_at <= self._next_due):
             self._alarm.set()
 
-    def _park(self, look: Look) -> None:
+    def _park(self, look: PollRequest) -> None:
         self._parked[look] = None
-        self._next_due = min(self._next_due, look.pace.look_due)
+        self._next_due = min(self._next_due, look.schedule.next_poll_at)
 
-    def _remove(self, look: Look) -> None:
+    def _remove(self, look: PollRequest) -> None:
         self._urgent.pop(look, None)
         self._parked.pop(look, None)
         if self._leader is look:
@@ -141,10 +141,10 @@ class Lookups:
             if self._leader is not None:
                 self._leader.wake()
 
-    def _everybody(self) -> Iterator[Look]:
+    def _everybody(self) -> Iterator[PollRequest]:
         return chain(self._urgent, self._parked, self._listening)
 
-    def _tell(self, look: Look, told: TaskStatus | Turn) -> None:
+    def _tell(self, look: PollRequest, told: TaskStatus | PollDecision) -> None:
         self._urgent.pop(look, None)
         self._parked.pop(look, None)
         self._listening.pop(look, None)
@@ -155,30 +155,30 @@ class Lookups:
 
     # What the leader does
 
-    async def _lead(self, look: Look, until: float) -> None:
+    async def _lead(self, look: PollRequest, until: float) -> None:
         """Look for everybody until there is something for the leader itself, or until it is time to leave off."""
         while look.told is None and until > (now := anyio.current_time()):
             if self._urgent or self._next_due <= now:
                 # Whoever starts to wait at the same moment is in time for the same look.
                 await anyio.sleep(0)  # noqa: ASYNC115 - anyio.lowlevel would have to be imported for it
-                await self._look_for_all(now)
+                await self._poll_for_all(now)
             else:
                 self._alarm = anyio.Event()
                 with anyio.move_on_after(min(self._next_due, until) - now):
                     await self._alarm.wait()
                 self._alarm = None
 
-    async def _look_for_all(self, now: float) -> None:
+    async def _poll_for_all(self, now: float) -> None:
         """Have everybody looked for whose look is due, or nearly."""
-        from cyberun_async._wait.list_poller import FEW, Lists
+        from cyberun_async._wait.list_poller import LIST_THRESHOLD, ListPoller
 
-        soon = now + NEARLY * self._polling.interval
-        is_near = self._next_due <= soon or any(look.pace.look_due <= soon for look in self._listening)
-        if not is_near and len(self._urgent) <= FEW:
+        soon = now + COALESCE_FRACTION * self._polling.interval
+        is_near = self._next_due <= soon or any(look.schedule.next_poll_at <= soon for look in self._listening)
+        if not is_near and len(self._urgent) <= LIST_THRESHOLD:
             self._let_look(self._urgent)
             return
-        wanted = [look for look in self._everybody() if look.pace.look_due <= soon]
-        self._lists = self._lists or Lists(self._transport)
+        wanted = [look for look in self._everybody() if look.schedule.next_poll_at <= soon]
+        self._lists = self._lists or ListPoller(self._transport)
         sweep = self._lists.sweep({look.task_id: look.known for look in wanted})
         if pages := sweep.next_pages():
             is_whole = await self._lists.read(sweep, pages, self._seer(now))
@@ -186,53 +186,55 @@ class Lookups:
                 if look.task_id in sweep.missing and self._is_here(look):
                     self._missed(look, now, may_be_gone=is_whole)
         else:
-            self._let_look([look for look in wanted if look.pace.look_due <= now and look not in self._listening])
-        self._next_due = min((look.pace.look_due for look in self._parked), default=float("inf"))
+            self._let_look(
+                [look for look in wanted if look.schedule.next_poll_at <= now and look not in self._listening]
+            )
+        self._next_due = min((look.schedule.next_poll_at for look in self._parked), default=float("inf"))
         self.offer_stream()
 
-    def _let_look(self, looks: Iterable[Look]) -> None:
+    def _let_look(self, looks: Iterable[PollRequest]) -> None:
         for look in list(looks):
-            self._tell(look, Turn.LOOK)
+            self._tell(look, PollDecision.POLL)
 
-    def _seer(self, when: float) -> "Callable[[Sighting], None]":
+    def _seer(self, when: float) -> "Callable[[TaskSummary], None]":
         """Give what tells everybody who waits for a task that it was seen."""
-        everybody: dict[str, list[Look]] = {}
+        everybody: dict[str, list[PollRequest]] = {}
         for look in self._everybody():
             everybody.setdefault(look.task_id, []).append(look)
 
-        def saw(sighting: "Sighting") -> None:
+        def saw(sighting: "TaskSummary") -> None:
             for look in everybody.get(sighting.id, ()):
                 self._saw(look, sighting.status, when)
 
         return saw
 
-    def _is_here(self, look: Look) -> bool:
+    def _is_here(self, look: PollRequest) -> bool:
         return look in self._urgent or look in self._parked or look in self._listening
 
-    def _go_on_waiting(self, look: Look) -> None:
+    def _go_on_waiting(self, look: PollRequest) -> None:
         """Have a look wait for its next time."""
         if look not in self._listening:
             self._urgent.pop(look, None)
             self._park(look)
 
-    def _saw(self, look: Look, status: TaskStatus, when: float) -> None:
+    def _saw(self, look: PollRequest, status: TaskStatus, when: float) -> None:
         if not self._is_here(look):
             return
-        look.pace.looked(when)
-        look.pace.answered(Question.TASK)
+        look.schedule.looked(when)
+        look.schedule.answered(Question.TASK)
         if status == look.known:
             self._go_on_waiting(look)
         else:
             self._tell(look, status)
 
-    def _missed(self, look: Look, when: float, *, may_be_gone: bool) -> None:
+    def _missed(self, look: PollRequest, when: float, *, may_be_gone: bool) -> None:
         if may_be_gone:
-            self._tell(look, Turn.GONE)
+            self._tell(look, PollDecision.FETCH_RESULT)
             return
-        late = look.pace.lateness(when)
-        if look.pace.failed(Question.TASK, when, anyio.current_time(), late=late):
+        late = look.schedule.lateness(when)
+        if look.schedule.failed(Question.TASK, when, anyio.current_time(), late=late):
             # Its own poll fails as well, and says how.
-            self._tell(look, Turn.LOOK)
+            self._tell(look, PollDecision.POLL)
         else:
-            look.pace.looked(when)
+            look.schedule.looked(when)
             self._go_on_waiting(look)

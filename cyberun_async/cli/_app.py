@@ -13,7 +13,7 @@ from typing import Annotated
 from cyclopts import Parameter, validators
 
 from cyberun_async import (
-    Abandon,
+    AbandonPolicy,
     AsyncClient,
     CancelledEvent,
     ConfigurationError,
@@ -67,7 +67,7 @@ def above_zero(_: object, value: float | None) -> None:
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class Patience:
+class WaitOptions:
     """How long to wait, and what for."""
 
     timeout: Annotated[
@@ -77,9 +77,9 @@ class Patience:
             help="Wait at most so many seconds for the task's end, then exit with 5; without it, wait until it ends.",
         ),
     ] = None
-    on_timeout: Annotated[Abandon, Parameter(help="What becomes of the task then: it goes on, or is cancelled.")] = (
-        "leave"
-    )
+    on_timeout: Annotated[
+        AbandonPolicy, Parameter(help="What becomes of the task then: it goes on, or is cancelled.")
+    ] = "leave"
     out: Out = None
 
     @property
@@ -88,7 +88,7 @@ class Patience:
         return [] if self.out is None else ["--out", str(self.out)]
 
 
-NO_PATIENCE = Patience()
+NO_WAIT_OPTIONS = WaitOptions()
 NO_PARAMETERS = Given()
 FROM_ENVIRONMENT = Account()
 
@@ -98,7 +98,7 @@ async def run(
     /,
     *,
     given: Given = NO_PARAMETERS,
-    patience: Patience = NO_PATIENCE,
+    wait_options: WaitOptions = NO_WAIT_OPTIONS,
     local: Local = False,
     json: Json = False,
     account: Account = FROM_ENVIRONMENT,
@@ -110,13 +110,13 @@ async def run(
     Example: `cyberun-async run text-to-image -p prompt=dusk -p steps=12 --out out/`
     """
     _check_stdin(given, account)
-    make_folder(patience.out)
+    make_folder(wait_options.out)
     show = display(as_json=json)
     async with connection(account, local=local) as client:
         back = None if local else account
-        task_id = await _submit(client, workflow, given, show.submitted, account=back, out=patience.out_options)
+        task_id = await _submit(client, workflow, given, show.submitted, account=back, out=wait_options.out_options)
         try:
-            await _see_through(client, show, task_id, patience, back)
+            await _see_through(client, show, task_id, wait_options, back)
         except CyberunError as error:
             error.task_id = error.task_id or task_id
             raise
@@ -147,7 +147,7 @@ async def wait(
     task_id: TaskId,
     /,
     *,
-    patience: Patience = NO_PATIENCE,
+    wait_options: WaitOptions = NO_WAIT_OPTIONS,
     json: Json = False,
     account: Account = FROM_ENVIRONMENT,
 ) -> None:
@@ -157,9 +157,9 @@ async def wait(
 
     Example: `cyberun-async wait 019abc12-9012-7890-abcd-ef1234567896 --out out/`
     """
-    make_folder(patience.out)
+    make_folder(wait_options.out)
     async with connect(account) as client:
-        await _see_through(client, display(as_json=json), task_id, patience, account)
+        await _see_through(client, display(as_json=json), task_id, wait_options, account)
 
 
 async def events(task_id: TaskId, /, *, json: Json = False, account: Account = FROM_ENVIRONMENT) -> ExitCode:
@@ -361,18 +361,18 @@ async def _submit(
 
 
 async def _see_through(
-    client: AsyncClient, show: Display, task_id: str, patience: Patience, account: Account | None
+    client: AsyncClient, show: Display, task_id: str, wait_options: WaitOptions, account: Account | None
 ) -> None:
     """Follow a task to its end and fetch its files; whoever leaves before that is told how to come back."""
-    out = patience.out_options
+    out = wait_options.out_options
     with _way_back(["wait", task_id, *out], account), show.following():
         result = await client.wait_for_result(
-            task_id, timeout=patience.timeout, on_timeout=patience.on_timeout, on_event=show.event
+            task_id, timeout=wait_options.timeout, on_timeout=wait_options.on_timeout, on_event=show.event
         )
     show.completed(result)
-    if patience.out is not None:
+    if wait_options.out is not None:
         with _way_back(["download", task_id, *out], account):
-            await _download(client, show, result, patience.out)
+            await _download(client, show, result, wait_options.out)
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from rich.text import Text
 from rich.theme import Theme
 
 from cyberun_async import TaskEvent, TaskResult, TaskStatus
-from cyberun_async._progress_bar import Standing
+from cyberun_async._progress_bar import ProgressState
 from cyberun_async.cli._text import printable, write_line
 
 _STYLES = {
@@ -67,7 +67,7 @@ class Bar:
             redirect_stdout=False,
         )
         self._task = TaskID(0)
-        self._standing = Standing()
+        self._standing = ProgressState()
         name = Column(no_wrap=True, overflow="ellipsis", max_width=max(16, console.width - 54))
         self._downloads = Progress(
             TextColumn("  {task.description}", markup=False, table_column=name),

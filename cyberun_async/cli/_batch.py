@@ -29,7 +29,7 @@ from cyberun_async import (
     TaskStatus,
 )
 from cyberun_async._batch.decisions import Resubmit
-from cyberun_async._concurrency import side_by_side
+from cyberun_async._concurrency import run_all
 from cyberun_async._protocol.validation import definitions_of
 from cyberun_async.cli._app import FROM_ENVIRONMENT, Json, Workflow, above_zero, make_folder
 from cyberun_async.cli._connect import Account, connect
@@ -39,10 +39,10 @@ from cyberun_async.cli._results import Results
 from cyberun_async.cli._signals import TERMINATION
 from cyberun_async.cli._text import printable, tell, write_json, write_line
 
-SAVED_AT_ONCE = 8
+MAX_CONCURRENT_SAVES = 8
 """Items whose files are fetched at the same time."""
 
-GRACE = 4
+SHUTDOWN_GRACE = 4
 """Seconds that SIGTERM leaves to what runs: containers are killed after ten, and leaving takes some."""
 
 
@@ -115,7 +115,7 @@ async def batch(
             )
             async with running:
                 with tally.shown(), _interruptible(running, tally):
-                    await side_by_side(*[lambda: _save_each(client, running, results, tally)] * SAVED_AT_ONCE)
+                    await run_all(*[lambda: _save_each(client, running, results, tally)] * MAX_CONCURRENT_SAVES)
         except asyncio.CancelledError:
             if not tally.was_stopped:
                 raise
@@ -274,8 +274,8 @@ def _interruptible(running: Batch, tally: Tally) -> Iterator[None]:
         tally.was_stopped = True
         running.stop()
         if TERMINATION.was_requested:
-            timers.append(loop.call_later(GRACE, task.cancel))
-            tell(f"no more is submitted; what does not end within {GRACE} s is left running")
+            timers.append(loop.call_later(SHUTDOWN_GRACE, task.cancel))
+            tell(f"no more is submitted; what does not end within {SHUTDOWN_GRACE} s is left running")
         else:
             tell("no more is submitted, and what runs is seen through; Ctrl-C again leaves it running")
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Group, Parameter
 
 from cyberun_async import AsyncClient, ConfigurationError, Retries
-from cyberun_async._protocol.redaction import hide
+from cyberun_async._protocol.redaction import redact
 from cyberun_async._settings import from_environment
 from cyberun_async.cli._text import read_stdin
 
@@ -108,7 +108,7 @@ def _read_key(path: Path) -> str:
     try:
         key = read_stdin() if str(path) == "-" else path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        if hide(str(path)) != str(path) or path.name.startswith(("sk-", "dk-", "ak-", "eyJ")):
+        if redact(str(path)) != str(path) or path.name.startswith(("sk-", "dk-", "ak-", "eyJ")):
             message = "--key-file takes the name of a file that holds the key, and not the key: other users can list it"
             raise ConfigurationError(message) from None
         reason = error.strerror if isinstance(error, OSError) else "it is not text"

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from cyclopts import App, CycloptsError, Group
 
 from cyberun_async._errors import CyberunError, NotFoundError
-from cyberun_async._protocol.redaction import hide
+from cyberun_async._protocol.redaction import redact
 from cyberun_async.cli import _app as tasks
 from cyberun_async.cli._batch import batch
 from cyberun_async.cli._doctor import conformance, doctor
@@ -97,7 +97,7 @@ def _report(error: Exception, *, as_json: bool) -> ExitCode:
         error = BrokenOutput(error.strerror or str(error))
     is_foreseen = isinstance(error, (CyberunError, CycloptsError, BrokenOutput, OSError))
     # What was mistyped is repeated, and it may be a key.
-    message = hide(str(error) if is_foreseen else f"{type(error).__name__}: {error}")
+    message = redact(str(error) if is_foreseen else f"{type(error).__name__}: {error}")
     if os.environ.get("CYBERUN_DEBUG"):
         traceback.print_exception(error)
     if as_json and not isinstance(error, BrokenOutput):

@@ -15,7 +15,7 @@ from cyberun_async._protocol.filenames import safe_name
 
 SUMMARY = "summary.json"
 
-LONGEST_NAME = 120
+MAX_NAME_LENGTH = 120
 """Bytes of a folder's name: file systems that encrypt names take 143, and it may get a digest."""
 
 
@@ -82,7 +82,7 @@ class Results:
     def folder_of(self, key: str) -> Path:
         """Give the folder of an item: one that is its own on every file system."""
         name = safe_name(key)
-        while len(name.encode()) > LONGEST_NAME:
+        while len(name.encode()) > MAX_NAME_LENGTH:
             name = name[:-1]
         is_plain = (
             name == key

@@ -27,7 +27,7 @@ async def check(
     *,
     submit: str | None = None,
     parameters: Mapping[str, object] | None = None,
-    patience: float = 600.0,
+    timeout: float = 600.0,
 ) -> Report:
     """Hold the answers of the service against its documents, strictly where the client itself is lenient.
 
@@ -38,7 +38,7 @@ async def check(
         submit: A workflow of which one task is submitted, which costs money: its events, its result and its cancelling
             are held against the documents as well. Without it, the checks only read.
         parameters: Of that task.
-        patience: Seconds that it is followed for; it is left running after them.
+        timeout: Seconds that it is followed for; it is left running after them.
 
     Raises:
         ConfigurationError: The client is closed.
@@ -46,7 +46,7 @@ async def check(
     Source: https://docs.cyberun.cloud/api-reference
 
     """
-    run = Conformance(client, submit, parameters or {}, patience)
+    run = Conformance(client, submit, parameters or {}, timeout)
     return Report(client._settings.base_url, await run.run())
 
 
@@ -55,7 +55,7 @@ async def diagnose(
     *,
     submit: str | None = None,
     parameters: Mapping[str, object] | None = None,
-    patience: float = 20.0,
+    timeout: float = 20.0,
 ) -> Report:
     """See whether the service can be reached, as whom, and whether event streams get through or are held back on the way.
 
@@ -64,7 +64,7 @@ async def diagnose(
         submit: A workflow of which one task is submitted, which costs money, to measure the stream with; else a running
             task is taken, where there is one.
         parameters: Of that task.
-        patience: Seconds that the stream is watched for.
+        timeout: Seconds that the stream is watched for.
 
     Raises:
         ConfigurationError: The client is closed.
@@ -72,5 +72,5 @@ async def diagnose(
     Source: https://docs.cyberun.cloud/api-reference/streaming-events
 
     """
-    run = Diagnosis(client, submit, parameters or {}, patience)
+    run = Diagnosis(client, submit, parameters or {}, timeout)
     return Report(client._settings.base_url, await run.run())

@@ -10,10 +10,10 @@ from cyberun_async._client import AsyncClient
 from cyberun_async._errors import DecodeError
 from cyberun_async._protocol.call import Call
 from cyberun_async._protocol.codec import structure
-from cyberun_async._protocol.error_responses import refusal
+from cyberun_async._protocol.error_responses import api_error
 from cyberun_async._protocol.json_text import parse_json
 from cyberun_async.conformance._report import Differs
-from cyberun_async.conformance._tables import Table, additions, misfits
+from cyberun_async.conformance._tables import Table, additions, problems
 
 
 @attrs.frozen
@@ -51,7 +51,7 @@ async def send(client: AsyncClient, call: Call[object], *, expect: int | None) -
     answer = await client._transport.fetch(call)
     if expect is not None and answer.status != expect:
         if answer.status >= 300:
-            said = refusal(
+            said = api_error(
                 answer.status, answer.headers, answer.body, method=method, path=path, secrets=(answer.token,)
             )
             raise Differs(str(said))
@@ -89,8 +89,8 @@ def hold(what: str, values: Sequence[object], table: Table, read: Reader) -> str
         Differs: One of them does not fit; it says whether the client can read them all the same.
 
     """
-    problems = sorted({problem for value in values for problem in misfits(value, table)})
-    if problems:
-        raise differs(f"{what}: {'; '.join(problems)}", values, read)
+    found = sorted({problem for value in values for problem in problems(value, table)})
+    if found:
+        raise differs(f"{what}: {'; '.join(found)}", values, read)
     more = sorted(set().union(*(additions(value, table) for value in values)))
     return f"{what} fits its table" + (f", and has fields that no document names: {', '.join(more)}" if more else "")

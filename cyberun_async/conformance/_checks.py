@@ -53,7 +53,7 @@ class Conformance:
     client: AsyncClient
     submit: str | None
     parameters: Mapping[str, object]
-    patience: float
+    timeout: float
     workflows: Sequence[Object] = ()
     tasks: Sequence[Object] = ()
     task_id: str = ""
@@ -184,7 +184,7 @@ class Conformance:
         return f"a submission is answered with 202 and the id of a task: {self.task_id}"
 
     async def stream(self) -> str:
-        self.followed = await follow(self.client, self._submitted(), whole=True, patience=self.patience)
+        self.followed = await follow(self.client, self._submitted(), whole=True, timeout=self.timeout)
         return judge(self.followed)
 
     async def hold_events(self) -> str:

@@ -17,7 +17,7 @@ from cyberun_async._protocol.call import Call
 from cyberun_async._protocol.http_dates import parse_http_date
 from cyberun_async._protocol.json_text import parse_json
 from cyberun_async._protocol.secret import Key
-from cyberun_async._transport.error_mapping import as_ours, map_exceptions, reason_of
+from cyberun_async._transport.error_mapping import as_ours, describe_cause, map_exceptions
 from cyberun_async._transport.proxies import find_proxy
 from cyberun_async._transport.tls import tls_context
 from cyberun_async._transport.transport import Answer
@@ -30,7 +30,7 @@ DAY = 24 * 3600
 SOON = 14
 """Days before its expiry that a certificate is worth a word."""
 
-MOST_SKEW = 60.0
+MAX_CLOCK_SKEW = 60.0
 """Seconds that two clocks may differ: tokens and signed links live for an hour."""
 
 FAMILIES = {"sk-": "an integration key (sk-)", "dk-": "a device key (dk-)"}
@@ -61,7 +61,7 @@ class Diagnosis:
     client: AsyncClient
     submit: str | None
     parameters: Mapping[str, object]
-    patience: float
+    timeout: float
     detour: str | None = None
     answer: Answer | None = None
 
@@ -107,7 +107,7 @@ class Diagnosis:
         try:
             expires = await map_exceptions(lambda: _within(seconds, connect), partial(as_ours, CONNECTING))
         except TransportError as error:
-            reason = reason_of(error.__cause__) if isinstance(error.__cause__, Exception) else str(error)
+            reason = describe_cause(error.__cause__) if isinstance(error.__cause__, Exception) else str(error)
             raise Differs(f"there is no connection to {host}:{port}: {reason}", NO_NETWORK) from None
         if expires is None:
             return f"{host}:{port} is connected, without TLS"
@@ -142,7 +142,7 @@ class Diagnosis:
         if date is None:
             raise Skipped("the service does not say what time it is")
         skew = time.time() - date
-        if abs(skew) > MOST_SKEW:
+        if abs(skew) > MAX_CLOCK_SKEW:
             raise Differs(
                 f"this clock is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} the service's", SET_CLOCK
             )
@@ -151,7 +151,7 @@ class Diagnosis:
 
     async def measure_streams(self) -> str:
         task_id, has_ended = await self._task()
-        seen = await follow(self.client, task_id, whole=False, patience=self.patience)
+        seen = await follow(self.client, task_id, whole=False, timeout=self.timeout)
         try:
             if has_ended and seen.opened is not None:
                 raise Skipped("a stream opens, but there is no running task whose events could come late")

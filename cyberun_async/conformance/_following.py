@@ -59,10 +59,10 @@ class Followed:
         return bool(self.events) and self.events[-1].event in LAST_EVENTS
 
 
-async def follow(client: AsyncClient, task_id: str, *, whole: bool, patience: float) -> Followed:
+async def follow(client: AsyncClient, task_id: str, *, whole: bool, timeout: float) -> Followed:
     """Follow a task to its end, or, unless `whole`, until it is clear whether events come while it runs."""
     seen = Followed(anyio.current_time())
-    with anyio.move_on_after(patience):
+    with anyio.move_on_after(timeout):
         async with anyio.create_task_group() as group:
 
             async def watch() -> None:

@@ -178,11 +178,11 @@ _KINDS: Mapping[str, Callable[[object], bool]] = {
 }
 
 
-def misfits(value: object, table: Table) -> Sequence[str]:
+def problems(value: object, table: Table) -> Sequence[str]:
     """Say where an object differs from its table, without its values: some of them are links that open files."""
     if not isinstance(value, dict):
         return ["it is no object"]
-    return [problem for name, kind in table.items() if (problem := _misfit(name, value.get(name), kind))]
+    return [problem for name, kind in table.items() if (problem := _problem(name, value.get(name), kind))]
 
 
 def additions(value: object, table: Table) -> set[str]:
@@ -190,7 +190,7 @@ def additions(value: object, table: Table) -> set[str]:
     return set(value) - set(table) if isinstance(value, dict) else set()
 
 
-def _misfit(name: str, value: object, field: str) -> str:
+def _problem(name: str, value: object, field: str) -> str:
     kind, mark = field[:-1], field[-1]
     if value is None:
         return f"{name} is missing" if mark == "!" else ""

@@ -26,7 +26,7 @@ KINDS = {
 }
 """What can go wrong: the names of the methods of `server.faults`."""
 
-MOST_FAULTS = 1000
+MAX_FAULTS = 1000
 """Faults that wait to strike; each request is held against all of them."""
 
 LARGEST_BODY = 64 * 1024
@@ -56,8 +56,8 @@ class Control:
         if not isinstance(kind, str) or kind not in KINDS:
             raise ApiError(400, f"kind must be one of: {', '.join(sorted(KINDS))}")
         check_options(options)
-        if self._faults.count >= MOST_FAULTS:
-            raise ApiError(409, f"there are {MOST_FAULTS} faults already: clear them first")
+        if self._faults.count >= MAX_FAULTS:
+            raise ApiError(409, f"there are {MAX_FAULTS} faults already: clear them first")
         try:
             fault: Fault = getattr(self._faults, kind)(**options)
         except TypeError as error:

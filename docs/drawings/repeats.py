@@ -13,7 +13,7 @@ import httpx
 from cyberun_async import CyberunError, Retries, TransportError
 from cyberun_async._protocol import agents, containers, endpoints, webhooks, workflows
 from cyberun_async._protocol.call import Call
-from cyberun_async._protocol.error_responses import refusal
+from cyberun_async._protocol.error_responses import api_error
 from cyberun_async._transport.error_mapping import transport_error
 from cyberun_async._transport.retry import delay_before_retry
 
@@ -30,11 +30,11 @@ SILENCES = {
     "no answer in time": httpx.ReadTimeout("late"),
 }
 REFUSALS = {
-    **{str(status): refusal(status, {}, b"", method="", path="") for status in (400, 401, 403, 404, 408, 409, 422)},
-    "429": refusal(429, {}, b"", method="", path=""),
-    "429 with `Retry-After: 7`": refusal(429, {"retry-after": "7"}, b"", method="", path=""),
-    "429 with `Retry-After: 90`": refusal(429, {"retry-after": "90"}, b"", method="", path=""),
-    **{str(status): refusal(status, {}, b"", method="", path="") for status in (500, 501, 502, 503, 504, 505)},
+    **{str(status): api_error(status, {}, b"", method="", path="") for status in (400, 401, 403, 404, 408, 409, 422)},
+    "429": api_error(429, {}, b"", method="", path=""),
+    "429 with `Retry-After: 7`": api_error(429, {"retry-after": "7"}, b"", method="", path=""),
+    "429 with `Retry-After: 90`": api_error(429, {"retry-after": "90"}, b"", method="", path=""),
+    **{str(status): api_error(status, {}, b"", method="", path="") for status in (500, 501, 502, 503, 504, 505)},
 }
 
 SAMPLES = {

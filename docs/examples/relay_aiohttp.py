@@ -3,7 +3,7 @@
 from aiohttp import web
 
 from cyberun_async import AsyncClient, InvalidParameters, NotFoundError
-from cyberun_async.relay import HEADERS, Relay
+from cyberun_async.relay import SSE_HEADERS, Relay
 
 RELAY = web.AppKey("relay", Relay)
 
@@ -25,7 +25,7 @@ async def events(request):
     except (NotFoundError, InvalidParameters):
         raise web.HTTPNotFound from None
     async with stream as chunks:
-        response = web.StreamResponse(headers=HEADERS)
+        response = web.StreamResponse(headers=SSE_HEADERS)
         await response.prepare(request)
         async for chunk in chunks:
             await response.write(chunk)

@@ -8,7 +8,7 @@ from fastapi import FastAPI, Header, HTTPException, Request
 from fastapi.responses import StreamingResponse
 
 from cyberun_async import AsyncClient, InvalidParameters, NotFoundError
-from cyberun_async.relay import HEADERS, Relay
+from cyberun_async.relay import SSE_HEADERS, Relay
 
 
 @asynccontextmanager
@@ -28,4 +28,4 @@ async def events(task_id: str, request: Request, last_event_id: Annotated[str | 
         stream = await request.state.relay.open(task_id, last_event_id=last_event_id)
     except (NotFoundError, InvalidParameters):
         raise HTTPException(404) from None
-    return StreamingResponse(stream, headers=HEADERS)
+    return StreamingResponse(stream, headers=SSE_HEADERS)

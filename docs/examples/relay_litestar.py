@@ -8,7 +8,7 @@ from litestar.exceptions import NotFoundException
 from litestar.response import Stream
 
 from cyberun_async import AsyncClient, InvalidParameters, NotFoundError
-from cyberun_async.relay import HEADERS, Relay
+from cyberun_async.relay import SSE_HEADERS, Relay
 
 
 @asynccontextmanager
@@ -27,7 +27,7 @@ async def events(request: Request) -> Stream:
         stream = await request.app.state.relay.open(task_id, last_event_id=last)
     except (NotFoundError, InvalidParameters):
         raise NotFoundException from None
-    return Stream(stream, headers=HEADERS)
+    return Stream(stream, headers=SSE_HEADERS)
 
 
 # Litestar would set up logging for the whole process, on a thread of its own.

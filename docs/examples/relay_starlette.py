@@ -9,7 +9,7 @@ from starlette.responses import StreamingResponse
 from starlette.routing import Route
 
 from cyberun_async import AsyncClient, InvalidParameters, NotFoundError
-from cyberun_async.relay import HEADERS, Relay
+from cyberun_async.relay import SSE_HEADERS, Relay
 
 
 @asynccontextmanager
@@ -26,7 +26,7 @@ async def events(request):
         stream = await request.state.relay.open(task_id, last_event_id=last)
     except (NotFoundError, InvalidParameters):
         raise HTTPException(404) from None
-    return StreamingResponse(stream, headers=HEADERS)
+    return StreamingResponse(stream, headers=SSE_HEADERS)
 
 
 app = Starlette(routes=[Route("/tasks/{task_id}/events", events)], lifespan=lifespan)

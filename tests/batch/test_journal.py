@@ -25,7 +25,7 @@ from cyberun_async import (
     TransportError,
 )
 from cyberun_async._batch import unconfirmed
-from cyberun_async._batch.decisions import candidates_for, fingerprint, match_unheard
+from cyberun_async._batch.decisions import candidates_for, fingerprint, match_unconfirmed
 from cyberun_async.local import LocalCyberun
 from cyberun_async.local.scripts import complete
 
@@ -147,7 +147,7 @@ async def test_where_the_list_is_no_help(
     async with connect() as client:
         await outcome_of(client, {}, journal)
         if why == "too many":
-            monkeypatch.setattr(unconfirmed, "MOST_LISTED", 0)
+            monkeypatch.setattr(unconfirmed, "MAX_LISTED", 0)
         else:
             server.faults.status(403, on="tasks.list", times=None)
         assert (await outcome_of(client, {}, journal)).is_uncertain
@@ -306,4 +306,4 @@ def test_match_unheard(began: dict[str, float], tasks: list[Task], matched: dict
     times = {key: NOW.timestamp() + seconds for key, seconds in began.items()}
     candidates = candidates_for(times, tasks, workflow_id="ours", known={"known"}, longest=60)
     assert candidates.keys() == times.keys()
-    assert match_unheard(candidates) == matched
+    assert match_unconfirmed(candidates) == matched

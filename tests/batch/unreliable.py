@@ -299,7 +299,7 @@ def _client(http_client: httpx.AsyncClient) -> AsyncClient:
     return AsyncClient(
         "sk-0123456789abcdef",
         http_client=http_client,
-        polling=Polling(interval=0.001, relaxed=0.001, patience=5),
+        polling=Polling(interval=0.001, interval_while_streaming=0.001, unavailable_timeout=5),
         limits=Limits(max_streams=0),
         retries=Retries(budget=0),
         timeouts=Timeouts(cleanup=0.05),

@@ -44,7 +44,7 @@ async def main(server: str) -> None:
         if taken == EARLY * (BROWSERS - TASKS):
             early = resident()
 
-    async with Relay(client, memory=MEMORY) as relay:
+    async with Relay(client, history=MEMORY) as relay:
         there = [asyncio.Event() for _ in range(BROWSERS)]
         readers = []
         slow = []

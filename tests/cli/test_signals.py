@@ -103,7 +103,7 @@ def test_batch(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A batch submits no more, gives what runs a moment, and writes down how far it is."""
-    monkeypatch.setattr(_batch, "GRACE", 5 if ends else 0.1)
+    monkeypatch.setattr(_batch, "SHUTDOWN_GRACE", 5 if ends else 0.1)
     Path("items.jsonl").write_text("\n".join([json.dumps(ITEM)] * 6))
     thread = terminated_once(account, 2, signal.SIGTERM)
     if ends:

@@ -181,7 +181,7 @@ async def test_differences_of_a_task_are_found(
 async def test_a_task_that_does_not_end(server: LocalCyberun, client: AsyncClient) -> None:
     """A task that goes on is left running, and the report has its id."""
     server.script(WORKFLOW, NEVER_ENDS)
-    report = await conformance.check(client, submit=WORKFLOW, parameters=PARAMETERS, patience=0.3)
+    report = await conformance.check(client, submit=WORKFLOW, parameters=PARAMETERS, timeout=0.3)
     (task,) = [task async for task in client.tasks.list()]
     assert task.status == "running"
     assert task.id in found(report, "submit.result").detail

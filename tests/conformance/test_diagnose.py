@@ -73,7 +73,7 @@ async def test_a_task_on_which_nothing_happens(server: LocalCyberun, client: Asy
     """A task that waits proves nothing about streams."""
     server.script(WORKFLOW, [])
     server.faults.silent_stream()
-    report = await conformance.diagnose(client, submit=WORKFLOW, parameters=PARAMETERS, patience=0.2)
+    report = await conformance.diagnose(client, submit=WORKFLOW, parameters=PARAMETERS, timeout=0.2)
     assert "nothing happened" in found(report, "streams").detail
 
 

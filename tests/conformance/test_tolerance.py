@@ -12,7 +12,7 @@ from cyberun_async import AsyncClient, conformance
 from cyberun_async.conformance._checks import Conformance
 from cyberun_async.conformance._report import Differs, finding_of
 from cyberun_async.conformance._tables import CONTAINER as TABLE
-from cyberun_async.conformance._tables import misfits
+from cyberun_async.conformance._tables import problems
 from cyberun_async.local.scripts import after, complete, progress, raw, status
 
 if TYPE_CHECKING:
@@ -27,16 +27,16 @@ DIES = "The client cannot live with that: "
 
 
 @pytest.mark.parametrize(
-    ("path", "problems"),
+    ("path", "found"),
     [
         pytest.param("/openapi.json", [], id="a path on the container"),
         pytest.param("https://example.com/openapi.json", ["openapi_url is a str that is no path"], id="a URL"),
         pytest.param(5, ["openapi_url is a int that is no path"], id="a number"),
     ],
 )
-def test_where_a_container_describes_its_api(path: object, problems: list[str]) -> None:
+def test_where_a_container_describes_its_api(path: object, found: list[str]) -> None:
     """A container's `openapi_url` is documented as a path on the container."""
-    assert misfits({**CONTAINER, "openapi_url": path}, TABLE) == problems
+    assert problems({**CONTAINER, "openapi_url": path}, TABLE) == found
 
 
 @pytest.mark.parametrize(

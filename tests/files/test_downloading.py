@@ -947,7 +947,7 @@ async def test_cancelled_as_it_opens(tmp_path: Path, monkeypatch: pytest.MonkeyP
         await work()
         raise LookupError
 
-    monkeypatch.setattr(storage, "as_child", leave_at_the_end)
+    monkeypatch.setattr(storage, "run_in_child_task", leave_at_the_end)
     async with a_shelf() as shelf, shelf.client() as client:
         shelf.put("a.bin", data_of(5 * MIB))
         with pytest.raises(LookupError):

@@ -258,7 +258,7 @@ async def test_no_place_for_a_probe(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 async def test_compared_in_stretches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A large file is compared in stretches, between which the download may be cancelled."""
-    monkeypatch.setattr(part_file, "HASHED_AT_ONCE", 1)
+    monkeypatch.setattr(part_file, "HASH_CHUNK_SIZE", 1)
     data = bytes(range(256)) * 4096 * 2 + b"end"
     for other, name in ((data, "a.bin"), (data[:-1] + b"?", "a-2.bin")):
         async with in_memory(one_file(other, **UNTIMED)) as (client, _):

@@ -11,31 +11,31 @@ from support.in_memory import TASK_ID, Reply, in_memory
 from support.shelf import Plan, a_shelf
 
 from cyberun_async import Retries, StorageError, Timeouts
-from cyberun_async._files.retry import Patience
+from cyberun_async._files.retry import RetryBudget
 
 DATA = bytes(range(256)) * 100
 
 
 def test_budget() -> None:
     """Delays double up to a bound, end with the budget, and start over once the transfer is further than ever."""
-    patience = Patience(Retries(budget=10, initial=1, maximum=4, retry_after=5), jitter=lambda: 1.0)
-    assert [patience.delay(now) for now in (0, 0, 0, 6, 7)] == [1, 2, 4, 4, None]
-    assert not patience.progressed(0)
-    assert patience.progressed(1)
-    assert patience.delay(100, asked=5) == 6
-    assert patience.delay(100, asked=6) is None
-    assert not patience.progressed(1)
-    assert patience.delay(111) is None
-    patience.start_over()
-    assert patience.progressed(1)
+    budget = RetryBudget(Retries(budget=10, initial=1, maximum=4, retry_after=5), jitter=lambda: 1.0)
+    assert [budget.delay(now) for now in (0, 0, 0, 6, 7)] == [1, 2, 4, 4, None]
+    assert not budget.progressed(0)
+    assert budget.progressed(1)
+    assert budget.delay(100, asked=5) == 6
+    assert budget.delay(100, asked=6) is None
+    assert not budget.progressed(1)
+    assert budget.delay(111) is None
+    budget.start_over()
+    assert budget.progressed(1)
 
 
 def test_a_second_attempt() -> None:
     """The first failure is always retried, within the budget, and a budget of 0 retries nothing."""
-    short = Patience(Retries(budget=0.1, initial=8, maximum=8), jitter=lambda: 1.0)
+    short = RetryBudget(Retries(budget=0.1, initial=8, maximum=8), jitter=lambda: 1.0)
     assert short.delay(1000) == 0.1
     assert short.delay(1030.1) is None
-    assert Patience(Retries(budget=0)).delay(0) is None
+    assert RetryBudget(Retries(budget=0)).delay(0) is None
 
 
 @pytest.mark.parametrize("etag", [None, '"v"'], ids=["no ETag", "Range ignored"])

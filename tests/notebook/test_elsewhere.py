@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 import anyio
 import pytest
 
-from cyberun_async import Abandon, AsyncClient, InvalidParameters, TaskCancelled, WaitTimeout, _notebook
+from cyberun_async import AbandonPolicy, AsyncClient, InvalidParameters, TaskCancelled, WaitTimeout, _notebook
 from cyberun_async.local import LocalCyberun
 from cyberun_async.local.scripts import cancel, complete, progress, status
 
@@ -131,7 +131,7 @@ async def test_it_was_refused(page: type[Page], server: LocalCyberun) -> None:
 @pytest.mark.parametrize(
     ("on_cancel", "outcome"), [("leave", "left running: {}"), ("cancel", "stopped, asked to cancel: {}")]
 )
-async def test_it_was_stopped(page: type[Page], server: LocalCyberun, on_cancel: Abandon, outcome: str) -> None:
+async def test_it_was_stopped(page: type[Page], server: LocalCyberun, on_cancel: AbandonPolicy, outcome: str) -> None:
     """A wait that is stopped says what has become of its task, and the caller is told the id as ever."""
     server.script(WORKFLOW, [status("running")])
     told: list[str] = []

@@ -23,7 +23,7 @@ from support.sampling import count
 
 from cyberun_async import DecodeError, StatusEvent, Task, UnknownEvent, decode_event, webhooks
 from cyberun_async._protocol.codec import structure
-from cyberun_async._protocol.error_responses import refusal
+from cyberun_async._protocol.error_responses import api_error
 from cyberun_async._protocol.error_text import body_text
 from cyberun_async._protocol.mismatch_log import MismatchLog
 from cyberun_async._protocol.pages import Page
@@ -264,7 +264,7 @@ def test_what_an_event_does_not_say_is_not_made_up() -> None:
 # Errors and deliveries
 
 ERROR = {"error_message": "resource not found"}
-DELIVERY = {
+STREAM_LAG = {
     "event_type": "task.completed",
     "task_id": ID,
     "task_status": "completed",
@@ -279,7 +279,7 @@ DELIVERY = {
 def test_any_error(body: Json) -> None:
     """Whatever an error response says, there is an error, and its words are the server's where it has any."""
     text = json.dumps(ERROR | body)
-    error = refusal(404, {}, text.encode(), method="GET", path="/x")
+    error = api_error(404, {}, text.encode(), method="GET", path="/x")
 
     assert error.message
     assert (error.message == "the server gave no reason") == (not body_text(text))
@@ -292,7 +292,7 @@ def delivered(payload: Json) -> webhooks.WebhookEvent:
 
 
 def check_delivery(changes: Mapping[Path, Json]) -> None:
-    event = delivered(bent(DELIVERY, changes))
+    event = delivered(bent(STREAM_LAG, changes))
 
     assert event.task_id == ID
     assert event.event_type
@@ -303,7 +303,7 @@ def check_delivery(changes: Mapping[Path, Json]) -> None:
 
 def test_any_one_field_of_a_delivery() -> None:
     """Each field of a delivery but its task is replaced by each kind of value."""
-    for path in fields_of(DELIVERY, [("task_id",)]):
+    for path in fields_of(STREAM_LAG, [("task_id",)]):
         for value in EDGES:
             check_delivery({path: value})
 
@@ -313,7 +313,7 @@ def test_any_one_field_of_a_delivery() -> None:
 def test_any_two_fields_of_a_delivery(data: st.DataObject) -> None:
     """Two fields at once, replaced by anything; either the event type or the status has to be left."""
     needed = data.draw(st.sampled_from(["event_type", "task_status"]))
-    paths = st.sampled_from(fields_of(DELIVERY, [("task_id",), (needed,)]))
+    paths = st.sampled_from(fields_of(STREAM_LAG, [("task_id",), (needed,)]))
 
     check_delivery(data.draw(st.dictionaries(paths, values | st.just(GONE), min_size=1, max_size=2)))
 

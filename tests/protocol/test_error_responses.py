@@ -16,7 +16,7 @@ from cyberun_async import (
     RateLimitError,
     ServerError,
 )
-from cyberun_async._protocol.error_responses import parse_retry_after, refusal
+from cyberun_async._protocol.error_responses import api_error, parse_retry_after
 from cyberun_async._protocol.secret import Key
 
 KEY = "sk-0123456789abcdef"
@@ -26,7 +26,7 @@ LINK = "https://s3.example.com/in/a.png?X-Amz-Credential=AKIA&X-Amz-Expires=3600
 
 def refused(status: int = 404, body: bytes = b"", **headers: str) -> APIError:
     """Give the error for an answer."""
-    return refusal(
+    return api_error(
         status,
         {name.replace("_", "-"): value for name, value in headers.items()},
         body,

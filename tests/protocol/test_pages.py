@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from cyberun_async._protocol.pages import MOST_STALE, Page, Walk
+from cyberun_async._protocol.pages import MAX_STALE, Page, PageCursor
 
 
 @attrs.frozen
@@ -28,7 +28,7 @@ def items(names: Sequence[object]) -> tuple[Item, ...]:
 
 def walk(serve: Serve, *, most: int = 100) -> tuple[list[str], list[int]]:
     """Go through a list, and give what was told and which pages were asked for."""
-    way: Walk[Item] = Walk()
+    way: PageCursor[Item] = PageCursor()
     told: list[str] = []
     asked: list[int] = []
     while way.number is not None:
@@ -110,7 +110,7 @@ def test_no_list_goes_on_for_ever(totals: Callable[[int], int]) -> None:
     names, asked = walk(lambda _: Page(items(range(100)), 100, totals(next(requests))))
 
     assert len(names) == 100
-    assert len(asked) <= MOST_STALE + 2
+    assert len(asked) <= MAX_STALE + 2
 
 
 def changing(names: list[str], changes: Iterator[tuple[int, Sequence[int]]], size: int) -> Serve:

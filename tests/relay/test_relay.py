@@ -141,7 +141,7 @@ async def test_a_finished_task_is_told_again() -> None:
 
 async def test_a_slow_reader_slows_nobody() -> None:
     """One that takes nothing holds nobody up; what it missed beyond the memory is left out, the end is not."""
-    async with scene(memory=3) as here:
+    async with scene(history=3) as here:
         task_id = await here.task()
         slow, quick = here.relay.stream(task_id), here.relay.stream(task_id)
         await take(slow, 1)
@@ -322,7 +322,7 @@ async def test_a_provider_that_fails_ends_one_task(caplog: pytest.LogCaptureFixt
             provide,
             base_url=here.server.base_url,
             team_id=here.server.team_id,
-            polling=Polling(interval=0.01, patience=0.05),
+            polling=Polling(interval=0.01, unavailable_timeout=0.05),
         ) as theirs,
     ):
         task_id = await here.task()
@@ -350,7 +350,7 @@ NAN = float("nan")
     "options",
     [
         *({"heartbeat": value} for value in (0, -1, NAN, "15", True)),
-        *({"memory": value} for value in (0, -1, 1.5, "10", True)),
+        *({"history": value} for value in (0, -1, 1.5, "10", True)),
         *({"linger": value} for value in (-1, NAN, "5", None)),
     ],
     ids=str,
@@ -402,7 +402,7 @@ async def test_a_delivery_brings_news_where_no_stream_gets_through() -> None:
         stream = here.relay.stream(task_id)
         told = await take(stream, 1)
         await here.server.clock.advance(5)
-        here.client.notify(WebhookEvent(event_type="task.completed", task_id=task_id, status="completed"))  # type: ignore[arg-type]
+        here.client.wake(WebhookEvent(event_type="task.completed", task_id=task_id, status="completed"))  # type: ignore[arg-type]
         assert names(told + await rest(stream)) == ["status", "completed"]
 
 

@@ -164,7 +164,7 @@ async def test_a_client_that_is_closed_after_its_reader_has_left(caplog: pytest.
 
 async def test_another_stream_tells_nothing_twice() -> None:
     """What the stream of another client begins with is left out where it was told; what is new comes."""
-    channel = Channel(memory=10, linger=0)
+    channel = Channel(history=10, linger=0)
     running = StatusEvent(task_id="t", status=TaskStatus.RUNNING)
     half = ProgressEvent(task_id="t", progress=0.5)
     for event in (running, half, attrs.evolve(running, source="poll"), half, attrs.evolve(half, progress=0.6)):

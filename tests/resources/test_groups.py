@@ -491,7 +491,7 @@ async def test_the_first_reader_may_leave(client: AsyncClient, server: LocalCybe
 
 async def test_many_workflows(client: AsyncClient, server: LocalCyberun, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is remembered of workflows is bounded: the one that was read longest ago is read again."""
-    monkeypatch.setattr("cyberun_async._resources.submitting.MOST_REMEMBERED", 2)
+    monkeypatch.setattr("cyberun_async._resources.submitting.MAX_REMEMBERED", 2)
     for slug in "abc":
         server.add_workflow(Workflow(slug, parameters=(Parameter("x"),), script=[scripts.after(1)]))
     for slug in "abcca":

@@ -49,7 +49,7 @@ def _thrower(work: Coroutine[Any, Any, None], error: BaseException) -> Callable[
     return lambda: work.throw(error)
 
 
-class CutOff:
+class ClientClosed:
     """Cancels a task, and once more two turns of the loop later if asked to."""
 
     def __init__(self, times: int) -> None:

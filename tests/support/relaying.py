@@ -16,7 +16,7 @@ from cyberun_async.relay import Relay, RelayedStream
 
 __all__ = ["KEEP_ALIVE", "RARELY", "STEPS", "WHOLE", "Scene", "Told", "names", "read", "rest", "scene", "take", "until"]
 
-RARELY = Polling(interval=3600, relaxed=3600)
+RARELY = Polling(interval=3600, interval_while_streaming=3600)
 STEPS = 4
 STORY = [status("running"), *(step for n in range(STEPS) for step in (after(1), progress(n + 1, STEPS)))]
 WHOLE = ["status", *["progress"] * STEPS, "completed"]

@@ -170,7 +170,7 @@ async def scripted() -> AsyncIterator[Scripted]:
         group.cancel_scope.cancel()
 
 
-FAST = Polling(interval=0.03, relaxed=0.1)
+FAST = Polling(interval=0.03, interval_while_streaming=0.1)
 
 
 @asynccontextmanager

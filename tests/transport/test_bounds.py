@@ -25,7 +25,7 @@ from cyberun_async import (
     TransportTimeout,
 )
 
-LIMITS = Limits(max_answer=10_000)
+LIMITS = Limits(max_response_bytes=10_000)
 ONCE = Retries(budget=0)
 
 

@@ -14,7 +14,7 @@ import httpcore
 import httpx
 import pytest
 from anyio.lowlevel import checkpoint
-from support.cancelling import CancelledAt, CutOff
+from support.cancelling import CancelledAt, ClientClosed
 from support.raw import Peer, RawServer, proxy_to, raw_server
 from support.sampling import some
 from support.scripted import END, SSE_HEAD, at_work, chunk
@@ -22,7 +22,7 @@ from support.scripted import END, SSE_HEAD, at_work, chunk
 from cyberun_async import AsyncClient, Timeouts, TransportError, TransportTimeout
 from cyberun_async._protocol import endpoints
 from cyberun_async._transport import cancel_safe
-from cyberun_async._transport.cancel_safe import PatientBackend
+from cyberun_async._transport.cancel_safe import CancelSafeBackend
 from cyberun_async._transport.stream import Connection
 
 CALL = endpoints.stream_task_events("t-1")
@@ -136,9 +136,9 @@ async def test_cut_anywhere() -> None:
 async def connection_of(segments: list[bytes]) -> Connection:
     """Open a stream that reads exactly these segments."""
     transport = httpx.AsyncHTTPTransport(verify=False)
-    transport._pool._network_backend = PatientBackend(httpcore.AsyncMockBackend([SSE_HEAD, *segments]))
+    transport._pool._network_backend = CancelSafeBackend(httpcore.AsyncMockBackend([SSE_HEAD, *segments]))
     response = await transport.handle_async_request(httpx.Request("GET", "http://127.0.0.1/"))
-    return Connection(CALL, response, max_event=1000, silence=60, cleanup=5, on_close=lambda: None)
+    return Connection(CALL, response, max_event_bytes=1000, silence=60, cleanup=5, on_close=lambda: None)
 
 
 async def all_of(connection: Connection) -> list[str]:
@@ -328,7 +328,7 @@ async def test_closed_while_asyncio_cancels(point: Point, times: int, anyio_back
     while not is_through:
         async with opened() as stream:
             await point(stream)
-            cancel = CutOff(times)
+            cancel = ClientClosed(times)
             closing = CancelledAt(stream.connection.aclose(), turn, cancel)
             cancel.task = asyncio.ensure_future(run(closing))
             await asyncio.wait([cancel.task])
@@ -350,7 +350,7 @@ async def test_asyncio_cancels_the_waiting(times: int, anyio_backend: str) -> No
     """A wait that `task.cancel()` ends can be taken up again as well."""
     async with opened() as stream:
         await stream.peer.send(HALF_A_LINE)
-        cancel = CutOff(times)
+        cancel = ClientClosed(times)
         cancel.task = asyncio.ensure_future(run(CancelledAt(receive_into([], stream), 1, cancel)))
         await asyncio.wait([cancel.task])
         assert cancel.task.cancelled()
@@ -366,7 +366,7 @@ async def test_asyncio_cancels_what_follows_a_break(times: int, anyio_backend: s
     while not is_through:
         async with opened() as stream:
             await stream.peer.send(b"what?\r\n")
-            cancel = CutOff(times)
+            cancel = ClientClosed(times)
             receiving = CancelledAt(receive_into([], stream), turn, cancel)
             cancel.task = asyncio.ensure_future(run(receiving))
             await asyncio.wait([cancel.task])

@@ -13,7 +13,7 @@ from anyio.lowlevel import checkpoint
 from support.raw import Peer, RawServer, always_answer, raw_server
 
 from cyberun_async import AsyncClient, ConfigurationError, Limits, TransportError
-from cyberun_async._concurrency import CutOff, InFlight, as_child
+from cyberun_async._concurrency import ClientClosed, InFlight, run_in_child_task
 from cyberun_async._files.storage import StorageFailure
 from cyberun_async._protocol import endpoints
 from cyberun_async._protocol.secret import Secret
@@ -272,6 +272,6 @@ async def test_too_late() -> None:
     async def send() -> None:
         sent.append(1)
 
-    with pytest.raises(CutOff, match="the client was closed meanwhile"):
-        await as_child(send, among=in_flight)
+    with pytest.raises(ClientClosed, match="the client was closed meanwhile"):
+        await run_in_child_task(send, among=in_flight)
     assert sent == []

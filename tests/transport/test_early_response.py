@@ -15,7 +15,7 @@ from support.raw import Peer, RawServer, proxy_to, raw_server
 
 from cyberun_async import AsyncClient, Retries, StorageError, Timeouts
 from cyberun_async._transport.bodies import RequestBody
-from cyberun_async._transport.early_response import READ_AT_ONCE, EarlyResponseStream, listening, stops_sending
+from cyberun_async._transport.early_response import CHUNK_SIZE, EarlyResponseStream, listening, stops_sending
 
 MIB = 1024 * 1024
 DATA = bytes(20 * MIB)
@@ -263,7 +263,7 @@ async def test_read_ahead(start: bytes) -> None:
         return await stream.read(100)
 
     assert (await listening(send)).startswith(start)
-    assert given <= 2 * READ_AT_ONCE
+    assert given <= 2 * CHUNK_SIZE
 
 
 async def test_nothing_sent_after_a_refusal() -> None:

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from cyberun_async import TransportError, TransportTimeout
-from cyberun_async._concurrency import CutOff
+from cyberun_async._concurrency import ClientClosed
 from cyberun_async._protocol import endpoints
 from cyberun_async._protocol.secret import Key
 from cyberun_async._transport.error_mapping import as_ours, foreign_failures, transport_error
@@ -125,7 +125,7 @@ def caused(error: Exception, cause: Exception) -> Exception:
         pytest.param(httpx.RemoteProtocolError("closed"), True, True, False, id="closed without an answer"),
         pytest.param(TimeoutError("late"), True, True, True, id="our own limit"),
         pytest.param(anyio.ClosedResourceError(), True, True, False, id="closed under us"),
-        pytest.param(CutOff(), True, False, False, id="the client was closed"),
+        pytest.param(ClientClosed(), True, False, False, id="the client was closed"),
         pytest.param(
             caused(httpx.ConnectError("bad"), ssl.SSLCertVerificationError(1, "self-signed")),
             False,

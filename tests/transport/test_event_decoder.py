@@ -16,9 +16,9 @@ Events = list[tuple[str, str]]
 BOM = b"\xef\xbb\xbf"
 
 
-def decode(*chunks: bytes, max_event: int = 1000) -> Events:
+def decode(*chunks: bytes, max_event_bytes: int = 1000) -> Events:
     """Feed chunks to a new decoder, and give the names and data of its events."""
-    decoder = EventDecoder(max_event)
+    decoder = EventDecoder(max_event_bytes)
     return [(event.event, event.data) for chunk in chunks for event in decoder.feed(chunk)]
 
 
@@ -96,12 +96,12 @@ streams = st.lists(pieces | st.binary(max_size=3), max_size=40).map(b"".join)
 
 
 @given(streams, st.data(), st.sampled_from([8, 30, 1000]))
-def test_no_way_of_cutting_changes_anything(stream: bytes, data: st.DataObject, max_event: int) -> None:
+def test_no_way_of_cutting_changes_anything(stream: bytes, data: st.DataObject, max_event_bytes: int) -> None:
     """Events, last id, `retry` and the limit are the same for every way of cutting a stream."""
     places = data.draw(st.lists(st.integers(0, len(stream)), max_size=10))
 
     def outcome(chunks: list[bytes]) -> tuple[Events, str, int | None] | str:
-        decoder = EventDecoder(max_event)
+        decoder = EventDecoder(max_event_bytes)
         try:
             events = [(event.event, event.data) for chunk in chunks for event in decoder.feed(chunk)]
         except EventTooLarge as error:
@@ -168,7 +168,7 @@ def test_the_limit_is_that_of_one_event(chunk: int) -> None:
     """Any number of events and comments may come, in chunks of any size, as long as each event keeps to the limit."""
     stream = (b"data: 0123456789\n\n" + b": a comment\n" * 4) * 100
 
-    assert len(decode(*cut(stream, list(range(0, len(stream), chunk))), max_event=16)) == 100
+    assert len(decode(*cut(stream, list(range(0, len(stream), chunk))), max_event_bytes=16)) == 100
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 10_000], ids="by {}".format)
@@ -185,4 +185,4 @@ def test_the_limit_is_that_of_one_event(chunk: int) -> None:
 def test_an_event_over_the_limit_is_refused(stream: bytes, chunk: int) -> None:
     """One byte too many is refused, also before the event is finished."""
     with pytest.raises(EventTooLarge, match="more than 16 bytes"):
-        decode(*cut(stream, list(range(0, len(stream), chunk))), max_event=16)
+        decode(*cut(stream, list(range(0, len(stream), chunk))), max_event_bytes=16)

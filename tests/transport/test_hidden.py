@@ -26,7 +26,7 @@ from cyberun_async import (
     TaskEvent,
     decode_event,
 )
-from cyberun_async._protocol.redaction import hide
+from cyberun_async._protocol.redaction import redact
 from cyberun_async._protocol.secret import Key, Secret, secrets_of_url
 from cyberun_async._transport import transport
 
@@ -192,9 +192,9 @@ def test_cut_out_while_in_use() -> None:
     text = TOKEN[::-1]
     key = Key(text)
     quoted = text.replace("/", "%2F").replace("+", "%2B")
-    assert hide(f"a {text} b {quoted} c") == "a [key] b [key] c"
+    assert redact(f"a {text} b {quoted} c") == "a [key] b [key] c"
     del key
-    assert text in hide(f"a {text} b")
+    assert text in redact(f"a {text} b")
 
 
 @pytest.mark.parametrize("link", LINKS.values(), ids=LINKS)
@@ -204,15 +204,15 @@ def test_cut_out_of_logs(link: str) -> None:
     unknown = SIGNATURE[::-1]
     link = link.replace(SIGNATURE, unknown)
     if "?" in link:
-        assert hide(f"see {link}, or") == "see https://b.test/a.png?[signature] or"
-        assert unknown not in hide(link.partition("?")[2]) or "h=" in link
-    assert unknown not in hide(f"see {link}", secrets_of_url(Secret(link)))
+        assert redact(f"see {link}, or") == "see https://b.test/a.png?[signature] or"
+        assert unknown not in redact(link.partition("?")[2]) or "h=" in link
+    assert unknown not in redact(f"see {link}", secrets_of_url(Secret(link)))
 
 
 @pytest.mark.parametrize("text", ["?" * 60_000, "a?b" * 20_000, "a.sig" * 12_000, "sig-" * 15_000, "http://" * 9_000])
 def test_hostile_texts(text: str) -> None:
     """Searching a long text takes no longer for what is in it."""
-    hide(text)
+    redact(text)
 
 
 # Pickles and copies

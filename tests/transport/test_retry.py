@@ -15,7 +15,7 @@ from cyberun_async import (
 )
 from cyberun_async._protocol import containers, endpoints
 from cyberun_async._protocol.call import Call
-from cyberun_async._protocol.error_responses import refusal
+from cyberun_async._protocol.error_responses import api_error
 from cyberun_async._transport.retry import delay_before_retry, is_transient
 from cyberun_async._wait.poll_errors import is_passing
 
@@ -31,7 +31,7 @@ RETRIES = Retries(budget=30, initial=0.5, maximum=8, retry_after=60)
 
 def answered(status: int, retry_after: str | None = None) -> APIError:
     headers = {} if retry_after is None else {"retry-after": retry_after}
-    return refusal(status, headers, b"", method="GET", path="/")
+    return api_error(status, headers, b"", method="GET", path="/")
 
 
 def unanswered(*, sent: bool = True, retryable: bool = True) -> TransportError:

@@ -15,7 +15,7 @@ from cyberun_async import AsyncClient
 from cyberun_async._protocol import endpoints
 from cyberun_async._transport import sharded_pool as pools_module
 from cyberun_async._transport import tls
-from cyberun_async._transport.sharded_pool import SmallPools
+from cyberun_async._transport.sharded_pool import ShardedTransport
 
 
 def request(server: RawServer) -> httpx.Request:
@@ -28,21 +28,21 @@ async def done_with(response: httpx.Response) -> None:
     await response.stream.aclose()  # type: ignore[union-attr]
 
 
-def loads(pools: SmallPools) -> list[int]:
+def loads(pools: ShardedTransport) -> list[int]:
     return sorted(pool.load for pool in pools._pools)
 
 
 async def test_growth_and_least_load() -> None:
     """A new pool is made when all are full; else the one with the fewest requests takes the next one."""
     async with raw_server(always_answer) as server:
-        pools = SmallPools(per_pool=2)
-        assert repr(pools) == "<SmallPools: 0 requests in 0 pools>"
+        pools = ShardedTransport(per_pool=2)
+        assert repr(pools) == "<ShardedTransport: 0 requests in 0 pools>"
         responses, seen = [], []
         for _ in range(5):
             responses.append(await pools.handle_async_request(request(server)))
             seen.append(loads(pools))
         assert seen == [[1], [2], [1, 2], [2, 2], [1, 2, 2]]
-        assert repr(pools) == "<SmallPools: 5 requests in 3 pools>"
+        assert repr(pools) == "<ShardedTransport: 5 requests in 3 pools>"
         for response in responses[:3]:
             await done_with(response)
         assert loads(pools) == [0, 1, 1]
@@ -68,7 +68,7 @@ async def test_idle_connections_are_closed(monkeypatch: pytest.MonkeyPatch) -> N
     now = 1000.0
     monkeypatch.setattr(pools_module.time, "monotonic", lambda: now)
     async with raw_server(always_answer) as server:
-        pools = SmallPools(per_pool=1, keep_alive=5)
+        pools = ShardedTransport(per_pool=1, keep_alive=5)
         responses = [await pools.handle_async_request(request(server)) for _ in range(6)]
         for response in responses[1:]:
             await done_with(response)
@@ -110,7 +110,7 @@ async def test_streams_keep_nothing() -> None:
 async def test_closing_goes_on() -> None:
     """A pool that fails to close keeps none of the others open."""
     async with raw_server(always_answer) as server:
-        pools = SmallPools(per_pool=1)
+        pools = ShardedTransport(per_pool=1)
         for response in [await pools.handle_async_request(request(server)) for _ in range(3)]:
             await done_with(response)
 
@@ -130,7 +130,7 @@ async def test_closing_goes_on() -> None:
 async def test_given_back_after_closing() -> None:
     """A response that outlives its pools can be closed."""
     async with raw_server(always_answer) as server:
-        pools = SmallPools()
+        pools = ShardedTransport()
         response = await pools.handle_async_request(request(server))
         await pools.aclose()
         for _ in range(2):

@@ -112,7 +112,7 @@ async def test_response_is_kept() -> None:
 
 async def test_response_beyond_the_limit_is_kept() -> None:
     """So is the beginning of one that is too large."""
-    client = client_of(respond(202, b'{"pad": "' + b"x" * 5000), limits=Limits(max_answer=4000))
+    client = client_of(respond(202, b'{"pad": "' + b"x" * 5000), limits=Limits(max_response_bytes=4000))
     error = await failure_of(client, {"prompt": "x"})
     assert isinstance(error, DecodeError)
     assert error.may_have_been_sent

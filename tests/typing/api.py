@@ -62,7 +62,7 @@ from cyberun_async import (
     throttle,
     webhooks,
 )
-from cyberun_async.relay import HEADERS, Relay, RelayedStream
+from cyberun_async.relay import SSE_HEADERS, Relay, RelayedStream
 
 
 async def fresh_token() -> str:
@@ -269,10 +269,10 @@ def in_sets(result: TaskResult, parameter: ParameterDef) -> None:
 
 async def relaying(client: AsyncClient) -> None:
     """A relay gives streams of bytes, which a framework iterates over."""
-    async with Relay(client, heartbeat=15, linger=5, memory=1000) as relay:
+    async with Relay(client, heartbeat=15, linger=5, history=1000) as relay:
         assert_type(relay, Relay)
         assert_type(relay.upstreams, int)
-        assert_type(HEADERS["Content-Type"], str)
+        assert_type(SSE_HEADERS["Content-Type"], str)
         stream = relay.stream("...", last_event_id=None, client=client)
         assert_type(stream, RelayedStream)
         assert_type(await relay.open("...", last_event_id=None, client=client, within=1), RelayedStream)

@@ -18,7 +18,14 @@ from support.scripted import SSE_HEAD, TASK, Remote, Scripted, answer, hold, sta
 from support.virtual import network, run_virtually
 
 from cyberun_async import AsyncClient, Limits, TaskEvent, throttle
-from cyberun_async._concurrency import FlatTaskGroup, Flight, as_child, finish, see_through, side_by_side
+from cyberun_async._concurrency import (
+    FlatTaskGroup,
+    Flight,
+    run_all,
+    run_in_child_task,
+    run_shielded,
+    shield_with_grace,
+)
 
 Way = Callable[[AsyncClient], Awaitable[object]]
 
@@ -182,7 +189,9 @@ def test_from_what_is_throttled(end: BaseException, loop: str) -> None:
 
 @pytest.mark.parametrize("loop", ["asyncio", "trio"])
 @pytest.mark.parametrize("end", [*ENDS, pytest.param(OSError(), id="OSError")])
-@pytest.mark.parametrize("where", ["body", "child", "both", "as_child", "finish", "see_through", "side_by_side"])
+@pytest.mark.parametrize(
+    "where", ["body", "child", "both", "run_in_child_task", "finish", "shield_with_grace", "run_all"]
+)
 def test_a_flat_group(where: str, end: BaseException, loop: str) -> None:
     """The first failure cancels the rest, and is raised as it is."""
     others: list[str] = []
@@ -198,12 +207,12 @@ def test_a_flat_group(where: str, end: BaseException, loop: str) -> None:
             others.append("cancelled")
 
     async def main() -> None:
-        if where in {"as_child", "finish", "see_through", "side_by_side"}:
+        if where in {"run_in_child_task", "finish", "shield_with_grace", "run_all"}:
             await {
-                "as_child": lambda: as_child(fail),
-                "finish": lambda: finish(fail, within=1),
-                "see_through": lambda: see_through(fail, Flight(), within=1),
-                "side_by_side": lambda: side_by_side(wait_for_ever, fail),
+                "run_in_child_task": lambda: run_in_child_task(fail),
+                "finish": lambda: run_shielded(fail, within=1),
+                "shield_with_grace": lambda: shield_with_grace(fail, Flight(), within=1),
+                "run_all": lambda: run_all(wait_for_ever, fail),
             }[where]()
         async with FlatTaskGroup() as group:
             group.start_soon(wait_for_ever)
@@ -216,7 +225,7 @@ def test_a_flat_group(where: str, end: BaseException, loop: str) -> None:
 
     run_on(loop, lambda: into(seen, main))
     assert seen == [end]
-    assert len(others) == (where not in {"as_child", "finish", "see_through"})
+    assert len(others) == (where not in {"run_in_child_task", "finish", "shield_with_grace"})
 
 
 @pytest.mark.parametrize("loop", ["asyncio", "trio"])

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import anyio
 import pytest
 from anyio.lowlevel import checkpoint
-from support.cancelling import CancelledAt, CutOff
+from support.cancelling import CancelledAt, ClientClosed
 from support.sampling import count
 from support.scripted import (
     COMPLETED,
@@ -112,9 +112,9 @@ async def nothing_is_left(server: Scripted, client: AsyncClient, way: object, at
     """See that no stream is open, that the client works, and that the task was cancelled as asked."""
     await server.closed("events")
     assert client._transport._in_flight._scopes == set()
-    assert not client._lookups._urgent
-    assert not client._lookups._parked
-    assert not client._lookups._listening
+    assert not client._shared_poller._urgent
+    assert not client._shared_poller._parked
+    assert not client._shared_poller._listening
     ran, cancelled = server.kinds().count("run"), server.kinds().count("cancel")
     if attempt.is_over or way in {wait, follow, follow_bare}:
         assert cancelled == 0
@@ -158,7 +158,7 @@ async def test_asyncios_own_cancellation_at_every_await_point(
         while not attempt.is_over:
             play(server, stream=stream)
 
-            cut_off = CutOff(times)
+            cut_off = ClientClosed(times)
             task = cut_off.task = asyncio.ensure_future(_as_task(CancelledAt(attempt.make(way, client), turn, cut_off)))
             await asyncio.wait([task])
             assert task.cancelled() or attempt.is_over

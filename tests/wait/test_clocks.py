@@ -31,7 +31,7 @@ from cyberun_async import (
 )
 from cyberun_async._transport.recent_submissions import MAX_REMEMBERED, RecentSubmissions
 
-POLLING = Polling(interval=0.3, relaxed=1.0, patience=1.5)
+POLLING = Polling(interval=0.3, interval_while_streaming=1.0, unavailable_timeout=1.5)
 
 
 BAD_RESULTS = [
@@ -56,7 +56,7 @@ async def test_a_result_that_can_never_be_read(
     streams: int, stream: Handler, result: Handler, kind: type[Exception]
 ) -> None:
     """The task has ended and says so, but its result fails for ever: after the patience comes the result's failure."""
-    limits = Limits(max_streams=streams, max_answer=2000)
+    limits = Limits(max_streams=streams, max_response_bytes=2000)
     async with served(polling=POLLING, limits=limits) as (server, client):
         Remote("completed").on(server)
         server.on("result", result)
@@ -210,7 +210,7 @@ async def test_a_result_that_is_refused_while_the_task_runs() -> None:
         else:
             await exchange.answer(200, {"id": exchange.id, "task_status": "completed", "task_output": {}})
 
-    async with served(polling=Polling(patience=20), limits=Limits(max_streams=0)) as (server, client):
+    async with served(polling=Polling(unavailable_timeout=20), limits=Limits(max_streams=0)) as (server, client):
         server.on("task", task)
         server.on("result", result)
         server.on("tasks", listed())
@@ -435,7 +435,7 @@ async def test_a_retry_after(question: str, asked: str, waited: float, streams: 
             await anyio.sleep(0.2)
 
     remote = Remote("completed")
-    async with served(polling=Polling(patience=30), limits=Limits(max_streams=streams)) as (server, client):
+    async with served(polling=Polling(unavailable_timeout=30), limits=Limits(max_streams=streams)) as (server, client):
         remote.on(server)
         server.on("events", oddities)
         server.on(question, busy, free)
@@ -467,7 +467,7 @@ async def test_a_webhook_does_not_override_a_retry_after() -> None:
 
         async def deliver() -> None:
             await anyio.sleep(1)
-            client.notify(WebhookEvent(event_type="task.completed", task_id=TASK, status=TaskStatus.COMPLETED))
+            client.wake(WebhookEvent(event_type="task.completed", task_id=TASK, status=TaskStatus.COMPLETED))
 
         async with anyio.create_task_group() as group:
             group.start_soon(deliver)

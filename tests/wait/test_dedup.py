@@ -24,7 +24,7 @@ from cyberun_async import (
     decode_event,
     encode_event,
 )
-from cyberun_async._wait.dedup import News
+from cyberun_async._wait.dedup import EventDeduplicator
 
 CONNECT = "connect"
 
@@ -94,12 +94,12 @@ STORIES = [
 @pytest.mark.parametrize(("story", "told"), STORIES)
 def test_news(story: list[Any], told: list[int]) -> None:
     """Of all that happens, in this order, what stands at these places is handed out."""
-    news = News()
+    news = EventDeduplicator()
     handed_out = []
     for place, item in enumerate(story):
         if item is CONNECT:
             news.connected()
-        elif news.is_news(item):
+        elif news.accept(item):
             handed_out.append(place)
 
     assert handed_out == told
@@ -119,8 +119,8 @@ def test_news(story: list[Any], told: list[int]) -> None:
 )
 def test_the_last_status(event: TaskEvent, last: str | None) -> None:
     """Each event that says how the task stands counts as its last status."""
-    news = News()
-    news.is_news(event)
+    news = EventDeduplicator()
+    news.accept(event)
 
     assert news.status == last
 

@@ -22,7 +22,16 @@ from cyberun_async import (
 )
 from cyberun_async._protocol.pages import Page
 from cyberun_async._protocol.status import UNSTATED
-from cyberun_async._wait.list_plan import ACTIVE, FEW, LONG_REST, REST, PageOf, Sighting, Sweep, rest_of_list
+from cyberun_async._wait.list_plan import (
+    ACTIVE,
+    LIST_COOLDOWN,
+    LIST_THRESHOLD,
+    LONG_REST,
+    ListPlan,
+    PageRequest,
+    TaskSummary,
+    rest_of_list,
+)
 
 RUNNING, PENDING, PAUSED = TaskStatus.RUNNING, TaskStatus.PENDING, TaskStatus("paused")
 
@@ -43,17 +52,17 @@ class Server:
     size: int = 100
     refuses: frozenset[TaskStatus] = frozenset()
     between: Callable[[dict[str, TaskStatus]], object] = unchanged
-    asked: list[PageOf] = attrs.Factory(list)
+    asked: list[PageRequest] = attrs.Factory(list)
     _lists: dict[TaskStatus | None, list[tuple[str, TaskStatus]]] = attrs.Factory(dict)
 
-    def answer(self, asked: PageOf) -> Page[Sighting] | None:
+    def answer(self, asked: PageRequest) -> Page[TaskSummary] | None:
         self.asked.append(asked)
         if asked.status in self.refuses:
             return None
         wanted = asked.status if self.heeds_filter else None
         start = (asked.number - 1) * self.size if self.heeds_number else 0
         shown = self._listed(wanted)[start : start + self.size]
-        items = tuple(Sighting(i, s if self.tells_status else UNSTATED) for i, s in shown)
+        items = tuple(TaskSummary(i, s if self.tells_status else UNSTATED) for i, s in shown)
         return Page(items=items, total=len(self._listed(wanted)) if self.tells_total else None)
 
     def _listed(self, wanted: TaskStatus | None) -> list[tuple[str, TaskStatus]]:
@@ -61,7 +70,7 @@ class Server:
             self._lists[wanted] = [(i, s) for i, s in self.tasks.items() if wanted in {None, s}]
         return self._lists[wanted]
 
-    def sweep(self, sweep: Sweep) -> dict[str, TaskStatus]:
+    def sweep(self, sweep: ListPlan) -> dict[str, TaskStatus]:
         """Go through with it, and give whom it found."""
         found: dict[str, TaskStatus] = {}
         while pages := sweep.next_pages():
@@ -92,7 +101,7 @@ def shuffled(tasks: dict[str, TaskStatus]) -> dict[str, TaskStatus]:
 @pytest.mark.parametrize(
     ("make", "known", "requests", "singly"),
     [
-        pytest.param(lambda: ours(FEW), RUNNING, 0, FEW, id="few are read one by one"),
+        pytest.param(lambda: ours(LIST_THRESHOLD), RUNNING, 0, LIST_THRESHOLD, id="few are read one by one"),
         pytest.param(
             lambda: ours(10_000),
             RUNNING,
@@ -123,7 +132,7 @@ def test_requests(make: Callable[[], dict[str, TaskStatus]], known: TaskStatus, 
     """A sweep asks for the pages that are worth it, and leaves the rest to single reads."""
     tasks = make()
     wanted = ours(len([each for each in tasks if each.startswith("ours")]) or 300, known)
-    server, sweep = Server(tasks), Sweep(wanted)
+    server, sweep = Server(tasks), ListPlan(wanted)
     server.sweep(sweep)
     assert abs(len(server.asked) - requests) <= 1
     assert len(sweep.missing) == pytest.approx(singly, abs=2)
@@ -141,7 +150,7 @@ def test_requests(make: Callable[[], dict[str, TaskStatus]], known: TaskStatus, 
 def test_habits(habits: dict[str, object], pages: int) -> None:
     """What the documentation leaves open about the list changes nothing: all are found, with their own status."""
     server = Server(ours(300), **habits)  # type: ignore[arg-type]
-    sweep = Sweep(ours(300), unlisted=ACTIVE[:-1])
+    sweep = ListPlan(ours(300), unlisted=ACTIVE[:-1])
     assert server.sweep(sweep) == ours(300)
     assert not sweep.missing
     assert len(server.asked) - pages in {0, 1}
@@ -150,7 +159,7 @@ def test_habits(habits: dict[str, object], pages: int) -> None:
 def test_a_list_that_repeats_itself_ends() -> None:
     """A server that neither counts its tasks nor heeds the number of a page is left after a page without a find."""
     server = Server(ours(100) | theirs(900), tells_total=False, heeds_number=False)
-    server.sweep(sweep := Sweep(ours(300), unlisted=ACTIVE[:-1]))
+    server.sweep(sweep := ListPlan(ours(300), unlisted=ACTIVE[:-1]))
     assert len(server.asked) == 2
     assert len(sweep.missing) == 200
 
@@ -158,7 +167,7 @@ def test_a_list_that_repeats_itself_ends() -> None:
 def test_a_refused_list_is_left() -> None:
     """A status that the server has no list of costs one request, and the other lists are read."""
     server = Server(ours(300), refuses=frozenset({TaskStatus.PROVISIONING}))
-    server.sweep(sweep := Sweep(ours(300, PENDING)))
+    server.sweep(sweep := ListPlan(ours(300, PENDING)))
     assert [each.status for each in server.asked].count(TaskStatus.PROVISIONING) == 1
     assert not sweep.missing
 
@@ -204,7 +213,7 @@ def servers(draw: st.DrawFn) -> tuple[Server, dict[str, TaskStatus | None]]:
 def test_whatever_the_list_does(given: tuple[Server, dict[str, TaskStatus | None]]) -> None:
     """Each task is found or left to a single read, no page is asked for twice, and the cost is bounded."""
     server, known = given
-    sweep = Sweep(known)
+    sweep = ListPlan(known)
     found = server.sweep(sweep)
     assert set(known) == {each for each in found if each in known} | set(sweep.missing)
     assert set(sweep.missing).isdisjoint(found)
@@ -222,11 +231,11 @@ CALL = {"method": "GET", "path": "/r/tasks"}
     [
         pytest.param(NotFoundError(404, "", **CALL), LONG_REST, id="there is none"),
         pytest.param(PermissionDeniedError(403, "", **CALL), LONG_REST, id="not allowed"),
-        pytest.param(ServerError(500, "", **CALL), REST, id="broken"),
-        pytest.param(RateLimitError(429, "", **CALL), REST, id="too often"),
-        pytest.param(DecodeError("", **CALL), REST, id="unreadable"),
-        pytest.param(RuntimeError("from a token provider"), REST, id="not ours"),
-        pytest.param(TransportTimeout("", may_have_been_sent=True, **CALL), REST, id="too slow"),
+        pytest.param(ServerError(500, "", **CALL), LIST_COOLDOWN, id="broken"),
+        pytest.param(RateLimitError(429, "", **CALL), LIST_COOLDOWN, id="too often"),
+        pytest.param(DecodeError("", **CALL), LIST_COOLDOWN, id="unreadable"),
+        pytest.param(RuntimeError("from a token provider"), LIST_COOLDOWN, id="not ours"),
+        pytest.param(TransportTimeout("", may_have_been_sent=True, **CALL), LIST_COOLDOWN, id="too slow"),
         pytest.param(TransportError("", may_have_been_sent=False, **CALL), 0.0, id="no server at all"),
         pytest.param(
             TransportError("", may_have_been_sent=False, retryable=False, **CALL), LONG_REST, id="bad certificate"
@@ -241,7 +250,7 @@ def test_rest_of_list(failure: Exception, rest: float) -> None:
 def test_lists_that_are_begun_at_once() -> None:
     """Each goes on to its own pages, and nobody is left out or looked for twice."""
     server = Server({**ours(150), **{f"p-{number}": PENDING for number in range(30)}})
-    sweep = Sweep(dict.fromkeys(server.tasks))
+    sweep = ListPlan(dict.fromkeys(server.tasks))
     pages = sweep.next_pages(at_once=True)
     assert {each.status for each in pages} == set(ACTIVE)
 
@@ -251,6 +260,6 @@ def test_lists_that_are_begun_at_once() -> None:
             assert page is not None
             sweep.took(asked, page)
         pages = sweep.next_pages(at_once=True)
-        assert pages in ([], [PageOf(RUNNING, 2)])
+        assert pages in ([], [PageRequest(RUNNING, 2)])
 
     assert not sweep.missing

@@ -32,14 +32,14 @@ from cyberun_async import AsyncClient, Polling, Retries, TaskEvent, TaskStatus, 
 from cyberun_async._protocol.pages import Page
 from cyberun_async._transport.stream import Connection
 from cyberun_async._wait import shared_poller as lookups_module
-from cyberun_async._wait.list_plan import FEW, Sighting
-from cyberun_async._wait.poll_request import Look, Turn
-from cyberun_async._wait.schedule import Pace
-from cyberun_async._wait.shared_poller import Lookups
+from cyberun_async._wait.list_plan import LIST_THRESHOLD, TaskSummary
+from cyberun_async._wait.poll_request import PollDecision, PollRequest
+from cyberun_async._wait.schedule import PollSchedule
+from cyberun_async._wait.shared_poller import SharedPoller
 from cyberun_async.webhooks import WebhookEvent
 
-RARELY = Polling(interval=3600, relaxed=3600)
-OFTEN = Polling(interval=0.005, relaxed=0.005)
+RARELY = Polling(interval=3600, interval_while_streaming=3600)
+OFTEN = Polling(interval=0.005, interval_while_streaming=0.005)
 
 ENDED = WebhookEvent(event_type="task.completed", task_id=TASK, status=TaskStatus("completed"))
 
@@ -47,7 +47,7 @@ ENDED = WebhookEvent(event_type="task.completed", task_id=TASK, status=TaskStatu
 async def is_listening(client: AsyncClient) -> None:
     """Wait until a wait has nothing to do but to listen."""
     with anyio.fail_after(5):
-        while not client._lookups._listening:
+        while not client._shared_poller._listening:
             await checkpoint()
 
 
@@ -201,7 +201,7 @@ async def test_a_notification_wakes_who_listens() -> None:
             group.start_soon(wait)
             await is_listening(client)
             remote.status = "completed"
-            client.notify(ENDED)
+            client.wake(ENDED)
 
     assert results[0].status == TaskStatus.COMPLETED
     assert server.kinds() == ["events", "task", "task", "result"]
@@ -215,7 +215,7 @@ async def test_a_notification_ahead_of_the_listening() -> None:
     async def look(exchange: Exchange) -> None:
         await remote.look(exchange)
         remote.status = "completed"
-        client.notify(ENDED)
+        client.wake(ENDED)
 
     async with simulated() as server, connected(server, polling=RARELY) as client:
         remote.on(server)
@@ -228,19 +228,19 @@ async def test_a_notification_ahead_of_the_listening() -> None:
     assert server.kinds() == ["events", "task", "task", "result"]
 
 
-def notify(client: AsyncClient) -> None:
+def wake(client: AsyncClient) -> None:
     """Hear of it by a webhook."""
-    client.notify(ENDED)
+    client.wake(ENDED)
 
 
 def sweep(client: AsyncClient) -> None:
     """Hear of it by the looks of others, as far as this wait is concerned."""
-    for look in list(client._lookups._listening):
-        client._lookups._tell(look, Turn.GONE)
+    for look in list(client._shared_poller._listening):
+        client._shared_poller._tell(look, PollDecision.FETCH_RESULT)
 
 
 @virtual
-@pytest.mark.parametrize("hear", [notify, sweep])
+@pytest.mark.parametrize("hear", [wake, sweep])
 async def test_word_beside_an_event(hear: Callable[[AsyncClient], None], monkeypatch: pytest.MonkeyPatch) -> None:
     """Word that comes together with an event is not lost by it: the event is told, and the next thing is a look."""
     receive = Connection.receive
@@ -269,12 +269,12 @@ async def test_word_beside_an_event(hear: Callable[[AsyncClient], None], monkeyp
 @pytest.mark.parametrize(
     ("told", "ends"),
     [
-        pytest.param(Turn.GONE, True, id="it is in no list any more"),
-        pytest.param(Turn.GONE, False, id="it is in no list, and has not ended"),
+        pytest.param(PollDecision.FETCH_RESULT, True, id="it is in no list any more"),
+        pytest.param(PollDecision.FETCH_RESULT, False, id="it is in no list, and has not ended"),
         pytest.param(TaskStatus("hibernating"), False, id="another status, which its stream tells a little later"),
     ],
 )
-async def test_a_sweep_of_others_wakes_who_listens(told: Turn | TaskStatus, *, ends: bool) -> None:
+async def test_a_sweep_of_others_wakes_who_listens(told: PollDecision | TaskStatus, *, ends: bool) -> None:
     """What the looks of others show reaches a listening wait at once; the stream goes on where that is not the end."""
     seen: list[TaskEvent] = []
     results = []
@@ -291,8 +291,8 @@ async def test_a_sweep_of_others_wakes_who_listens(told: Turn | TaskStatus, *, e
             await story.tell(status_event("running"))
             await is_listening(client)
             remote.status = "completed" if ends else "running"
-            for look in list(client._lookups._listening):
-                client._lookups._tell(look, told)
+            for look in list(client._shared_poller._listening):
+                client._shared_poller._tell(look, told)
             if not ends:
                 await anyio.wait_all_tasks_blocked()
                 await story.tell(status_event("hibernating"))
@@ -329,18 +329,18 @@ async def test_cancelled_by_asyncio_in_the_same_turn(*, is_first: bool, anyio_ba
         await is_listening(client)
         if is_first:
             task.cancel()
-        client.notify(ENDED)
+        client.wake(ENDED)
         if not is_first:
             task.cancel()
         await asyncio.wait([task])
         assert task.cancelled()
-        assert not client._lookups._listening
+        assert not client._shared_poller._listening
 
 
 # Many
 
 
-class Lists:
+class ListPoller:
     """A transport whose lists of tasks show some, all of them running."""
 
     has_free_stream = False
@@ -350,67 +350,67 @@ class Lists:
         self.shown = shown
         self.requests = 0
 
-    async def send(self, _: object) -> Page[Sighting]:
+    async def send(self, _: object) -> Page[TaskSummary]:
         self.requests += 1
         await checkpoint()
-        running = tuple(Sighting(each, TaskStatus.RUNNING) for each in self.shown)
+        running = tuple(TaskSummary(each, TaskStatus.RUNNING) for each in self.shown)
         return Page(items=running, total=len(running))
 
 
-def look_of(number: int, due: float, known: TaskStatus = TaskStatus.RUNNING) -> Look:
+def look_of(number: int, due: float, known: TaskStatus = TaskStatus.RUNNING) -> PollRequest:
     """Plan a look so many seconds from now."""
-    pace = Pace(Polling(interval=10, relaxed=10))
-    pace.look_due = anyio.current_time() + due
-    return Look(f"task-{number}", known, pace)
+    schedule = PollSchedule(Polling(interval=10, interval_while_streaming=10))
+    schedule.next_poll_at = anyio.current_time() + due
+    return PollRequest(f"task-{number}", known, schedule)
 
 
 @pytest.mark.parametrize(
     ("number", "due", "told"),
     [
-        pytest.param(FEW + 1, 1.0, Turn.GONE, id="many whose looks are nearly due"),
-        pytest.param(FEW - 1, 1.0, None, id="few"),
-        pytest.param(FEW + 1, 9.0, None, id="many whose looks are not due"),
+        pytest.param(LIST_THRESHOLD + 1, 1.0, PollDecision.FETCH_RESULT, id="many whose looks are nearly due"),
+        pytest.param(LIST_THRESHOLD - 1, 1.0, None, id="few"),
+        pytest.param(LIST_THRESHOLD + 1, 9.0, None, id="many whose looks are not due"),
     ],
 )
-async def test_a_sweep_takes_along_who_listens(number: int, due: float, told: Turn | None) -> None:
+async def test_a_sweep_takes_along_who_listens(number: int, due: float, told: PollDecision | None) -> None:
     """A look that is due is made for all the waits that listen and whose look is nearly due, where they are many."""
-    transport: Any = Lists()
-    lookups = Lookups(transport, Polling(interval=10, relaxed=10))
+    transport: Any = ListPoller()
+    shared_poller = SharedPoller(transport, Polling(interval=10, interval_while_streaming=10))
     looks = [look_of(each, due) for each in range(number)]
-    scopes = [lookups.listen(look) for look in looks]
+    scopes = [shared_poller.listen(look) for look in looks]
 
-    assert await lookups.turn(look_of(number, 0.0)) is (told or Turn.LOOK)
+    assert await shared_poller.turn(look_of(number, 0.0)) is (told or PollDecision.POLL)
     assert {look.told for look in looks} == {told}
     assert [scope.cancel_called for scope in scopes] == [told is not None] * number
     assert (transport.requests > 0) is (told is not None)
     for look in looks:
-        lookups.listened(look)
-    assert not lookups._listening
+        shared_poller.listened(look)
+    assert not shared_poller._listening
 
 
 async def test_word_of_tasks_that_nobody_waits_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is remembered until the wait begins, and the oldest is forgotten where too much of it comes."""
-    monkeypatch.setattr(lookups_module, "MOST_HEARD_OF", 2)
-    transport: Any = Lists()
-    lookups = Lookups(transport, RARELY)
+    monkeypatch.setattr(lookups_module, "MAX_KNOWN", 2)
+    transport: Any = ListPoller()
+    shared_poller = SharedPoller(transport, RARELY)
     for number in range(3):
-        lookups.notify(f"task-{number}")
+        shared_poller.wake(f"task-{number}")
     looks = [look_of(number, 9.0) for number in range(3)]
 
-    assert [lookups.listen(look).cancel_called for look in looks] == [False, True, True]
-    assert [look.told for look in looks] == [None, Turn.LOOK, Turn.LOOK]
+    assert [shared_poller.listen(look).cancel_called for look in looks] == [False, True, True]
+    assert [look.told for look in looks] == [None, PollDecision.POLL, PollDecision.POLL]
 
 
 async def test_a_sweep_without_news() -> None:
     """A wait that listens goes on with it where a sweep shows no other status than before, and looks later."""
-    count = FEW + 1
-    transport: Any = Lists(*(f"task-{number}" for number in range(count)))
-    lookups = Lookups(transport, Polling(interval=10, relaxed=10))
+    count = LIST_THRESHOLD + 1
+    transport: Any = ListPoller(*(f"task-{number}" for number in range(count)))
+    shared_poller = SharedPoller(transport, Polling(interval=10, interval_while_streaming=10))
     looks = [look_of(number, 1.0) for number in range(count)]
-    planned = looks[0].pace.look_due
-    scopes = [lookups.listen(look) for look in looks]
+    planned = looks[0].schedule.next_poll_at
+    scopes = [shared_poller.listen(look) for look in looks]
 
-    assert await lookups.turn(look_of(count, 0.0)) is Turn.GONE
+    assert await shared_poller.turn(look_of(count, 0.0)) is PollDecision.FETCH_RESULT
     assert not any(scope.cancel_called for scope in scopes)
-    assert all(look.told is None and look.pace.look_due > planned + 5 for look in looks)
-    assert not lookups._parked
+    assert all(look.told is None and look.schedule.next_poll_at > planned + 5 for look in looks)
+    assert not shared_poller._parked

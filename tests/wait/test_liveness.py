@@ -104,7 +104,7 @@ async def test_no_poll_is_starved(latency: float, every: float) -> None:
 async def test_an_event_is_held_back_once() -> None:
     """`events()` holds the next event back for a poll that was cut off before, and then hands events out as they come."""
     remote, times = Remote("running"), []
-    async with served(polling=Polling(interval=3, relaxed=3)) as (server, client):
+    async with served(polling=Polling(interval=3, interval_while_streaming=3)) as (server, client):
         remote.on(server)
         server.on("task", after(2.0, remote.look))
         server.on("events", stream(0.5, progress))
@@ -149,7 +149,7 @@ async def test_the_end_waits_for_no_poll(*, own: bool) -> None:
 async def test_what_is_read_ahead_is_bounded() -> None:
     """A flood of events behind one that is held back stays where it is."""
     remote, seen = Remote("running"), []
-    async with served(polling=Polling(interval=3, relaxed=3)) as (server, client):
+    async with served(polling=Polling(interval=3, interval_while_streaming=3)) as (server, client):
         remote.on(server)
         server.on("task", after(30.0, remote.first("completed", remote.look)))
         server.on("events", stream(0.05, progress))
@@ -178,7 +178,7 @@ async def test_polls_of_all_are_not_starved() -> None:
         await exchange.answer(200, {"task_list": [], "page_meta": {"total_count": 0}})
 
     remote, done = Remote("completed"), []
-    async with served(polling=Polling(interval=1, relaxed=1)) as (server, client):
+    async with served(polling=Polling(interval=1, interval_while_streaming=1)) as (server, client):
         server.on("events", events)
         server.on("tasks", tasks)
         # At first all of them run; then the only way to learn of the end is one that takes longer than an event.
@@ -280,7 +280,7 @@ async def test_the_result_of_another_task(stays: int) -> None:
         await exchange.answer(200, {"id": OTHER, "task_status": "completed", "task_output": {"n": "theirs"}})
 
     remote, outcomes = Remote("completed"), []
-    async with served(polling=Polling(patience=10)) as (server, client):
+    async with served(polling=Polling(unavailable_timeout=10)) as (server, client):
         remote.on(server)
         server.on("events", hold(SSE_HEAD))
         server.on("result", *[other] * stays, remote.result)
@@ -615,7 +615,7 @@ async def test_a_page_in_the_middle_of_a_wait(refusal: Handler, where: str) -> N
 @virtual
 async def test_a_page_for_ever(refusal: Handler) -> None:
     """After the patience it is raised."""
-    async with served(polling=Polling(patience=20)) as (server, client):
+    async with served(polling=Polling(unavailable_timeout=20)) as (server, client):
         server.on("events", hold(SSE_HEAD))
         server.on("task", Remote("running").look, refusal)
         began = anyio.current_time()

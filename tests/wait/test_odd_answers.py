@@ -14,7 +14,7 @@ from cyberun_async.local import LocalCyberun
 from cyberun_async.local.scripts import after, cancel, fail, progress, status
 from cyberun_async.relay import Relay
 
-QUICK = Polling(interval=0.05, relaxed=0.1)
+QUICK = Polling(interval=0.05, interval_while_streaming=0.1)
 SMALL = {"prompt": "a lighthouse", "width": 64, "height": 64}
 LIFE = [status("running"), after(1), progress(1, 2), after(1)]
 WITHOUT_STREAMS = Limits(max_streams=0)

@@ -111,7 +111,7 @@ async def test_waits_end_whatever_the_list_is_like(service: Service) -> None:
     client = AsyncClient(
         "sk-0123456789abcdef",
         base_url="http://127.0.0.1/api/v1",
-        polling=Polling(interval=0.02, relaxed=0.02),
+        polling=Polling(interval=0.02, interval_while_streaming=0.02),
         limits=Limits(max_streams=0),
         http_client=httpx.AsyncClient(transport=httpx.MockTransport(service.answer)),
     )

@@ -139,8 +139,8 @@ async def test_a_result_that_is_refused() -> None:
     ],
 )
 async def test_a_server_that_never_answers_well(look: Handler, kind: type[Exception]) -> None:
-    """After `Polling.patience` without one good answer, the last failure is raised."""
-    polling = Polling(interval=0.01, patience=0.4)
+    """After `Polling.unavailable_timeout` without one good answer, the last failure is raised."""
+    polling = Polling(interval=0.01, unavailable_timeout=0.4)
     async with simulated() as server, connected(server, polling=polling) as client:
         server.on("events", answer(502))
         server.on("task", look)
@@ -419,7 +419,7 @@ async def test_a_slow_callback_takes_no_patience() -> None:
     async def slow(_: TaskEvent) -> None:
         await anyio.sleep(0.5)
 
-    polling = Polling(interval=0.01, patience=0.4)
+    polling = Polling(interval=0.01, unavailable_timeout=0.4)
     async with simulated() as server, connected(server, polling=polling) as client:
         remote.on(server)
         server.on("task", remote.look, answer(502), remote.first("completed", remote.look))

@@ -34,7 +34,7 @@ from cyberun_async._wait import follower, schedule
 @pytest.fixture
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten what a test would only sit out."""
-    monkeypatch.setattr(follower, "DELIVERY", 0.02)
+    monkeypatch.setattr(follower, "STREAM_LAG", 0.02)
     monkeypatch.setattr(schedule, "FIRST_RECONNECT", 0.01)
     monkeypatch.setattr(schedule, "LEAST_BETWEEN_LOOKS", 0.02)
 
@@ -87,7 +87,7 @@ async def test_the_result_comes_whatever_the_stream_does(behaviour: Handler) -> 
     """A task that ends while its stream fails in one way or another gives its result by being looked up."""
     seen: list[TaskEvent] = []
     remote = Remote()
-    async with scripted() as server, connected(server, limits=Limits(max_event=5000)) as client:
+    async with scripted() as server, connected(server, limits=Limits(max_event_bytes=5000)) as client:
         remote.on(server)
         server.on("task", remote.look, remote.look, remote.look, remote.first("completed", remote.look))
         server.on("events", behaviour)
@@ -283,7 +283,7 @@ async def test_a_stream_that_delivers_nothing_is_left_for_the_looks() -> None:
     assert seen == [(word, "poll") for word in words]
 
 
-class Telling:
+class Instrumentation:
     """A stream and looks that wait for what the user has been told.
 
     Attributes:
@@ -310,8 +310,8 @@ class Telling:
 @virtual
 async def test_a_look_behind_the_stream_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A look that says what the stream has told before does not take the story back."""
-    monkeypatch.setattr(follower, "DELIVERY", 0.5)
-    remote, told, confirmed = Remote("queued"), Telling(), anyio.Event()
+    monkeypatch.setattr(follower, "STREAM_LAG", 0.5)
+    remote, told, confirmed = Remote("queued"), Instrumentation(), anyio.Event()
 
     async def events(exchange: Exchange) -> None:
         await exchange.send(SSE_HEAD)
@@ -410,8 +410,8 @@ async def test_a_slow_look_lands_although_the_stream_has_news() -> None:
 @virtual
 async def test_a_second_look_that_fails_is_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the look that is to confirm a mute stream fails, the next one tells."""
-    monkeypatch.setattr(follower, "DELIVERY", 0.5)
-    remote, told = Remote("queued"), Telling()
+    monkeypatch.setattr(follower, "STREAM_LAG", 0.5)
+    remote, told = Remote("queued"), Instrumentation()
 
     async def look(exchange: Exchange) -> None:
         if remote.status == "running" and "bad" not in marks:
@@ -445,7 +445,7 @@ async def test_events_that_nobody_knows_are_no_sign_of_life() -> None:
             await exchange.send(chunk(b"event: beat\ndata: %d\n\n" % number))
             await anyio.sleep(0.001)
 
-    polling = Polling(interval=0.03, relaxed=1000)
+    polling = Polling(interval=0.03, interval_while_streaming=1000)
     async with simulated() as server, connected(server, polling=polling) as client:
         remote.on(server)
         server.on("task", *[remote.look] * 3, remote.first("completed", remote.look))

@@ -2,7 +2,7 @@
 
 The server is written by hand, down to its bytes, and shares no code with the package; neither does the account that it
 keeps of what a wait may take. Its clock jumps, so that a seed of minutes takes milliseconds. The bound: once the result
-is readable and the API answers, one interval (`Polling.relaxed` while events arrive) and three round trips; what a
+is readable and the API answers, one interval (`Polling.interval_while_streaming` while events arrive) and three round trips; what a
 `Retry-After` asks for comes on top, and what is cut off by an event costs a second at most.
 """
 
@@ -258,7 +258,7 @@ async def try_one(seed: int, clock: Clock) -> None:
     """Wait for one task or many, and hold what comes of it against the account."""
     chance = random.Random(seed)
     limits = Limits(max_streams=chance.choice([0, 1, 9]))
-    polling = Polling(interval=INTERVAL, relaxed=RELAXED, patience=100_000.0)
+    polling = Polling(interval=INTERVAL, interval_while_streaming=RELAXED, unavailable_timeout=100_000.0)
     async with served(polling=polling, limits=limits) as (server, client):
         service = Service(seed, clock)
         server.on("task", service.task)
@@ -301,7 +301,7 @@ async def try_in_vain(seed: int, clock: Clock) -> None:
     chance = random.Random(seed)
     limits = Limits(max_streams=chance.choice([0, 1, 9]))
     patience = chance.choice([1.5, 20.0])
-    async with served(polling=Polling(patience=patience), limits=limits) as (server, client):
+    async with served(polling=Polling(unavailable_timeout=patience), limits=limits) as (server, client):
         service = Service(seed, clock)
         service.trouble, service.jumps = 0.0, 0.0
         service.streams = [each for each in service.streams if each != honest] or [mute]

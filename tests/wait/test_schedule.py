@@ -5,34 +5,34 @@ from __future__ import annotations
 import pytest
 
 from cyberun_async import Polling
-from cyberun_async._wait import schedule
-from cyberun_async._wait.schedule import LONGEST_RECONNECT, Pace, Question
+from cyberun_async._wait import schedule as schedule_module
+from cyberun_async._wait.schedule import MAX_RECONNECT_DELAY, PollSchedule, Question
 
-POLLING = Polling(interval=3.0, relaxed=15.0, patience=300.0)
+POLLING = Polling(interval=3.0, interval_while_streaming=15.0, unavailable_timeout=300.0)
 
 
 @pytest.fixture(autouse=True)
 def _no_jitter(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take the middle of each look's jitter and the longest of each reconnect's."""
-    monkeypatch.setattr(schedule.random, "uniform", lambda low, high: 1.0 if low else high)
+    monkeypatch.setattr(schedule_module.random, "uniform", lambda low, high: 1.0 if low else high)
 
 
 @pytest.fixture
-def pace() -> Pace:
+def schedule() -> PollSchedule:
     """Give the pace of a wait that began at 100 and looked at 101."""
-    pace = Pace(POLLING)
-    pace.start(100.0)
-    pace.looked(101.0)
-    return pace
+    schedule = PollSchedule(POLLING)
+    schedule.start(100.0)
+    schedule.looked(101.0)
+    return schedule
 
 
 def test_the_stream_comes_first() -> None:
     """At the start the stream is due at once, and a poll only where it does not answer within half a second."""
-    pace = Pace(POLLING)
-    pace.start(100.0)
-    pace.start(200.0)
+    schedule = PollSchedule(POLLING)
+    schedule.start(100.0)
+    schedule.start(200.0)
 
-    assert (pace.stream_due, pace.look_due) == (100.0, 100.5)
+    assert (schedule.stream_due, schedule.next_poll_at) == (100.0, 100.5)
 
 
 @pytest.mark.parametrize(
@@ -45,25 +45,25 @@ def test_the_stream_comes_first() -> None:
 )
 def test_the_first_poll_beside_a_stream_that_does_not_answer(interval: float, is_new: bool, due: float) -> None:
     """It comes soon, since a proxy may withhold the headers of a stream for as long as it likes."""
-    pace = Pace(Polling(interval=interval))
-    pace.start(100.0, is_new=is_new)
+    schedule = PollSchedule(Polling(interval=interval))
+    schedule.start(100.0, is_new=is_new)
 
-    assert pace.look_due == due
+    assert schedule.next_poll_at == due
 
 
-def test_looks_are_an_interval_apart(pace: Pace) -> None:
+def test_looks_are_an_interval_apart(schedule: PollSchedule) -> None:
     """Without events on the stream, the next look comes after `interval`."""
-    assert pace.look_due == 104.0
+    assert schedule.next_poll_at == 104.0
 
 
-def test_looks_relax_while_events_arrive(pace: Pace) -> None:
-    """After an event on the stream the look after the next comes after `relaxed`, and then `interval` again."""
-    pace.event_came(102.0)
-    pace.looked(104.0)
-    assert pace.look_due == 119.0
+def test_looks_relax_while_events_arrive(schedule: PollSchedule) -> None:
+    """After an event on the stream the look after the next comes after `interval_while_streaming`, and then `interval` again."""
+    schedule.event_came(102.0)
+    schedule.looked(104.0)
+    assert schedule.next_poll_at == 119.0
 
-    pace.looked(119.0)
-    assert pace.look_due == 122.0
+    schedule.looked(119.0)
+    assert schedule.next_poll_at == 122.0
 
 
 @pytest.mark.parametrize(
@@ -74,29 +74,29 @@ def test_looks_relax_while_events_arrive(pace: Pace) -> None:
         pytest.param(105.0, 104.0, id="never later than planned"),
     ],
 )
-def test_an_oddity_brings_the_look_forward(pace: Pace, now: float, due: float) -> None:
+def test_an_oddity_brings_the_look_forward(schedule: PollSchedule, now: float, due: float) -> None:
     """A look that an event asks for keeps its distance from the last."""
-    pace.look_soon(now)
+    schedule.poll_soon(now)
 
-    assert pace.look_due == due
+    assert schedule.next_poll_at == due
 
 
-def test_a_first_look_is_only_the_first(pace: Pace) -> None:
+def test_a_first_look_is_only_the_first(schedule: PollSchedule) -> None:
     """It is due at once, where there was none before."""
-    fresh = Pace(POLLING)
+    fresh = PollSchedule(POLLING)
     fresh.first_look_now()
-    pace.first_look_now()
+    schedule.first_look_now()
 
-    assert fresh.look_due == float("-inf")
-    assert pace.look_due == 104.0
+    assert fresh.next_poll_at == float("-inf")
+    assert schedule.next_poll_at == 104.0
 
 
-def test_a_lagging_result_is_read_ever_later(pace: Pace) -> None:
+def test_a_lagging_result_is_read_ever_later(schedule: PollSchedule) -> None:
     """The delays double, up to the interval."""
     delays = []
     for _ in range(7):
-        pace.lagging(0.0)
-        delays.append(pace.look_due)
+        schedule.lagging(0.0)
+        delays.append(schedule.next_poll_at)
 
     assert delays == [0.1, 0.2, 0.4, 0.8, 1.6, 3.0, 3.0]
 
@@ -120,21 +120,21 @@ def test_a_lagging_result_is_read_ever_later(pace: Pace) -> None:
 )
 def test_patience(failures: list[tuple[float, ...]], *, is_over: bool) -> None:
     """It is over once somebody has asked in vain for so long; each failure is when it was asked, had failed, and how late."""
-    pace = Pace(POLLING)
-    verdicts = [pace.failed(Question.TASK, began, now, late=sum(late)) for began, now, *late in failures]
+    schedule = PollSchedule(POLLING)
+    verdicts = [schedule.failed(Question.TASK, began, now, late=sum(late)) for began, now, *late in failures]
 
     assert verdicts == [False] * (len(failures) - 1) + [is_over]
 
 
-def test_each_question_has_a_patience_of_its_own(pace: Pace) -> None:
+def test_each_question_has_a_patience_of_its_own(schedule: PollSchedule) -> None:
     """An answer to one resets its own failures, and no other's."""
     for now in (0.0, 299.0):
-        assert not pace.failed(Question.TASK, now, now)
-        assert not pace.failed(Question.RESULT, now, now)
-    pace.answered(Question.TASK)
+        assert not schedule.failed(Question.TASK, now, now)
+        assert not schedule.failed(Question.RESULT, now, now)
+    schedule.answered(Question.TASK)
 
-    assert not pace.failed(Question.TASK, 301.0, 301.0)
-    assert pace.failed(Question.RESULT, 301.0, 301.0)
+    assert not schedule.failed(Question.TASK, 301.0, 301.0)
+    assert schedule.failed(Question.RESULT, 301.0, 301.0)
 
 
 @pytest.mark.parametrize(
@@ -146,52 +146,52 @@ def test_each_question_has_a_patience_of_its_own(pace: Pace) -> None:
         pytest.param(3600.0, 401.0, id="longer than the patience"),
     ],
 )
-def test_the_server_may_ask_to_be_left_alone(pace: Pace, retry_after: float | None, due: float) -> None:
+def test_the_server_may_ask_to_be_left_alone(schedule: PollSchedule, retry_after: float | None, due: float) -> None:
     """A `Retry-After` delays the next poll, whatever asks for one meanwhile, and never beyond the patience."""
-    pace.failed(Question.TASK, 101.0, 101.0, retry_after=retry_after)
-    assert pace.look_due == due
+    schedule.failed(Question.TASK, 101.0, 101.0, retry_after=retry_after)
+    assert schedule.next_poll_at == due
 
     if due > 104.0:
-        for hasten in (pace.look_now, lambda: pace.look_soon(102.0), lambda: pace.lagging(102.0)):
+        for hasten in (schedule.poll_now, lambda: schedule.poll_soon(102.0), lambda: schedule.lagging(102.0)):
             hasten()
-            assert pace.look_due == due
-        assert pace.is_deferred(due - 1.0)
-        assert not pace.is_deferred(due)
+            assert schedule.next_poll_at == due
+        assert schedule.is_deferred(due - 1.0)
+        assert not schedule.is_deferred(due)
 
 
-def test_a_poll_is_late_from_the_time_that_was_planned(pace: Pace) -> None:
+def test_a_poll_is_late_from_the_time_that_was_planned(schedule: PollSchedule) -> None:
     """So is one that something asks for at once: the stream breaks first when a stopped process wakes."""
-    assert [pace.lateness(now) for now in (103.0, 104.0, 110.0)] == [0.0, 0.0, 6.0]
-    pace.look_now()
-    assert [pace.lateness(now) for now in (103.0, 110.0)] == [0.0, 6.0]
+    assert [schedule.lateness(now) for now in (103.0, 104.0, 110.0)] == [0.0, 0.0, 6.0]
+    schedule.poll_now()
+    assert [schedule.lateness(now) for now in (103.0, 110.0)] == [0.0, 6.0]
 
 
 def test_a_poll_that_nobody_planned_is_not_late() -> None:
     """A wait may begin with the result, where something else has reported the end."""
-    assert Pace(Polling()).lateness(1000.0) == 0.0
+    assert PollSchedule(Polling()).lateness(1000.0) == 0.0
 
 
-def test_an_event_in_an_outage(pace: Pace) -> None:
+def test_an_event_in_an_outage(schedule: PollSchedule) -> None:
     """It is one that came after the first request that failed."""
-    assert not pace.has_event_in_outage(Question.TASK)
-    pace.event_came(101.0)
-    pace.failed(Question.TASK, 102.0, 102.0)
-    assert not pace.has_event_in_outage(Question.TASK)
-    pace.event_came(103.0)
-    assert pace.has_event_in_outage(Question.TASK)
+    assert not schedule.has_event_in_outage(Question.TASK)
+    schedule.event_came(101.0)
+    schedule.failed(Question.TASK, 102.0, 102.0)
+    assert not schedule.has_event_in_outage(Question.TASK)
+    schedule.event_came(103.0)
+    assert schedule.has_event_in_outage(Question.TASK)
 
 
-def test_reconnects_back_off_until_there_is_news(pace: Pace) -> None:
+def test_reconnects_back_off_until_there_is_news(schedule: PollSchedule) -> None:
     """Each fruitless try doubles the longest delay, up to a minute; an event on the stream begins anew."""
     delays = []
     for _ in range(9):
-        pace.stream_broke(0.0)
-        delays.append(pace.stream_due)
+        schedule.stream_broke(0.0)
+        delays.append(schedule.stream_due)
     assert delays == [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0]
 
-    pace.event_came(0.0)
-    pace.stream_broke(0.0)
-    assert pace.stream_due == 0.5
+    schedule.event_came(0.0)
+    schedule.stream_broke(0.0)
+    assert schedule.stream_due == 0.5
 
 
 @pytest.mark.parametrize(
@@ -201,26 +201,28 @@ def test_reconnects_back_off_until_there_is_news(pace: Pace) -> None:
         pytest.param(2000, None, 2.0, id="retry: is a floor"),
         pytest.param(0, None, 0.5, id="of zero"),
         pytest.param(-5, None, 0.5, id="of less than zero"),
-        pytest.param(10**400, None, LONGEST_RECONNECT, id="of any size"),
+        pytest.param(10**400, None, MAX_RECONNECT_DELAY, id="of any size"),
         pytest.param(None, 120.0, 120.0, id="Retry-After is one, too"),
         pytest.param(2000, 1.0, 2.0, id="the longer counts"),
     ],
 )
-def test_the_server_may_ask_for_more(pace: Pace, retry: int | None, retry_after: float | None, delay: float) -> None:
+def test_the_server_may_ask_for_more(
+    schedule: PollSchedule, retry: int | None, retry_after: float | None, delay: float
+) -> None:
     """What the server asks for is the least delay before the next stream."""
-    pace.retry_asked(retry)
-    pace.stream_broke(0.0, retry_after)
+    schedule.retry_asked(retry)
+    schedule.stream_broke(0.0, retry_after)
 
-    assert pace.stream_due == delay
+    assert schedule.stream_due == delay
 
 
-def test_an_event_gives_the_next_look_time(pace: Pace) -> None:
-    """The first event after a look moves the next one to `relaxed` after it, and further events move it no more."""
-    pace.event_came(102.0)
-    assert pace.look_due == 116.0
+def test_an_event_gives_the_next_look_time(schedule: PollSchedule) -> None:
+    """The first event after a look moves the next one to `interval_while_streaming` after it, and further events move it no more."""
+    schedule.event_came(102.0)
+    assert schedule.next_poll_at == 116.0
 
-    pace.event_came(110.0)
-    assert pace.look_due == 116.0
+    schedule.event_came(110.0)
+    assert schedule.next_poll_at == 116.0
 
 
 @pytest.mark.parametrize(
@@ -231,12 +233,12 @@ def test_an_event_gives_the_next_look_time(pace: Pace) -> None:
         pytest.param(104.5, 104.0, id="when it was due anyhow"),
     ],
 )
-def test_an_event_puts_off_no_look_that_was_asked_for(pace: Pace, now: float, due: float) -> None:
+def test_an_event_puts_off_no_look_that_was_asked_for(schedule: PollSchedule, now: float, due: float) -> None:
     """A look that an oddity or a break of the stream asks for comes although events arrive."""
-    pace.look_soon(now)
-    pace.event_came(now)
-    assert pace.look_due == due
+    schedule.poll_soon(now)
+    schedule.event_came(now)
+    assert schedule.next_poll_at == due
 
-    pace.look_now()
-    pace.event_came(now)
-    assert pace.look_due == float("-inf")
+    schedule.poll_now()
+    schedule.event_came(now)
+    assert schedule.next_poll_at == float("-inf")

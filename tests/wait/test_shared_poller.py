@@ -10,9 +10,9 @@ import pytest
 from batch.conftest import FAST, Connect, connect, eventually, server
 
 from cyberun_async import AsyncClient, NotFoundError, Polling, Retries, TaskEvent, TaskStatus, TransportError
-from cyberun_async._wait.list_plan import Sighting
-from cyberun_async._wait.schedule import Pace
-from cyberun_async._wait.shared_poller import MOST_HEARD_OF, Look, Lookups, Turn
+from cyberun_async._wait.list_plan import TaskSummary
+from cyberun_async._wait.schedule import PollSchedule
+from cyberun_async._wait.shared_poller import MAX_KNOWN, PollDecision, PollRequest, SharedPoller
 from cyberun_async.local import LocalCyberun
 
 __all__ = ["connect", "server"]
@@ -151,8 +151,8 @@ async def test_the_leader_leaves(connect: Connect, server: LocalCyberun) -> None
                 await anyio.lowlevel.checkpoint()
             await server.clock.advance(9)
         assert len(done) == MANY // 2
-        lookups = client._lookups
-        assert (lookups._leader, len(lookups._urgent), len(lookups._parked)) == (None, 0, 0)
+        shared_poller = client._shared_poller
+        assert (shared_poller._leader, len(shared_poller._urgent), len(shared_poller._parked)) == (None, 0, 0)
 
 
 async def test_two_waits_for_one_task(connect: Connect, server: LocalCyberun) -> None:
@@ -194,7 +194,7 @@ async def test_one_bad_id_among_many(connect: Connect, server: LocalCyberun) -> 
 async def test_no_server_at_all() -> None:
     """Where nothing answers, each wait ends once its patience does."""
     failures: list[Exception] = []
-    polling = Polling(interval=0.02, patience=0.2)
+    polling = Polling(interval=0.02, unavailable_timeout=0.2)
     async with AsyncClient(
         "sk-0123456789abcdef", base_url="http://127.0.0.1:9", polling=polling, retries=Retries(budget=0)
     ) as client:
@@ -221,10 +221,10 @@ class Streams:
     on_free_stream = staticmethod(lambda: None)
 
 
-def waiting(known: Any, *, wants_stream: bool = True, due: float = 60.0) -> Look:
-    pace = Pace(FAST)
-    pace.look_due = anyio.current_time() + due
-    return Look("task", known, pace, wants_stream=wants_stream)
+def waiting(known: Any, *, wants_stream: bool = True, due: float = 60.0) -> PollRequest:
+    schedule = PollSchedule(FAST)
+    schedule.next_poll_at = anyio.current_time() + due
+    return PollRequest("task", known, schedule, wants_stream=wants_stream)
 
 
 @pytest.mark.parametrize(
@@ -240,11 +240,11 @@ def waiting(known: Any, *, wants_stream: bool = True, due: float = 60.0) -> Look
 async def test_who_gets_a_free_stream(looks: list[tuple[str, bool]], chosen: int | None) -> None:
     """A freed stream goes to one wait: to a running task rather than to one that waits itself."""
     transport: Any = Streams()
-    lookups = Lookups(transport, FAST)
+    shared_poller = SharedPoller(transport, FAST)
     told: list[tuple[int, object]] = []
 
     async def wait(number: int, known: str, wants_stream: bool) -> None:
-        told.append((number, await lookups.turn(waiting(known, wants_stream=wants_stream))))
+        told.append((number, await shared_poller.turn(waiting(known, wants_stream=wants_stream))))
 
     async with anyio.create_task_group() as group:
         for number, (known, wants_stream) in enumerate(looks):
@@ -258,53 +258,57 @@ async def test_who_gets_a_free_stream(looks: list[tuple[str, bool]], chosen: int
         transport.on_free_stream()
         await anyio.wait_all_tasks_blocked()
         group.cancel_scope.cancel()
-    assert told == ([] if chosen is None else [(chosen, Turn.STREAM)])
+    assert told == ([] if chosen is None else [(chosen, PollDecision.TRY_STREAM)])
 
 
 async def test_until() -> None:
     """A wait leaves off when it is time for its stream, whether it leads or follows."""
     transport: Any = Streams()
-    lookups = Lookups(transport, FAST)
+    shared_poller = SharedPoller(transport, FAST)
     told: list[object] = []
 
     async def wait(until: float) -> None:
-        told.append(await lookups.turn(waiting("queued", wants_stream=False), until=until))
+        told.append(await shared_poller.turn(waiting("queued", wants_stream=False), until=until))
 
     now = anyio.current_time()
     async with anyio.create_task_group() as group:
         for seconds in (0.01, 0.02, 0.03):
             group.start_soon(wait, now + seconds)
-    assert told == [Turn.STREAM] * 3
-    assert await lookups.turn(waiting("queued"), until=now) is Turn.STREAM
+    assert told == [PollDecision.TRY_STREAM] * 3
+    assert await shared_poller.turn(waiting("queued"), until=now) is PollDecision.TRY_STREAM
 
 
 async def test_who_has_left_is_told_nothing() -> None:
     """A wait that leaves while the lists are read is not told what they show, nor does it count as a look."""
     transport: Any = Streams()
-    lookups = Lookups(transport, FAST)
+    shared_poller = SharedPoller(transport, FAST)
     look = waiting(None)
-    due = look.pace.look_due
+    due = look.schedule.next_poll_at
     async with anyio.create_task_group() as group:
-        group.start_soon(lookups.turn, look)
+        group.start_soon(shared_poller.turn, look)
         await anyio.wait_all_tasks_blocked()
-        saw = lookups._seer(anyio.current_time())
+        saw = shared_poller._seer(anyio.current_time())
         group.cancel_scope.cancel()
 
-    saw(Sighting("task", TaskStatus.RUNNING))
+    saw(TaskSummary("task", TaskStatus.RUNNING))
 
-    assert (look.told, look.pace.look_due) == (None, due)
+    assert (look.told, look.schedule.next_poll_at) == (None, due)
 
 
 async def test_only_the_latest_word_is_remembered() -> None:
     """Word of tasks that nobody waits for takes bounded memory: the oldest is forgotten first."""
     transport: Any = Streams()
-    lookups = Lookups(transport, FAST)
-    heard_of = [f"task {number}" for number in range(MOST_HEARD_OF + 1)]
+    shared_poller = SharedPoller(transport, FAST)
+    heard_of = [f"task {number}" for number in range(MAX_KNOWN + 1)]
     for task_id in heard_of:
-        lookups.notify(task_id)
+        shared_poller.wake(task_id)
     now = anyio.current_time()
-    looks = [Look(heard_of[place], None, Pace(FAST)) for place in (0, 1, -1)]
-    assert [await lookups.turn(look, until=now) for look in looks] == [Turn.STREAM, Turn.LOOK, Turn.LOOK]
+    looks = [PollRequest(heard_of[place], None, PollSchedule(FAST)) for place in (0, 1, -1)]
+    assert [await shared_poller.turn(look, until=now) for look in looks] == [
+        PollDecision.TRY_STREAM,
+        PollDecision.POLL,
+        PollDecision.POLL,
+    ]
 
 
 async def test_streams_are_handed_on(connect: Connect, server: LocalCyberun) -> None:

@@ -10,7 +10,7 @@ from cyberun_async.local import LocalCyberun
 from cyberun_async.local.scripts import after, complete, fail, status
 from cyberun_async.webhooks import WebhookEvent, make_delivery, verify
 
-RARELY = Polling(interval=3600, relaxed=3600)
+RARELY = Polling(interval=3600, interval_while_streaming=3600)
 
 
 async def looked_at(server: LocalCyberun, times: int) -> None:
@@ -48,7 +48,7 @@ async def test_a_delivery_wakes_its_wait() -> None:
                 group.start_soon(client.wait_for_result, other)
                 await looked_at(server, 2)
                 await server.clock.advance(5)
-                client.notify(delivery(task_id))
+                client.wake(delivery(task_id))
             assert results[0].output == {"n": 1}
 
 
@@ -60,7 +60,7 @@ async def test_a_delivery_ahead_of_its_wait_is_remembered() -> None:
         async with client:
             task_id = await client.submit("text-to-image", {"prompt": "x"})
             await server.clock.advance(0)
-            client.notify(delivery(task_id))
+            client.wake(delivery(task_id))
             assert (await client.wait_for_result(task_id)).output == {"n": 1}
 
 

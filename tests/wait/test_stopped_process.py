@@ -21,7 +21,7 @@ import sys, anyio
 from cyberun_async import AsyncClient, Limits, Polling
 
 async def main():
-    polling = Polling(interval=0.2, patience=1.0)
+    polling = Polling(interval=0.2, unavailable_timeout=1.0)
     async with AsyncClient("sk-test", base_url=sys.argv[2], polling=polling, limits=Limits(max_streams=0)) as client:
         print((await client.wait_for_result("t-1")).status)
 

@@ -63,7 +63,9 @@ async def test_a_provider_that_fails_for_ever(streams: int) -> None:
     """After the patience comes a `TokenError` with the cause."""
     failure = httpx.ConnectError("no route")
     provider = Provider(failure, at=range(2, 10_000))
-    async with served(api_key=provider, polling=Polling(patience=20), limits=Limits(max_streams=streams)) as (
+    async with served(
+        api_key=provider, polling=Polling(unavailable_timeout=20), limits=Limits(max_streams=streams)
+    ) as (
         server,
         client,
     ):

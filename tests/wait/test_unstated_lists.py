@@ -10,8 +10,8 @@ from cyberun_async import TaskStatus
 from cyberun_async._protocol.codec import structure
 from cyberun_async._protocol.pages import Page
 from cyberun_async._protocol.status import UNSTATED
-from cyberun_async._wait.list_plan import FEW, Sighting, Sweep, has_unstated, is_filter_ignored
-from cyberun_async._wait.list_poller import Lists
+from cyberun_async._wait.list_plan import LIST_THRESHOLD, ListPlan, TaskSummary, has_unstated, is_filter_ignored
+from cyberun_async._wait.list_poller import ListPoller
 
 if TYPE_CHECKING:
     from cyberun_async._transport.transport import Transport
@@ -20,8 +20,8 @@ RUNNING = TaskStatus.RUNNING
 TIME = "2025-02-10T14:01:30Z"
 
 
-def page(*ids: str, status: TaskStatus = UNSTATED) -> Page[Sighting]:
-    return Page(tuple(Sighting(each, status) for each in ids))
+def page(*ids: str, status: TaskStatus = UNSTATED) -> Page[TaskSummary]:
+    return Page(tuple(TaskSummary(each, status) for each in ids))
 
 
 @pytest.mark.parametrize(
@@ -37,13 +37,13 @@ def page(*ids: str, status: TaskStatus = UNSTATED) -> Page[Sighting]:
 )
 def test_a_listed_task(answer: dict[str, object], status: str) -> None:
     """A task that has ended is seen as such, so that its result is read; which end it was, the result says."""
-    assert structure({"id": "a", **answer}, Sighting).status == status
+    assert structure({"id": "a", **answer}, TaskSummary).status == status
 
 
 def test_what_is_listed_without_a_status() -> None:
     """It has the status that was asked for, unless the server does not heed that."""
-    wanted = {"a": RUNNING, "b": RUNNING} | {str(number): RUNNING for number in range(FEW)}
-    heeded, ignored = Sweep(wanted), Sweep(wanted)
+    wanted = {"a": RUNNING, "b": RUNNING} | {str(number): RUNNING for number in range(LIST_THRESHOLD)}
+    heeded, ignored = ListPlan(wanted), ListPlan(wanted)
     ((asked,), _) = (each.next_pages() for each in (heeded, ignored))
 
     assert [each.status for each in heeded.took(asked, page("a", "b"))] == [RUNNING, RUNNING]
@@ -61,7 +61,7 @@ def test_what_is_listed_without_a_status() -> None:
         pytest.param(page("a", "b", "x"), True, id="the same have"),
     ],
 )
-def test_whether_a_filter_is_ignored(other: Page[Sighting], is_ignored: bool) -> None:
+def test_whether_a_filter_is_ignored(other: Page[TaskSummary], is_ignored: bool) -> None:
     """The list of another status that shows the same tasks is no list of that status."""
     assert is_filter_ignored(page("a", "b", "x"), other) == is_ignored
 
@@ -79,7 +79,7 @@ class Unreliable:
     def __init__(self) -> None:
         self.sent = 0
 
-    async def send(self, call: object) -> Page[Sighting]:
+    async def send(self, call: object) -> Page[TaskSummary]:
         self.sent += 1
         if self.sent == 1:
             raise TimeoutError
@@ -89,7 +89,7 @@ class Unreliable:
 async def test_a_filter_that_cannot_be_tried() -> None:
     """Where the other list cannot be read, nothing is concluded from this one, and the next page has it read again."""
     transport = Unreliable()
-    lists = Lists(cast("Transport", transport))
+    lists = ListPoller(cast("Transport", transport))
 
     assert [await lists._is_filtered(page("a")) for _ in range(3)] == [False, True, True]
     assert transport.sent == 2

@@ -49,7 +49,7 @@ PATIENCE = 10.0
 """Seconds that an edit on the way may take; there will be another."""
 PARTING = 5.0
 """Seconds that a bot which is stopped has to say so in its messages, as far as their chats have turns left."""
-FIRST_PAUSE, LONGEST_PAUSE = 5.0, 300.0
+FIRST_PAUSE, MAX_PAUSE = 5.0, 300.0
 """Seconds until an order is taken up again after an error that nobody has thought of; each pause doubles the last one."""
 ASKING = "✏️ Asking …"
 
@@ -218,7 +218,7 @@ class Painter:
             except Exception:
                 log.exception("order %s waits for %g s", found, pause)
             await anyio.sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE)
+            pause = min(2 * pause, MAX_PAUSE)
             found = await self._unfinished.find(order)
         self._in_work.discard((order.chat, order.command))
 

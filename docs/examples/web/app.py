@@ -26,7 +26,7 @@ from cyberun_async import (
     NotFoundError,
     TransportError,
 )
-from cyberun_async.relay import HEADERS, Relay
+from cyberun_async.relay import SSE_HEADERS, Relay
 from cyberun_async.webhooks import WebhookError, verify
 
 log = logging.getLogger("web_example")
@@ -259,7 +259,7 @@ async def events(task_id: str, request: Request, client: OwnersClient, backend: 
     """Relay a task's events to a browser."""
     last = request.headers.get("last-event-id")
     stream = await backend.relay.open(task_id, last_event_id=last, client=client)
-    return StreamingResponse(stream, headers=HEADERS)
+    return StreamingResponse(stream, headers=SSE_HEADERS)
 
 
 @routes.get("/tasks/{task_id}/picture")
@@ -287,7 +287,7 @@ async def webhook(request: Request, backend: Shared) -> None:
         raise HTTPException(400, str(error)) from error
     await backend.tasks.finish(event.task_id)
     for client in backend.clients:
-        client.notify(event)
+        client.wake(event)
 
 
 async def answer_failure(_: Request, error: Exception) -> Response:
