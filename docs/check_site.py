@@ -29,7 +29,7 @@ QUIET = [
 
 SEARCHES = {
     "wait_for_result": {"waiting.html", "reference.html"},
-    "idempotency": {"repeats.html"},
+    "idempotency": {"retries.html"},
     "SSL_CERT_FILE": {"proxies.html", "self-hosted.html"},
     "replicate": {"coming-from.html"},
 }

@@ -13,7 +13,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from . import errors, layers, page, race, repeats, settings, states
+from . import errors, layers, page, race, retries, settings, states
 
 PICTURES: dict[str, Callable[[], str]] = {"race": race.races, "layers": layers.draw, "states": states.draw}
 """What is HTML."""
@@ -21,8 +21,8 @@ PICTURES: dict[str, Callable[[], str]] = {"race": race.races, "layers": layers.d
 TEXTS: dict[str, Callable[[], str]] = {
     "beside the layers": layers.beside,
     "errors": errors.draw,
-    "repeated calls": repeats.calls,
-    "repeated failures": repeats.failures,
+    "calls and retries": retries.calls,
+    "failures and retries": retries.failures,
     "timeouts": settings.timeouts,
 }
 """What is Markdown."""

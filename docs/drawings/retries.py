@@ -1,4 +1,4 @@
-"""What is sent again, as the client's own functions decide it."""
+"""What is retried, and after how long, as the client's own functions decide it."""
 
 from __future__ import annotations
 
