@@ -18,6 +18,7 @@ class Lazily:
 
     def __getattr__(self, name: str) -> Any:
         """Import it, and give what it has under a name."""
-        if name.startswith("__") or name == "pytestmark":
+        # pytest asks each object of a test module for names like these while it collects.
+        if name.startswith("_") or name == "pytestmark":
             raise AttributeError(name)
         return getattr(importlib.import_module(self._name), name)
