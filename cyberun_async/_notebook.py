@@ -1,4 +1,4 @@
-"""How a wait goes on, drawn below the cell of a notebook: by ipywidgets where that is installed, else by rich.
+"""The progress of a wait, drawn below the cell of a notebook: by ipywidgets where that is installed, else by rich.
 
 It is imported only where IPython was imported before.
 """
@@ -18,8 +18,8 @@ from cyberun_async._settings import from_environment
 
 log = logging.getLogger("cyberun_async.notebook")
 
-MOST = 10
-"""Waits drawn at once: a page full of bars tells nothing."""
+MAX_DRAWN = 10
+"""Waits drawn at once: a page full of bars is no help."""
 
 ENDS = {"completed", "failed", "cancelled"}
 
@@ -36,14 +36,14 @@ class _Drawing(Protocol):
     def draw(self, part: float, text: str) -> None:
         """Draw it anew."""
 
-    def finish(self, text: str) -> None:
+    def close(self, text: str) -> None:
         """Leave a text in its place, which a notebook that is saved keeps."""
 
 
 def shown(
     title: str, on_submitted: OnSubmitted | None, *, task_id: str | None, on_cancel: str
 ) -> "AbstractContextManager[tuple[Callable[[TaskEvent], None] | None, OnSubmitted | None]]":
-    """Draw a wait for as long as it goes on, and leave how it ended.
+    """Draw the progress of a wait while it runs, and leave its outcome in place.
 
     Args:
         title: What is waited for.
@@ -55,7 +55,7 @@ def shown(
         What to call with each event, or `None` where nothing is drawn; and what to call with the id.
 
     """
-    drawing = _drawing() if _drawn < MOST and _is_wanted() else None
+    drawing = _drawing() if _drawn < MAX_DRAWN and _is_wanted() else None
     return (
         nullcontext((None, on_submitted))
         if drawing is None
@@ -89,10 +89,10 @@ class _Wait:
         self._on_submitted = on_submitted
         self._task_id = task_id
         self._on_cancel = on_cancel
-        self._standing = ProgressState()
+        self._state = ProgressState()
 
     def __enter__(self) -> tuple[Callable[[TaskEvent], None], OnSubmitted]:
-        global _drawn  # noqa: PLW0603 - there is one page, whoever draws on it
+        global _drawn  # noqa: PLW0603 - there is one page
         _drawn += 1
         self._draw()
         return self._take, self._submitted
@@ -103,28 +103,28 @@ class _Wait:
         global _drawn  # noqa: PLW0603 - likewise
         _drawn -= 1
         if error is None:
-            outcome: str = self._standing.status
+            outcome: str = self._state.status
         elif isinstance(error, Exception):
             outcome = _outcome(error, self._title)
         else:
-            outcome = _stopped(self._task_id, self._title, self._standing.status, self._on_cancel)
+            outcome = _stopped(self._task_id, self._title, self._state.status, self._on_cancel)
             if traceback is not None:
                 # Where the wait stood when the stop button was pressed says nothing, in more than a hundred lines.
                 traceback.tb_next = None
-        _carefully(self._drawing.finish, f"{self._title}  {outcome}  {text_bar(self._standing.progress)}")
+        _carefully(self._drawing.close, f"{self._title}  {outcome}  {text_bar(self._state.progress)}")
 
     def _submitted(self, task_id: str) -> object:
         self._task_id = task_id
         return None if self._on_submitted is None else self._on_submitted(task_id)
 
     def _take(self, event: TaskEvent) -> None:
-        self._standing.take(event)
-        progress = self._standing.progress
+        self._state.take(event)
+        progress = self._state.progress
         percent = [] if progress is None else [f"{progress:.0%}"]
-        self._draw(self._standing.status, *percent, *self._standing.details)
+        self._draw(self._state.status, *percent, *self._state.details)
 
     def _draw(self, *words: str) -> None:
-        _carefully(self._drawing.draw, self._standing.progress or 0.0, redact(" · ".join([self._title, *words])))
+        _carefully(self._drawing.draw, self._state.progress or 0.0, redact(" · ".join([self._title, *words])))
 
 
 def _carefully(act: Callable[..., None], *arguments: object) -> None:
@@ -174,7 +174,7 @@ class _Widgets:
         self._bar.value = part
         self._label.value = text
 
-    def finish(self, text: str) -> None:
+    def close(self, text: str) -> None:
         self._place.write(text)
         # A kernel keeps each widget until it is closed, and a layout or a style is one, too.
         bar, label, box = self._bar, self._label, self._box
@@ -200,7 +200,7 @@ class _Rich:
         self._text.plain = text
         self._place.put(self._line)
 
-    def finish(self, text: str) -> None:
+    def close(self, text: str) -> None:
         self._place.write(text)
 
 

@@ -1,4 +1,4 @@
-"""A pytest plugin: a whole Cyberun on loopback for each test, and a client that talks to it.
+"""A pytest plugin: a local test server on loopback for each test, and a client that talks to it.
 
 It is found by itself once `cyberun-async[testing]` is installed, and works under anyio's plugin, pytest-asyncio and
 pytest-trio. Nothing is billed, and nothing leaves the machine.
@@ -56,7 +56,7 @@ def _for_pytest_asyncio(func: _Func, scope: str | None = None) -> _Func:
 async def cyberun_client(cyberun: "LocalCyberun") -> "AsyncIterator[AsyncClient]":
     """Give an async test an open client of the local Cyberun, which is closed after the test and its other fixtures.
 
-    It polls every 0.1 s instead of every 3 s, since nobody pays for the requests. A test that is not async gets it, too,
+    It polls every 0.1 s instead of every 3 s, since the requests cost nothing. A test that is not async gets it, too,
     and closes it itself.
     """
     async for client in _open_client(cyberun):

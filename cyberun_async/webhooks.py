@@ -41,7 +41,7 @@ SIGNATURE_HEADER = "X-Webhook-Signature-256"
 """The header that carries `sha256=` and the signature in hexadecimal digits."""
 
 DEFAULT_MAX_BYTES = 1024 * 1024
-"""The largest body that `verify` accepts unless told otherwise, in bytes."""
+"""The largest body that `verify` accepts by default, in bytes."""
 
 _KNOWN_EVENTS = frozenset({"task.completed", "task.failed"})
 _SIGNATURE = re.compile(r"sha256=([0-9a-fA-F]{64})")
@@ -70,10 +70,10 @@ class WebhookEvent:
     The wire says `task_status`, `task_output` and `task_error`. There are no download URLs in a
     delivery: `client.tasks.result(event.task_id)` has them.
 
-    All that a delivery needs is the task and how it ended, as an event type or a status; each tells the other.
+    All that a delivery needs is the task and how it ended, as an event type or a status; each follows from the other.
 
     Attributes:
-        event_type: `task.completed`, `task.failed`, or a word that came into use later.
+        event_type: `task.completed`, `task.failed`, or a value that came into use later.
         task_id: The task.
         status: How the task ended.
         output: What the task put out, or `None`.
@@ -141,7 +141,7 @@ def verify(
             `X-Webhook-Signature-256`. Only with all of them can a repeated one be noticed.
         secrets: The webhook's secret, or several, of which one has to fit: the old one dies when
             it is rotated, but deliveries that it signed may still be on their way.
-        max_bytes: A larger body is refused unread.
+        max_bytes: A larger body is rejected unread.
 
     Raises:
         WebhookError: The delivery is not to be trusted, or cannot be checked: a header that is
@@ -167,7 +167,7 @@ def verify(
 
 
 def _is_signed(body: bytes, given: bytes, keys: Secret[tuple[bytes, ...]]) -> bool:
-    # All keys are tried, so that the time this takes does not tell which of them fits.
+    # All keys are tried, so that the time this takes does not reveal which of them fits.
     return True in [hmac.compare_digest(given, _digest(body, key)) for key in keys.reveal()]
 
 
@@ -236,7 +236,7 @@ def _listed(secrets: object) -> tuple[Secret[object], ...]:
 
 
 def _keys(secret: Secret[object]) -> tuple[bytes, bytes]:
-    """Give both readings of a secret: whole, as documented, and without its prefix.
+    """Give both readings of a secret: the full text, as documented, and without its prefix.
 
     Whether `whsec_` belongs to the key is the one thing the documentation leaves open. To forge
     either takes the same secret, so accepting both gives nothing away.
@@ -245,8 +245,8 @@ def _keys(secret: Secret[object]) -> tuple[bytes, bytes]:
     if problem is not None:
         raise WebhookError(problem)
     # "surrogatepass" because the error of a strict encoder would show the secret.
-    whole = str(secret.reveal()).encode(errors="surrogatepass")
-    return whole, whole.removeprefix(_SECRET_PREFIX.encode())
+    full = str(secret.reveal()).encode(errors="surrogatepass")
+    return full, full.removeprefix(_SECRET_PREFIX.encode())
 
 
 def _problem_of(secret: Secret[object]) -> str | None:

@@ -31,7 +31,7 @@ from cyberun_async import (
     text_bar,
     throttle,
 )
-from cyberun_async.local import Parameter
+from cyberun_async.local import LocalParameter
 
 NAN, INF = float("nan"), float("inf")
 WRONG = [None, 7, 7.5, NAN, INF, "x", b"x", object(), [], {}, ("a",), True, print, Timeouts(), Retries, "\ud800"]
@@ -246,4 +246,4 @@ def test_no_progress(progress: float | None) -> None:
 def test_parameters_of_local_workflows(options: dict[str, Any], words: str) -> None:
     """A parameter that no run could fit is refused where it is made."""
     with pytest.raises(ValueError, match=re.escape(words)):
-        Parameter("n", **options)
+        LocalParameter("n", **options)

@@ -1,4 +1,4 @@
-"""The one value that crosses the layers: what is asked, and what the answer becomes."""
+"""The one value that crosses the layers: a request, and the type of its response."""
 
 from collections.abc import Callable, Mapping
 from typing import Generic, TypeVar
@@ -15,7 +15,7 @@ class Call(Generic[T_co]):
     Attributes:
         method: The HTTP method.
         path: Below the base URL, with every variable part escaped.
-        returns: The type that the answer is structured into; `NoneType` ignores the body.
+        returns: The type that the response is structured into; `NoneType` ignores the body.
         query: Sent as the query string, in order.
         body: Sent as JSON, or `None` for no body.
         repeatable: Whether sending it twice does no more than sending it once.

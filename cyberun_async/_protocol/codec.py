@@ -1,6 +1,6 @@
 """Decode JSON into records: strict about the few fields that are needed, liberal about all others.
 
-A field without a default is needed: without it the answer is a `DecodeError`. Any other field takes the value if it
+A field without a default is needed: without it the response is a `DecodeError`. Any other field takes the value if it
 fits, what it converts to if it can mean only one thing (`conversions`), and else its default. What a record does not
 know, and what did not fit, is kept in its `extra`, and the latter is logged.
 
@@ -246,7 +246,7 @@ def _list_hook(kind: type, converter: Converter) -> Hook:
 
     def hook(value: object, log: MismatchLog) -> object:
         if name is not None and isinstance(value, dict) and all(isinstance(item, dict) for item in value.values()):
-            # What tells the items apart may be written in front of each.
+            # The items' ids may be their names in an object.
             value = [{name: key, **item} for key, item in value.items()]
         if not isinstance(value, list):
             raise expected("a list", value)

@@ -73,7 +73,7 @@ class Container:
         description: What it does.
         docker_image: The image that it runs.
         exposed_port: The port that it listens on.
-        health_path: The path that tells whether it is well.
+        health_path: The path of its health check.
         env: Its environment variables.
         volumes: The folders that it sees.
         required_labels: The labels that an agent must have to run it.
@@ -115,7 +115,7 @@ class Container:
 @redact_repr
 @attrs.frozen(kw_only=True)
 class Invocation:
-    """What a service answered; a refusal by the service is an answer, not an error.
+    """The response of a service; an error status of the service is a response, too, and raises nothing.
 
     Source: https://docs.cyberun.cloud/api-reference/container/invoke-a-container-service-runtime
 

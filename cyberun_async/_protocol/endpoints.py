@@ -56,8 +56,8 @@ def list_tasks(
     """Ask for one page of the tasks, of one status or of all."""
     if status is not None and (not isinstance(status, str) or not status or not status.isascii()):
         raise InvalidParameters([f"status must be a status word such as running, not {status!r}"])
-    word = None if status is None else str(status)
-    return Call("GET", "/r/tasks", Page[Task], query=page_query(number, per_page, status=word))
+    value = None if status is None else str(status)
+    return Call("GET", "/r/tasks", Page[Task], query=page_query(number, per_page, status=value))
 
 
 def get_task(task_id: str) -> Call[Task]:
@@ -66,7 +66,7 @@ def get_task(task_id: str) -> Call[Task]:
 
 
 def get_task_result(task_id: str) -> Call[TaskResult]:
-    """Ask for a task's result, with fresh links."""
+    """Ask for a task's result, with fresh presigned URLs."""
     return Call("GET", f"{_task_path(task_id)}/result", TaskResult, task_id=task_id)
 
 

@@ -1,4 +1,4 @@
-"""From the status and body of an answer to the error that it stands for."""
+"""From the status and body of an error response to the exception. (error mapping, HTTP status)"""
 
 import re
 import time
@@ -45,7 +45,7 @@ def api_error(
     secrets: Sequence[Secret[str]] = (),
     task_id: str | None = None,
 ) -> APIError:
-    """Give the error that an answer stands for, with every secret cut out of the server's words."""
+    """Give the exception for an error response, with every secret redacted in the server's words."""
     text = body.decode("utf-8", "replace")
     kind = _KINDS.get(status, ServerError if status >= 500 else APIError)
     return kind(

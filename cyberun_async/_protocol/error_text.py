@@ -36,8 +36,8 @@ _WORD = re.compile(r"[^\W\d_]{2}").search
 _MAX_PAGE = 300
 """Characters that are shown of a page."""
 
-_FEW = 5
-"""Of as many characters one may be unreadable, as in text that is no UTF-8."""
+_CHARACTERS_PER_UNREADABLE = 5
+"""Of so many characters one may be unreadable, as in text that is not UTF-8."""
 
 
 def error_text(value: object) -> str | None:
@@ -49,8 +49,8 @@ def error_text(value: object) -> str | None:
     if words is not None or isinstance(value, bool):
         return words
     if isinstance(value, dict):
-        told = {name: item for name, item in value.items() if not _says_nothing(item)}
-        value = next((told[name] for name in _NAMES if name in told), told)
+        stated = {name: item for name, item in value.items() if not _says_nothing(item)}
+        value = next((stated[name] for name in _NAMES if name in stated), stated)
     return None if _says_nothing(value) else json.dumps(value, ensure_ascii=False)[:_MAX_JSON]
 
 
@@ -95,7 +95,7 @@ def _words_of_page(text: str) -> str | None:
         title = _TITLE.search(text)
         text = unescape(title[1] if title else _UNSEEN.sub(" ", text))[:_MAX_PAGE]
     text = " ".join(text.split())
-    is_readable = text.isprintable() and text.count("\ufffd") * _FEW < len(text)
-    if text[:1] in {"{", "["}:  # JSON that was cut off, or is none.
+    is_readable = text.isprintable() and text.count("\ufffd") * _CHARACTERS_PER_UNREADABLE < len(text)
+    if text[:1] in {"{", "["}:  # JSON that was truncated, or is invalid.
         return text[:_MAX_PAGE] if is_readable and _WORD(text) else None
     return text if text and is_readable else None

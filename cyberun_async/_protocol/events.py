@@ -23,7 +23,7 @@ from cyberun_async._protocol.timestamps import format_timestamp
 from cyberun_async._validators import check_kind
 
 Source = Literal["stream", "poll"]
-"""Where an event was learned: from the server's stream, or by looking the task up."""
+"""Where an event was learned: from the server's stream, or by polling."""
 
 
 @redact_repr
@@ -37,7 +37,7 @@ class StatusEvent:
         task_id: The task.
         status: What it is now; a value that this version does not know stays as it is, and `unknown` stands for none.
         timestamp: When, by the server's clock; `None` where it does not say.
-        source: `"stream"`, or `"poll"` where a look brought the news.
+        source: `"stream"`, or `"poll"` where a poll found it.
         extra: What else the server says, and what of it did not fit, as it came.
 
     """
@@ -68,7 +68,7 @@ class ProgressEvent:
         stage: Nerfstudio only: `download`, `process_data`, `train`, `export` or `upload`.
         message: Nerfstudio only: the status in words.
         timestamp: When, by the server's clock; `None` where it does not say.
-        source: `"stream"`; looks tell no progress.
+        source: `"stream"`; a poll reports no progress.
         extra: What else the server says, and what of it did not fit, as it came.
 
     """
@@ -91,15 +91,15 @@ class ProgressEvent:
 @redact_repr
 @attrs.frozen(kw_only=True)
 class CompletedEvent:
-    """The task is done; `tasks.result()` has the links to its files.
+    """The task is done; `tasks.result()` has the URLs of its files.
 
     Source: https://docs.cyberun.cloud/api-reference/streaming-events
 
     Attributes:
         task_id: The task.
-        output: The agent's metadata about the outputs, without links.
+        output: The agent's metadata about the outputs, without URLs.
         completed_at: When it ended; `None` where the server does not say.
-        source: `"stream"`, or `"poll"` where a look brought the news.
+        source: `"stream"`, or `"poll"` where a poll found it.
         extra: What else the server says, and what of it did not fit, as it came.
 
     """
@@ -125,7 +125,7 @@ class FailedEvent:
     Attributes:
         task_id: The task.
         error: The server's reason, or `None` where it gave none.
-        source: `"stream"`, or `"poll"` where a look brought the news.
+        source: `"stream"`, or `"poll"` where a poll found it.
         extra: What else the server says, and what of it did not fit, as it came.
 
     """
@@ -154,7 +154,7 @@ class CancelledEvent:
 
     Attributes:
         task_id: The task.
-        source: `"stream"`, or `"poll"` where a look brought the news.
+        source: `"stream"`, or `"poll"` where a poll found it.
         extra: What else the server says, and what of it did not fit, as it came.
 
     """
@@ -171,14 +171,14 @@ class CancelledEvent:
 @redact_repr
 @attrs.frozen(kw_only=True)
 class ErrorEvent:
-    """The server could not read the task's state for a moment; the task itself goes on.
+    """The server could not read the task's state for a moment; the task itself continues.
 
     Source: https://docs.cyberun.cloud/api-reference/streaming-events
 
     Attributes:
         task_id: The task.
         message: The server's words, or `None` where it gave none.
-        source: `"stream"`; looks tell no such thing.
+        source: always `"stream"`.
         extra: What else the server says, and what of it did not fit, as it came.
 
     """
@@ -201,7 +201,7 @@ class UnknownEvent:
         task_id: The task whose stream it came on.
         name: The event's name.
         data: Its data, not interpreted.
-        source: `"stream"`; looks tell no such thing.
+        source: always `"stream"`.
 
     """
 
@@ -217,7 +217,7 @@ MAX_VALUES = 100_000
 """Commas and containers of one event; it is read in one go."""
 
 TaskEvent = StatusEvent | ProgressEvent | CompletedEvent | FailedEvent | CancelledEvent | ErrorEvent | UnknownEvent
-"""Any event of a task; `match` tells them apart."""
+"""Any event of a task; `match` distinguishes them."""
 
 TerminalEvent = CompletedEvent | FailedEvent | CancelledEvent
 """The last event of a task."""
@@ -326,12 +326,12 @@ def _encode_moment(value: object) -> str:
 
 
 def event_from_status(task_id: str, status: TaskStatus) -> StatusEvent:
-    """Give the event that a look at a task which has not ended amounts to."""
+    """Give the event for a poll that found the task not yet terminal."""
     return StatusEvent(task_id=task_id, status=status, source="poll")
 
 
 def event_from_result(result: TaskResult) -> TerminalEvent:
-    """Give the terminal event that a final result amounts to."""
+    """Give the terminal event for a terminal result."""
     if result.status == TaskStatus.COMPLETED:
         return CompletedEvent(
             task_id=result.id,

@@ -1,4 +1,4 @@
-"""Declare how the fields of a record stand on the wire, and what it keeps of an answer beyond them."""
+"""Declare how the fields of a record stand on the wire, and what it keeps of a response beyond them."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar

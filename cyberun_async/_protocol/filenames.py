@@ -1,4 +1,4 @@
-"""The names that downloaded files get; nothing here waits or looks at a disk.
+"""The names that downloaded files get; nothing here waits or reads a disk.
 
 Storage keys and output keys are chosen by a server and by those who named its files: they count as
 hostile. No safe name starts with a dot, so a temporary file that does never stands in its way.
@@ -13,7 +13,7 @@ from urllib.parse import unquote
 MAX_BYTES = 200
 """The longest safe name in UTF-8; file systems take 255, and temporary names need some of them."""
 
-# What Windows refuses (https://learn.microsoft.com/windows/win32/fileio/naming-a-file), and "~",
+# What Windows does not allow (https://learn.microsoft.com/windows/win32/fileio/naming-a-file), and "~",
 # because "PROGRA~1" is there another name for a file with a longer one.
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*~]')
 _RESERVED = re.compile(r"(?:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[0-9¹²³]) ?(?:\.|\Z)", re.IGNORECASE)

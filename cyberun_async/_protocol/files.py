@@ -31,7 +31,7 @@ class PresignedUpload:
 
     Attributes:
         file_key: The value to give for a `file` parameter; opaque.
-        upload_url: A signed link for one PUT of the file's bytes, without a key; never shown.
+        upload_url: A presigned URL for one PUT of the file's bytes, without a key; never shown.
         upload_headers: To be sent with that PUT exactly as they are, since they are signed; never shown.
         extra: What else the server says, and what of it did not fit, as it came.
 
@@ -88,7 +88,7 @@ def _type_of_name(file: "InputFile") -> str:
 
 
 def _text(value: str) -> str:
-    # A validator would come too late: the content type is told from the name before.
+    # A validator would come too late: the content type is derived from the name before.
     check_kind(value, str, "the name or content type of a file", "a string")
     return value
 
@@ -102,12 +102,12 @@ def _shown(source: FileSource) -> str:
 class InputFile:
     """A file for a `file` parameter, with what its bytes do not say of themselves.
 
-    A plain path, bytes or a file object do as well, where name, type and size can be told from them.
+    A plain path, bytes or a file object do as well, where name, type and size follow from them.
 
     Attributes:
         source: A path, bytes, a binary file object from where it stands, or an async iterable of bytes.
         name: The file's name with its extension; paths and open files have one, and pictures in bytes are recognised.
-        content_type: Its MIME type; told from the name unless given.
+        content_type: Its MIME type; by default derived from the name's extension.
         size: Its exact number of bytes; needed for what cannot be measured: async iterables, and files that do not seek.
 
     Raises:
@@ -148,7 +148,7 @@ def is_path_in_form(text: str) -> bool:
 def problem_of_text(text: str) -> str | None:
     """Say what text is that cannot be the key of an uploaded file, and what to give in its place.
 
-    It is told by its form alone: a look at the disk would block, and let a web user find out which files there are.
+    Only its form counts: reading the disk would block, and let a web user find out which files there are.
     """
     text = text.lstrip()
     if not text:

@@ -63,7 +63,7 @@ def parse_json(data: bytes | str, most: int = MAX_VALUES) -> object:
         most: The most commas and containers that a large one may have.
 
     Raises:
-        DecodeError: It is not JSON, nests deeper than any answer of the API, or has too many values.
+        DecodeError: It is not JSON, nests deeper than any response of the API, or has too many values.
 
     """
     problem = ""

@@ -18,7 +18,7 @@ _NO_ENVELOPES = ("page_meta", *_OF_ERRORS)
 
 
 @attrs.frozen
-class ListAnswer:
+class ListResponse:
     """A list as the response has it.
 
     Attributes:
@@ -31,36 +31,36 @@ class ListAnswer:
     meta: object = None
 
 
-def find_list(answer: object, documented: str) -> ListAnswer | None:
+def find_list(response: object, documented: str) -> ListResponse | None:
     """Find the list; `None` where the response has none.
 
     Args:
-        answer: The response's JSON.
+        response: The response's JSON.
         documented: The documented name of the list.
 
     """
-    if isinstance(answer, list):
-        return ListAnswer(answer)
-    if not isinstance(answer, dict):
+    if isinstance(response, list):
+        return ListResponse(response)
+    if not isinstance(response, dict):
         return None
-    meta = answer.get("page_meta")
-    items = _list_in(answer, documented)
+    meta = response.get("page_meta")
+    items = _list_in(response, documented)
     if items is not None:
-        return ListAnswer(items, meta)
-    for name in (documented, *_ENVELOPES, *(name for name in answer if name not in _NO_ENVELOPES)):
-        inner = find_list(answer[name], documented) if isinstance(answer.get(name), dict) else None
+        return ListResponse(items, meta)
+    for name in (documented, *_ENVELOPES, *(name for name in response if name not in _NO_ENVELOPES)):
+        inner = find_list(response[name], documented) if isinstance(response.get(name), dict) else None
         if inner is not None:
-            return ListAnswer(inner.items, meta if inner.meta is None else inner.meta)
+            return ListResponse(inner.items, meta if inner.meta is None else inner.meta)
     # Go writes an empty list as `null`, PHP as an empty object.
-    is_empty = documented in answer and not answer[documented] and not isinstance(answer[documented], (str, bool))
-    return ListAnswer([], meta) if is_empty or isinstance(meta, dict) else None
+    is_empty = documented in response and not response[documented] and not isinstance(response[documented], (str, bool))
+    return ListResponse([], meta) if is_empty or isinstance(meta, dict) else None
 
 
-def in_envelope(answer: object, name: str) -> object:
+def in_envelope(response: object, name: str) -> object:
     """Give the object that a response has in an envelope, or under the name of what it is; `None` where there is none."""
-    if not isinstance(answer, dict):
+    if not isinstance(response, dict):
         return None
-    return next((answer[each] for each in (name, *_ENVELOPES) if isinstance(answer.get(each), dict)), None)
+    return next((response[each] for each in (name, *_ENVELOPES) if isinstance(response.get(each), dict)), None)
 
 
 def _list_in(page: Mapping[str, object], documented: str) -> list[object] | None:

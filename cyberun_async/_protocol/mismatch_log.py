@@ -1,4 +1,4 @@
-"""Log what of an answer did not fit, once for each client and field."""
+"""Log what of a response did not fit, once for each client and field."""
 
 import logging
 

@@ -26,9 +26,9 @@ class OutputFile:
     Attributes:
         key: What the server calls the output (`9.images.0`), or its storage key.
         name: A file name that is safe on every system and differs from those of the result's other files.
-        url: A signed link, valid for an hour; whoever has it can fetch the file, so it is never shown.
-        expires_at: When the link expires, where the server says so.
-        task_id: The task that made it, which can be asked for a fresh link.
+        url: A presigned URL, valid for an hour; anyone who has it can fetch the file, so it is never shown.
+        expires_at: When the URL expires, where the server says so.
+        task_id: The task that made it; its result has fresh URLs.
 
     """
 
@@ -57,13 +57,13 @@ def files_of(result: "TaskResult") -> tuple[OutputFile, ...]:
 
 
 def _distinct(keys: list[str]) -> list[str]:
-    """Give keys of which no two are equal: of two links, what tells them apart may be hidden."""
+    """Give keys of which no two are equal: of two URLs, the part that differs may be redacted."""
     first: dict[str, int] = {}
     return [key if first.setdefault(key, place) == place else f"{key}#{place}" for place, key in enumerate(keys)]
 
 
 def _outputs_of(result: "TaskResult") -> Iterator[tuple[str, str, str]]:
-    """Give the key, the name that it asks for, and the link of each output; names are in messages, so they hide links."""
+    """Give the key, the name that it asks for, and the URL of each output; names are in messages, so URLs are redacted in them."""
     primary = result.download_url
     if primary and object_of(primary) not in map(object_of, result.download_urls.values()):
         key = _text((result.output or {}).get("storage_key"))

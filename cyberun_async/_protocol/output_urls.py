@@ -82,7 +82,7 @@ _SIGNATURE = frozenset(
 
 
 def object_of(url: str) -> object:
-    """Give what tells the object of a presigned URL apart: the URL without its signature's parameters."""
+    """Give what identifies the object of a presigned URL: the URL without its signature's parameters."""
     try:
         parts = urlsplit(url)
     except ValueError:

@@ -11,11 +11,11 @@ import attrs
 
 
 class HasId(Protocol):
-    """Anything that an id tells apart."""
+    """Anything that has an id."""
 
     @property
     def id(self) -> str:
-        """What tells it apart."""
+        """Unique in its list."""
 
 
 T = TypeVar("T")
@@ -25,7 +25,7 @@ MAX_PAGE_SIZE = 100
 """The most that the server gives on one page."""
 
 MAX_STALE = 10
-"""Pages without a new item, of a list that changes faster than it is read, after which it counts as told."""
+"""Pages without a new item, of a list that changes faster than it is read, after which it counts as read to its end."""
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -63,7 +63,7 @@ def page_query(number: int, per_page: int, **filters: str | None) -> Mapping[str
 class PageCursor(Generic[T_id]):
     """The way through a list that may change meanwhile, and whose pages are known only by number.
 
-    What is added in front moves items on to a later page, where they are not told again. What is taken away moves
+    What is added in front moves items on to a later page, where they are not yielded again. What is taken away moves
     items back onto pages that were read already; the total shows it, and those pages are read again. A list that
     repeats itself ends.
 

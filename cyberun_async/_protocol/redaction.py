@@ -11,7 +11,7 @@ _KEY = re.compile(r"(?<![\w-])(?:[sda]k-|eyJ|whsec_)[\w.~+/=-]{8,}")
 """A key of one of the documented families, a JWT, or a webhook's secret."""
 
 _QUERY = re.compile(r"(?<=[^\s\"'<>?])\?(?=[^\s\"'<>?=]{1,200}=)[^\s\"'<>]*")
-"""The query of a link: every storage calls its signature by another name, and none of what else is in it is missed."""
+"""The query of a URL: every storage calls its signature by another name, and nothing else in it is needed in a log."""
 
 _PARAMETER = re.compile(
     r"(?<![\w-])(?P<name>[\w-]*(?:sig|signature|credential|token|hmac|accesskeyid|policy)=)[^\s\"'<>&,;]{8,}",
@@ -21,7 +21,7 @@ _PARAMETER = re.compile(
 
 
 def redact(text: str, secrets: Iterable[Secret[str]] = ()) -> str:
-    """Cut out what must not get into a log: each secret in use, whatever looks like a key, and the signatures of links.
+    """Cut out what must not get into a log: each secret in use, whatever looks like a key, and the signatures of presigned URLs.
 
     Args:
         text: What somebody else has written.
@@ -47,6 +47,6 @@ MAX_SHOWN = 2000
 
 def redacted(body: bytes | str, secrets: Iterable[Secret[str]] = ()) -> str:
     """Give the beginning of a response's text for an error to keep."""
-    # A secret that the cut would split is taken out whole before.
+    # A secret that the cut would split is cut out before.
     text = body[: 8 * MAX_SHOWN]
     return redact(text if isinstance(text, str) else text.decode("utf-8", "replace"), secrets)[:MAX_SHOWN]

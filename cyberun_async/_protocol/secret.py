@@ -9,7 +9,7 @@ from cyberun_async._errors import ConfigurationError
 T = TypeVar("T")
 
 SHORTEST_HIDDEN = 8
-"""Characters of a key from which on it is cut out of all texts; a shorter one may be a part of any word."""
+"""Characters of a key from which on it is redacted in all texts; a shorter one may be a part of any word."""
 
 
 SHORTEST_SIGNATURE = 20
@@ -55,12 +55,12 @@ class Secret(Generic[T]):
 
 
 class Key(Secret[str]):
-    """A key or token. While it is in use, `hide` cuts its text out of whatever others have written."""
+    """A key or token. While it is in use, `redact` cuts its text out of log lines and messages."""
 
     __slots__ = ()
 
     def __init__(self, text: str) -> None:
-        """Have it hidden from now on, for as long as it is in use."""
+        """Have it redacted from now on, for as long as it is in use."""
         super().__init__(text)
         if len(text) >= SHORTEST_HIDDEN:
             _in_use[id(self)] = self
@@ -87,14 +87,14 @@ def sealed(value: object) -> object:
 
 def secrets_of_url(url: Secret[str]) -> tuple[Secret[str], ...]:
     """Give every part of a presigned URL that a message must not repeat, however a server quotes it."""
-    whole = url.reveal()
-    query = whole.partition("#")[0].partition("?")[2]
+    text = url.reveal()
+    query = text.partition("#")[0].partition("?")[2]
     values = [pair.partition("=")[2] for pair in query.replace(";", "&").split("&")]
     plain = [unquote_plus(value) for value in values]
     # Padding is what a text loses first.
     bare = [value.rstrip("=") for value in plain]
     # The longest first, so that none leaves a rest of another.
-    parts = sorted({whole, query, *values, *plain, *bare, *_user_info(whole)}, key=len, reverse=True)
+    parts = sorted({text, query, *values, *plain, *bare, *_user_info(text)}, key=len, reverse=True)
     return tuple(Secret(part) for part in parts if len(part) >= SHORTEST_HIDDEN)
 
 
@@ -105,12 +105,12 @@ def _user_info(url: str) -> tuple[str, ...]:
 
 
 class Link(Secret[str]):
-    """A presigned URL. While it is in use, `hide` cuts its signature out of whatever others have written."""
+    """A presigned URL. While it is in use, `redact` cuts its signature out of log lines and messages."""
 
     __slots__ = ("_hidden",)
 
     def __init__(self, url: Secret[str]) -> None:
-        """Have its longer parts hidden: a media type in its query, say, is no secret anywhere else."""
+        """Have its longer parts redacted: a media type in its query, say, is no secret anywhere else."""
         super().__init__(url.reveal())
         self._hidden = tuple(part for part in secrets_of_url(url) if len(part.reveal()) >= SHORTEST_SIGNATURE)
         _in_use.update((id(part), part) for part in self._hidden)

@@ -63,14 +63,14 @@ class TaskStatus(str, Enum):
         known = cls._value2member_map_.get("cancelled" if plain == "canceled" else plain)
         if isinstance(known, cls):
             return known
-        # Not registered as a member, so words from a server cannot pile up in memory.
-        word = str.__new__(cls, value)
-        word._name_ = value.upper()
-        word._value_ = value
-        return word
+        # Not registered as a member, so values from a server cannot pile up in memory.
+        unknown = str.__new__(cls, value)
+        unknown._name_ = value.upper()
+        unknown._value_ = value
+        return unknown
 
     def __reduce_ex__(self, _: object) -> "tuple[type[TaskStatus], tuple[str]]":
-        # By its value: the first releases of Python 3.11 take the name, under which an unknown word is not found.
+        # By its value: the first releases of Python 3.11 take the name, under which an unknown value is not found.
         return type(self), (self._value_,)
 
     @property
@@ -80,7 +80,7 @@ class TaskStatus(str, Enum):
 
     @property
     def is_known(self) -> bool:
-        """Whether this version of the SDK knows the word."""
+        """Whether this version of the SDK knows the value."""
         return self.value in TaskStatus._value2member_map_
 
     def __eq__(self, other: object) -> bool:
@@ -135,9 +135,9 @@ def status_from(value: str | None, evidence: Evidence) -> TaskStatus:
         return status
     if evidence.event is not None:
         return evidence.event
-    word = _plain(status)
+    plain = _plain(status)
     is_stated = status != UNSTATED
-    says_failure, says_success = word in _FAILURE, word in _SUCCESS
+    says_failure, says_success = plain in _FAILURE, plain in _SUCCESS
     if evidence.has_ended:
         says_success = says_success or evidence.has_output or (evidence.denies_error and not evidence.has_error)
         is_completed = says_success and not (evidence.has_error or says_failure)

@@ -44,7 +44,7 @@ _OUTPUTS = ("task_output", "output", "download_url", "download_urls")
 """Names under which an output may stand that could not be read."""
 
 Said = dict[str, object]
-"""What was read of an answer, by our names."""
+"""What was read of a response, by our names."""
 
 Extras = dict[str, object] | None
 """What will be the record's `extra`."""
@@ -105,27 +105,27 @@ def read_output(value: object, _: object = None) -> object:
 
 
 _ENVELOPES = ("data", "task", "result", "response", "payload")
-_TELLING = ("task_status", "completed_at", "task_output", "download_url", "download_urls", "task_error")
-"""Fields of which one shows that an answer without an id is about a task."""
+_TASK_FIELDS = ("task_status", "completed_at", "task_output", "download_url", "download_urls", "task_error")
+"""Fields of which one shows that a response without an id is about a task."""
 
 
-def _is_about_a_task(answer: Mapping[str, object]) -> bool:
-    """Whether an answer without an id is about a task; an error that comes with a 200 has a `status`, too."""
-    status = answer.get("status")
-    return any(answer.get(name) for name in _TELLING) or (isinstance(status, str) and TaskStatus(status).is_known)
+def _is_about_a_task(response: Mapping[str, object]) -> bool:
+    """Whether a response without an id is about a task; an error that comes with a 200 has a `status`, too."""
+    status = response.get("status")
+    return any(response.get(name) for name in _TASK_FIELDS) or (isinstance(status, str) and TaskStatus(status).is_known)
 
 
-def with_task_id(answer: object, task_id: str) -> object:
-    """Give the answer to a question about a task with an id: its own, or where it has none the one asked about."""
-    if not isinstance(answer, dict):
-        return answer
-    has_id = _is_id(answer.get("id")) or _is_id(answer.get("task_id"))
-    for name in _ENVELOPES if not has_id or not _is_about_a_task(answer) else ():
-        if isinstance(answer.get(name), dict):
-            return with_task_id(answer[name], task_id)
+def with_task_id(response: object, task_id: str) -> object:
+    """Give a response about a task with an id: its own, or where it has none that of the task that was requested."""
+    if not isinstance(response, dict):
+        return response
+    has_id = _is_id(response.get("id")) or _is_id(response.get("task_id"))
+    for name in _ENVELOPES if not has_id or not _is_about_a_task(response) else ():
+        if isinstance(response.get(name), dict):
+            return with_task_id(response[name], task_id)
     if has_id:
-        return answer
-    return {**answer, "id": task_id} if _is_about_a_task(answer) else answer
+        return response
+    return {**response, "id": task_id} if _is_about_a_task(response) else response
 
 
 def _is_id(value: object) -> bool:
@@ -134,7 +134,7 @@ def _is_id(value: object) -> bool:
 
 @attrs.frozen
 class Submitted:
-    """The server's answer to a submitted task."""
+    """The response to a submission."""
 
     task_id: str
     extra: Mapping[str, object] = extra_field()
@@ -207,10 +207,10 @@ class TaskResult:
         id: The task's UUID.
         output: The agent's metadata about the outputs; `None` unless it completed, and where it is no object.
         error: Why it failed; `None` unless it did.
-        status: Where it stands; the server answers for a task that has not ended, too. Where the server gives no
-            status, or one that this version does not know, the rest of the answer tells it if it can.
-        download_url: The signed link of the primary output; never shown.
-        download_urls: Signed links by output key, where a task has several outputs; never shown.
+        status: Where it stands; the endpoint responds for a task that is not terminal, too. Where the server gives no
+            status, or one that this version does not know, it is inferred from the rest of the response.
+        download_url: The presigned URL of the primary output, valid for an hour; never shown.
+        download_urls: Presigned URLs by output key, where a task has several outputs; never shown.
         expires_at: When `download_url` expires.
         completed_at: When it ended.
         extra: What else the server says, and what of it did not fit, as it came.
@@ -257,10 +257,10 @@ def is_same_task(one: str, other: str) -> bool:
 
 
 def check_task(given: str, wanted: str) -> None:
-    """Refuse an answer that is about another task than was asked about.
+    """Check that a response is about the task that was requested.
 
     Raises:
-        DecodeError: It is.
+        DecodeError: It is about another one.
 
     """
     if not is_same_task(given, wanted):

@@ -50,8 +50,8 @@ def _problems(value: object, definition: ParameterDef) -> Iterator[str]:
         what_to_do = "it is required" if definition.required else "leave it out to use the default"
         yield f"{definition.key!r} must not be None: {what_to_do}"
     elif check := _CHECKS.get(definition.type):
-        for misfit in check(value, definition):
-            yield f"{definition.key!r} {misfit}"
+        for problem in check(value, definition):
+            yield f"{definition.key!r} {problem}"
 
 
 def _text(value: object, _: ParameterDef) -> Iterator[str]:

@@ -17,7 +17,7 @@ from cyberun_async._settings import is_loopback
 @redact_repr
 @attrs.frozen(kw_only=True)
 class Webhook:
-    """An address that is told when tasks end.
+    """An address that receives a delivery when a task has ended.
 
     Every field but `id` is `None` or empty where the server leaves it out.
 
@@ -28,10 +28,10 @@ class Webhook:
         display_name: Its name for people.
         url: Where deliveries are sent.
         secret: What they are signed with (`whsec_…`); never shown.
-        events: What it is told of: `task.completed`, `task.failed`.
-        status: `active`, or another word.
+        events: The events that are delivered: `task.completed`, `task.failed`.
+        status: `active`, or another value.
         created_at: When it was made.
-        last_delivered_at: When it was last told something.
+        last_delivered_at: When it last received a delivery.
         extra: What else the server says, and what of it did not fit, as it came.
 
     """
@@ -49,7 +49,7 @@ class Webhook:
 
 @attrs.frozen
 class RotatedSecret:
-    """The server's answer to a rotation; the secret is never shown."""
+    """The response to a rotation; the secret is never shown."""
 
     secret: str = attrs.field(repr=False, metadata=on_wire("webhook_secret"))
     extra: Mapping[str, object] = extra_field()

@@ -19,7 +19,7 @@ def _read_type(value: object, _: object = None) -> str:
 
 
 def _read_options(value: object, _: object = None) -> tuple[str | float, ...]:
-    """Read all options or none, since a value that is missing from the list would be refused."""
+    """Read all options or none, since a value that is missing from the list would be rejected."""
     if not isinstance(value, list):
         raise expected("a list", value)
     return tuple(_option(item) for item in value)

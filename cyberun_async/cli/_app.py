@@ -31,7 +31,7 @@ from cyberun_async.cli._exit import ExitCode
 from cyberun_async.cli._lists import show_result, show_task, show_tasks, show_workflow, show_workflows
 from cyberun_async.cli._parameters import Given, read_parameters
 from cyberun_async.cli._show import Display, announce, describe, display, event_as_json
-from cyberun_async.cli._text import tell, write_json, write_line
+from cyberun_async.cli._text import print_status, write_json, write_line
 
 Json = Annotated[
     bool,
@@ -116,7 +116,7 @@ async def run(
         back = None if local else account
         task_id = await _submit(client, workflow, given, show.submitted, account=back, out=wait_options.out_options)
         try:
-            await _see_through(client, show, task_id, wait_options, back)
+            await _follow(client, show, task_id, wait_options, back)
         except CyberunError as error:
             error.task_id = error.task_id or task_id
             raise
@@ -159,7 +159,7 @@ async def wait(
     """
     make_folder(wait_options.out)
     async with connect(account) as client:
-        await _see_through(client, display(as_json=json), task_id, wait_options, account)
+        await _follow(client, display(as_json=json), task_id, wait_options, account)
 
 
 async def events(task_id: TaskId, /, *, json: Json = False, account: Account = FROM_ENVIRONMENT) -> ExitCode:
@@ -293,16 +293,16 @@ def serve(
             control = {"control_url": server.control_url, "control_token": server.control_token}
             write_json({"type": "server", **addresses, "api_key": server.api_key, **control})
         else:
-            tell("A local Cyberun is running. In another terminal, point clients at it:\n")
+            print_status("A local Cyberun is running. In another terminal, point clients at it:\n")
             write_line(f"export CYBERUN_BASE_URL={server.base_url}")
             write_line(f"export CYBERUN_API_KEY={server.api_key}")
-            tell(
+            print_status(
                 f"\nPrograms in any language set faults and move its clock at {server.control_url}, with this token:\n"
             )
             write_line(f"export CYBERUN_CONTROL_TOKEN={server.control_token}")
             if not server.is_loopback:
-                tell("\n" + _exposed(host, server.network_url or server.base_url))
-            tell("\nCtrl-C stops it.")
+                print_status("\n" + _exposed(host, server.network_url or server.base_url))
+            print_status("\nCtrl-C stops it.")
         while True:
             time.sleep(3600)
 
@@ -354,16 +354,16 @@ async def _submit(
         return await client.submit(workflow, values, on_submitted=note)
     except asyncio.CancelledError:
         if ids:
-            tell(_directions(["wait", *ids, *out], account))
+            print_status(_directions(["wait", *ids, *out], account))
         else:
-            tell("interrupted while submitting: `cyberun-async tasks` shows whether there is a task")
+            print_status("interrupted while submitting: `cyberun-async tasks` shows whether there is a task")
         raise
 
 
-async def _see_through(
+async def _follow(
     client: AsyncClient, show: Display, task_id: str, wait_options: WaitOptions, account: Account | None
 ) -> None:
-    """Follow a task to its end and fetch its files; whoever leaves before that is told how to come back."""
+    """Follow a task until it is terminal and download its files; on an interruption, print the command that resumes."""
     out = wait_options.out_options
     with _way_back(["wait", task_id, *out], account), show.following():
         result = await client.wait_for_result(
@@ -381,12 +381,12 @@ def _way_back(command: Sequence[str], account: Account | None) -> Iterator[None]
         yield
     except BaseException as error:
         if _is_unfinished(error):
-            tell(_directions(command, account))
+            print_status(_directions(command, account))
         raise
 
 
 def _is_unfinished(error: BaseException) -> bool:
-    """Whether there may be something to come back to: not after a refusal or the task's own end."""
+    """Whether there is something to resume: not after an error response, nor once the task is terminal."""
     if isinstance(error, WaitTimeout):
         return error.remote != "cancelled"
     was_interrupted = not isinstance(error, Exception)

@@ -67,7 +67,7 @@ class Bar:
             redirect_stdout=False,
         )
         self._task = TaskID(0)
-        self._standing = ProgressState()
+        self._state = ProgressState()
         name = Column(no_wrap=True, overflow="ellipsis", max_width=max(16, console.width - 54))
         self._downloads = Progress(
             TextColumn("  {task.description}", markup=False, table_column=name),
@@ -86,18 +86,18 @@ class Bar:
 
     def following(self) -> AbstractContextManager[object]:
         """Draw the bar; where it stands at the end, it stays."""
-        self._task = self._progress.add_task("", total=None, status=self._standing.status, detail="")
+        self._task = self._progress.add_task("", total=None, status=self._state.status, detail="")
         return self._progress
 
     def event(self, event: TaskEvent) -> None:
         """Move the bar."""
-        standing = self._standing
-        standing.take(event)
-        detail = printable((" · " if self._is_unicode else ", ").join(standing.details))
-        self._progress.update(self._task, status=standing.status, detail=detail)
-        if standing.progress is not None:
+        state = self._state
+        state.take(event)
+        detail = printable((" · " if self._is_unicode else ", ").join(state.details))
+        self._progress.update(self._task, status=state.status, detail=detail)
+        if state.progress is not None:
             # All steps may be done and the task at work: below one, the spinner and the clock go on.
-            self._progress.update(self._task, total=1.0, completed=standing.progress)
+            self._progress.update(self._task, total=1.0, completed=state.progress)
         if event.is_terminal:
             self._progress.stop_task(self._task)
 
@@ -144,7 +144,7 @@ class _StatusColumn(ProgressColumn):
 
 
 class _SpeedColumn(TransferSpeedColumn):
-    """The speed, once it can be told; a small file is there before."""
+    """The speed, once it can be measured; a small file is complete before."""
 
     def render(self, task: Task) -> Text:
         return super().render(task) if task.finished_speed or task.speed else Text()

@@ -37,7 +37,7 @@ from cyberun_async.cli._exit import ExitCode
 from cyberun_async.cli._items import Fields, Lines, check_items, read_lines
 from cyberun_async.cli._results import Results
 from cyberun_async.cli._signals import TERMINATION
-from cyberun_async.cli._text import printable, tell, write_json, write_line
+from cyberun_async.cli._text import print_status, printable, write_json, write_line
 
 MAX_CONCURRENT_SAVES = 8
 """Items whose files are fetched at the same time."""
@@ -119,7 +119,7 @@ async def batch(
         except asyncio.CancelledError:
             if not tally.was_stopped:
                 raise
-            tell("left: the same line goes on where this one was")
+            print_status("left: the same line goes on where this one was")
     return tally.summary(results)
 
 
@@ -135,7 +135,7 @@ async def _checked(client: AsyncClient, workflow: str, lines: Lines, *, as_json:
         if as_json:
             write_json({"type": "problem", "line": problem.line, "message": problem.text})
         else:
-            tell(f"{lines.path}, line {problem.line}: {problem.text}")
+            print_status(f"{lines.path}, line {problem.line}: {problem.text}")
     if items.problems:
         count = len({problem.line for problem in items.problems})
         what = "1 line" if count == 1 else f"{count} lines"
@@ -275,9 +275,9 @@ def _interruptible(running: Batch, tally: Tally) -> Iterator[None]:
         running.stop()
         if TERMINATION.was_requested:
             timers.append(loop.call_later(SHUTDOWN_GRACE, task.cancel))
-            tell(f"no more is submitted; what does not end within {SHUTDOWN_GRACE} s is left running")
+            print_status(f"no more is submitted; what does not end within {SHUTDOWN_GRACE} s is left running")
         else:
-            tell("no more is submitted, and what runs is seen through; Ctrl-C again leaves it running")
+            print_status("no more is submitted, and what runs is seen through; Ctrl-C again leaves it running")
 
     before = signal.getsignal(signal.SIGINT)
     # SIGTERM comes this way, too.

@@ -35,7 +35,7 @@ _CODES: dict[type[Exception], ExitCode] = {
 
 
 def exit_code(error: Exception) -> ExitCode:
-    """Give the code that tells this error from others."""
+    """Give the exit code of an error."""
     code = next((code for kind, code in _CODES.items() if isinstance(error, kind)), ExitCode.ERROR)
     # `USAGE` is a promise that nothing was submitted.
     return ExitCode.ERROR if code is ExitCode.USAGE and getattr(error, "task_id", None) else code

@@ -69,7 +69,7 @@ def show_workflow(workflow: Workflow, *, as_json: bool) -> None:
 
 
 def show_result(result: TaskResult, *, links: bool, as_json: bool) -> None:
-    """Show what became of a task; its links only if asked for."""
+    """Show what became of a task; its presigned URLs only if asked for."""
     if as_json:
         write_json(result_as_json(result, links=links))
         return

@@ -19,9 +19,9 @@ from cyberun_async.cli._text import (
     BrokenOutput,
     flush_output,
     occupy_closed_descriptors,
+    print_status,
     printable,
     silence_output,
-    tell,
     write_json,
 )
 
@@ -105,7 +105,7 @@ def _report(error: Exception, *, as_json: bool) -> ExitCode:
         write_json(
             {"type": "error", "error": type(error).__name__, "message": message, "task_id": task_id, "exit_code": code}
         )
-    tell(f"cyberun-async: {printable(message)}{_hint(error)}")
+    print_status(f"cyberun-async: {printable(message)}{_hint(error)}")
     return code
 
 

@@ -23,32 +23,32 @@ from cyberun_async import (
 from cyberun_async._progress_bar import details, progress_of
 from cyberun_async._protocol.events import encode_event
 from cyberun_async._protocol.json_text import parse_json
-from cyberun_async.cli._text import BrokenOutput, tell, write_json, write_line
+from cyberun_async.cli._text import BrokenOutput, print_status, write_json, write_line
 
 
 class Display(Protocol):
-    """How a command tells of its task."""
+    """How a command reports on its task."""
 
     def submitted(self, workflow: str, task_id: str) -> None:
-        """Tell that the task exists."""
+        """Report that the task exists."""
 
     def following(self) -> AbstractContextManager[object]:
         """Keep the progress in view for as long as this is open."""
 
     def event(self, event: TaskEvent) -> None:
-        """Tell what happened to the task."""
+        """Report an event."""
 
     def completed(self, result: TaskResult) -> None:
-        """Tell that there is a result."""
+        """Report that there is a result."""
 
     def fetching(self) -> AbstractContextManager[object]:
         """Keep the downloads in view for as long as this is open."""
 
     def fetched(self, file: str, done: int, total: int | None) -> None:
-        """Tell how much of a file has arrived."""
+        """Report how much of a file has arrived."""
 
     def saved(self, path: Path) -> None:
-        """Tell that a file is on disk."""
+        """Report that a file is on disk."""
 
 
 class Lines:
@@ -60,7 +60,7 @@ class Lines:
 
     def submitted(self, workflow: str, task_id: str) -> None:
         """Name the task; where that cannot be seen, its id is worth a line of the output."""
-        if not tell(f"{workflow}: task {task_id}"):
+        if not print_status(f"{workflow}: task {task_id}"):
             write_line(task_id)
 
     def following(self) -> AbstractContextManager[object]:
@@ -74,7 +74,7 @@ class Lines:
         key = (tenth, event.stage) if isinstance(event, ProgressEvent) else describe(event)
         if key != self._last:
             self._last = key
-            tell(describe(event))
+            print_status(describe(event))
 
     def completed(self, result: TaskResult) -> None:
         """Its event has said so."""
@@ -84,7 +84,7 @@ class Lines:
         return nullcontext()
 
     def fetched(self, file: str, done: int, total: int | None) -> None:
-        """The path is told when the file is there."""
+        """The path is printed once the file is complete."""
 
     def saved(self, path: Path) -> None:
         """Give the path, which is what was asked for."""
@@ -103,7 +103,7 @@ class JsonLines(Lines):
         write_json(event_as_json(event))
 
     def completed(self, result: TaskResult) -> None:
-        """Show the result without its links."""
+        """Show the result without its presigned URLs."""
         write_json(result_as_json(result, links=False))
 
     def saved(self, path: Path) -> None:
@@ -134,7 +134,7 @@ def announce(workflow: str, task_id: str, *, as_json: bool) -> None:
         else:
             write_line(task_id)
     except (BrokenOutput, BrokenPipeError):
-        tell(f"{workflow}: task {task_id}")
+        print_status(f"{workflow}: task {task_id}")
         raise
 
 
@@ -165,7 +165,7 @@ def event_as_json(event: TaskEvent) -> dict[str, object]:
 
 
 def result_as_json(result: TaskResult, *, links: bool) -> dict[str, object]:
-    """Give a result's fields in the SDK's words; links let anyone fetch the files, so they are left out unless asked for."""
+    """Give a result's fields in the SDK's words; presigned URLs let anyone fetch the files, so they are left out unless asked for."""
     files = [{"key": file.key, "name": file.name} | ({"url": file.url} if links else {}) for file in result.files]
     return {
         "type": "result",

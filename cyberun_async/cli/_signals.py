@@ -9,7 +9,7 @@ from types import FrameType
 
 
 class Termination:
-    """Whether the program was told to terminate.
+    """Whether the program was asked to terminate.
 
     Attributes:
         was_requested: Whether SIGTERM has come.

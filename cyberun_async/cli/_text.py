@@ -69,8 +69,8 @@ def write_json(fields: Mapping[str, object]) -> None:
     write_line(json.dumps({key: value for key, value in fields.items() if value is not None}, default=_encode))
 
 
-def tell(text: str) -> bool:
-    """Write a line that only accompanies the output, and say whether that worked: without it the command goes on."""
+def print_status(text: str) -> bool:
+    """Write a status line to stderr, and say whether that worked: without it the command continues."""
     try:
         _write(sys.stderr, "\n".join(map(printable, text.split("\n"))))
     except OSError:

@@ -7,7 +7,7 @@ from ._operations import Exchange
 from ._server import LocalCyberun
 from ._storage import Storage
 from ._webhooks import Delivery
-from ._workflows import Job, Output, Parameter, Workflow
+from ._workflows import Job, LocalParameter, LocalWorkflow, Output
 
 __all__ = [
     "Aim",
@@ -18,10 +18,10 @@ __all__ = [
     "Faults",
     "Job",
     "LocalCyberun",
+    "LocalParameter",
+    "LocalWorkflow",
     "Output",
-    "Parameter",
     "Storage",
-    "Workflow",
     "scripts",
 ]
 

@@ -17,7 +17,7 @@ from ._operations import Operations
 from ._scheduler import Scheduler
 from ._storage import Storage
 from ._tasks import STATUSES, Task
-from ._workflows import Workflow, Workflows
+from ._workflows import LocalWorkflow, Workflows
 
 MAX_UPLOAD = 500 * 1000 * 1000
 
@@ -50,7 +50,7 @@ class RuntimeCalls:
 
     async def list_workflows(self, request: Request) -> Response:
         self._accounts.sign_in(request.headers)
-        return page(request, "workflow_list", self._workflows.all(), Workflow.summary)
+        return page(request, "workflow_list", self._workflows.all(), LocalWorkflow.summary)
 
     async def get_workflow(self, request: Request) -> Response:
         self._accounts.sign_in(request.headers)
@@ -124,7 +124,7 @@ class RuntimeCalls:
         self._accounts.sign_in(request.headers)
         return page(request, "agent_list", [self._scheduler], Scheduler.agent)
 
-    def _workflow(self, request: Request) -> Workflow:
+    def _workflow(self, request: Request) -> LocalWorkflow:
         if "slug" in request.path_params:
             return self._workflows.by_slug(path_param(request, "slug"))
         return self._workflows.by_id(path_uuid(request, "workflow_id"))

@@ -142,7 +142,7 @@ class ContainerCalls:
     def _running(self, request: Request) -> Service:
         service = self._service(request)
         if service.status != "running":
-            # That it must be running is documented, with what status it is refused is not: 409 is this server's choice.
+            # That it must be running is documented, the status of the error response is not: 409 is this server's choice.
             raise ApiError(409, "service is not running")
         return service
 

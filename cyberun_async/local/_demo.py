@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from ._pictures import landscape, png, transform
-from ._workflows import Job, Output, Parameter, Workflow
+from ._workflows import Job, LocalParameter, LocalWorkflow, Output
 from .scripts import Step, after, complete, fail, progress, status, usual_life
 
-_PROMPT = Parameter("prompt", required=True, description="What the picture should show.", node_id="6", field="text")
-_NEGATIVE = Parameter("negative_prompt", default="", description="What it should not show.", node_id="7", field="text")
-_SEED = Parameter(
+_PROMPT = LocalParameter(
+    "prompt", required=True, description="What the picture should show.", node_id="6", field="text"
+)
+_NEGATIVE = LocalParameter(
+    "negative_prompt", default="", description="What it should not show.", node_id="7", field="text"
+)
+_SEED = LocalParameter(
     "seed", "number", description="Left out, one is drawn.", min=0, max=2**32 - 1, node_id="3", field="seed"
 )
-_STEPS = Parameter("steps", "number", default=20, min=1, max=100, node_id="3", field="steps")
-_WIDTH = Parameter("width", "number", default=768, min=64, max=2048, node_id="5", field="width")
-_HEIGHT = Parameter("height", "number", default=512, min=64, max=2048, node_id="5", field="height")
-_STYLE = Parameter("style", "select", default="natural", options=("natural", "vivid", "muted"))
+_STEPS = LocalParameter("steps", "number", default=20, min=1, max=100, node_id="3", field="steps")
+_WIDTH = LocalParameter("width", "number", default=768, min=64, max=2048, node_id="5", field="width")
+_HEIGHT = LocalParameter("height", "number", default=512, min=64, max=2048, node_id="5", field="height")
+_STYLE = LocalParameter("style", "select", default="natural", options=("natural", "vivid", "muted"))
 
 
 def _text_to_image(job: Job) -> Output:
@@ -74,55 +78,55 @@ def _training(job: Job) -> list[Step]:
     return [*steps, complete()]
 
 
-def demo_workflows() -> list[Workflow]:
+def demo_workflows() -> list[LocalWorkflow]:
     """Make the demo workflows; ``text-to-image`` comes in two versions, so that ``text-to-image@1`` pins the older."""
     return [
-        Workflow("text-to-image", _text_to_image, (_PROMPT, _SEED, _STEPS, _WIDTH, _HEIGHT)),
-        Workflow(
+        LocalWorkflow("text-to-image", _text_to_image, (_PROMPT, _SEED, _STEPS, _WIDTH, _HEIGHT)),
+        LocalWorkflow(
             "text-to-image",
             _text_to_image,
             (_PROMPT, _NEGATIVE, _SEED, _STEPS, _WIDTH, _HEIGHT, _STYLE),
             description="A landscape that depends on the prompt and the seed.",
             required_models=("landscape-v1.safetensors",),
         ),
-        Workflow(
+        LocalWorkflow(
             "img2img",
             _img2img,
             (
-                Parameter("image", "file", required=True, accept=("image/png", "image/jpeg", "image/webp")),
-                Parameter("prompt", default="dusk"),
-                Parameter("strength", "number", default=0.75, min=0, max=1),
+                LocalParameter("image", "file", required=True, accept=("image/png", "image/jpeg", "image/webp")),
+                LocalParameter("prompt", default="dusk"),
+                LocalParameter("strength", "number", default=0.75, min=0, max=1),
             ),
             display_name="Image to image",
             description="The uploaded picture, repainted in the colours of the prompt.",
         ),
-        Workflow(
+        LocalWorkflow(
             "nerfstudio-train",
             _point_cloud,
             (
-                Parameter(
+                LocalParameter(
                     "max_num_iterations", "number", default=3000, min=100, target_path="train.max_num_iterations"
                 ),
-                Parameter("use_gpu", "boolean", default=True),
+                LocalParameter("use_gpu", "boolean", default=True),
             ),
             script=_training,
             description="A scene trained in five stages; the output is a small point cloud.",
             tool_type="nerfstudio",
             required_labels=("nerfstudio",),
         ),
-        Workflow(
+        LocalWorkflow(
             "image-set",
             _image_set,
-            (_PROMPT, _SEED, _STEPS, _WIDTH, _HEIGHT, Parameter("count", "number", default=3, min=1, max=8)),
+            (_PROMPT, _SEED, _STEPS, _WIDTH, _HEIGHT, LocalParameter("count", "number", default=3, min=1, max=8)),
             description="Several pictures of one prompt, sent back as a cloud task's download_urls.",
             is_cloud=True,
         ),
-        Workflow(
+        LocalWorkflow(
             "always-fails",
             script=[*usual_life(6)[:-5], fail("ComfyUI execution error: CUDA out of memory")],
             description="Gets half-way and fails.",
         ),
-        Workflow(
+        LocalWorkflow(
             "retired", _text_to_image, (_PROMPT,), description="Disabled: it refuses new tasks.", is_disabled=True
         ),
     ]

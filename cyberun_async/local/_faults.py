@@ -167,7 +167,7 @@ class Faults:
 
         Optional fields of answers and events are left out, hold something else, or are joined by new ones; times, numbers,
         statuses, lists, links, errors and definitions are written in other forms, and filters may be ignored. How each
-        task ends can still be told. By default it strikes every request.
+        task ends can still be reported. By default it strikes every request.
         """
         return self._add("odd_answers", misbehaviour.odd_answers(seed), _aim({"times": None, **aim}))
 

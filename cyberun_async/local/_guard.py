@@ -1,7 +1,7 @@
 """Who may use the control endpoints: a program that has the token, and no web page.
 
 A page in a browser of this machine reaches loopback, too. It is kept out four times over: it does not know the token;
-it cannot send the `Authorization` header without a preflight, which is refused; its requests carry the page's `Origin`
+it cannot send the `Authorization` header without a preflight, which is rejected; its requests carry the page's `Origin`
 or say `Sec-Fetch-Site: cross-site`; and where its name was pointed at this machine (DNS rebinding), `Host` is that name.
 """
 
@@ -36,16 +36,16 @@ class Guard:
         self._listening_on = listening_on
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        refused = refusal(Headers(scope=scope), self._token, self._listening_on)
-        if refused is None:
+        error = guard_error(Headers(scope=scope), self._token, self._listening_on)
+        if error is None:
             await self._app(scope, receive, send)
         else:
-            status, message = refused
+            status, message = error
             headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
             await error_response(status, message, headers)(scope, receive, send)
 
 
-def refusal(headers: Headers, token: str, listening_on: str) -> tuple[int, str] | None:
+def guard_error(headers: Headers, token: str, listening_on: str) -> tuple[int, str] | None:
     """Give the status and the reason with which a request is kept out, if it is."""
     host = headers.get("host", "").lower()
     if not is_own_host(host, listening_on):

@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class ApiError(Exception):
-    """A refusal, in the one shape Cyberun documents: a status and ``{"error_message": "..."}``."""
+    """An error response, in the one shape Cyberun documents: a status and ``{"error_message": "..."}``."""
 
     def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
@@ -38,7 +38,7 @@ def answer_api_error(_: Request, error: Exception) -> Response:
 
 
 def answer_http_error(_: Request, error: Exception) -> Response:
-    """Put Starlette's own refusals (no such path, no such method) into the documented shape."""
+    """Put Starlette's own error responses (no such path, no such method) into the documented shape."""
     assert isinstance(error, HTTPException)
     message = "resource not found" if error.status_code == 404 else error.detail.lower()
     return error_response(error.status_code, message, error.headers)
@@ -96,7 +96,7 @@ def _query_int(request: Request, name: str, *, default: int, most: int | None) -
     text = request.query_params.get(name)
     if text is None:
         return default
-    # Out of range is not documented; this server refuses it instead of clamping, so that a mistake shows.
+    # Out of range is not documented; this server rejects it instead of clamping, so that a mistake shows.
     # Python does not read a number of thousands of digits.
     if not (text.isascii() and text.isdigit() and len(text) < 19) or not 1 <= int(text) <= (most or int(text)):
         raise ApiError(400, f"{name} must be an integer " + (f"from 1 to {most}" if most else "of at least 1"))

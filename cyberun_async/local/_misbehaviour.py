@@ -67,10 +67,10 @@ def _is(start: Message, kind: bytes) -> bool:
 def status(code: int, message: str, headers: Mapping[str, str]) -> Misbehaviour:
     """Refuse without acting."""
 
-    async def refuse(_: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+    async def reject(_: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         await error_response(code, message, headers)(scope, receive, send)
 
-    return refuse
+    return reject
 
 
 def latency(seconds: float) -> Misbehaviour:
@@ -242,7 +242,7 @@ def cut_stream(after: int, how: Literal["reset", "close"]) -> Misbehaviour:
 
 
 def mute_stream(every: float | None) -> Misbehaviour:
-    """Open a stream and never tell anything; with `every`, send a comment each so many real seconds."""
+    """Open a stream and never send an event; with `every`, send a comment each so many real seconds."""
 
     async def mute(_: ASGIApp, __: Scope, receive: Receive, send: Send) -> None:
         headers = [(b"content-type", b"text/event-stream"), (b"connection", b"close")]

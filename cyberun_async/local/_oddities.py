@@ -1,7 +1,7 @@
 """Answers that differ from their pages in ways that a client can live with: optional fields, shapes, spellings.
 
 What a client needs stays: the id of a task, how a task ended, the key and the type of a parameter, the kind of an event.
-A task that was cancelled is always called so, since nothing else in an answer tells it.
+A task that was cancelled is always called so, since nothing else in a response shows it.
 
 https://docs.cyberun.cloud/api-reference
 """

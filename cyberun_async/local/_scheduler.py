@@ -13,7 +13,7 @@ from ._clock import Clock
 from ._http import wire_time
 from ._storage import Storage
 from ._tasks import TERMINAL, Task, sse
-from ._workflows import Job, Output, Workflow
+from ._workflows import Job, LocalWorkflow, Output
 
 AGENT_ID = "agent-gpu-01"
 
@@ -36,7 +36,7 @@ class Scheduler:
         self._scripts.setdefault(slug, deque()).append(script)
 
     def submit(
-        self, workflow: Workflow, parameters: Mapping[str, object], *, dispatch_target: str, target_pool: str
+        self, workflow: LocalWorkflow, parameters: Mapping[str, object], *, dispatch_target: str, target_pool: str
     ) -> Task:
         """Take in a task and let its life begin."""
         task = Task(str(uuid.uuid4()), workflow, parameters, self._clock.now(), dispatch_target, target_pool)
@@ -181,7 +181,7 @@ class Scheduler:
         return {"task_id": task.id, "status": task.status, "timestamp": wire_time(self._clock.now())}
 
 
-def _make(workflow: Workflow, job: Job) -> Sequence[Output]:
+def _make(workflow: LocalWorkflow, job: Job) -> Sequence[Output]:
     made = workflow.make(job) if workflow.make is not None else []
     if isinstance(made, bytes):
         return [Output(made)]

@@ -36,7 +36,7 @@ from ._scheduler import Scheduler
 from ._storage import Storage
 from ._webhooks import Delivery, Webhooks
 from ._wire import WireProtocol
-from ._workflows import Maker, Parameter, ScriptMaker, Workflow, Workflows
+from ._workflows import LocalParameter, LocalWorkflow, Maker, ScriptMaker, Workflows
 from .scripts import Step
 
 API_PATH = "/api/v1"
@@ -102,7 +102,7 @@ class LocalCyberun:
         self._runner = Runner(self._application())
 
     def __repr__(self) -> str:
-        """Show where it is; its key is shown to whoever asks for that."""
+        """Show where it is; its key is shown only by `api_key`."""
         where = self.base_url if self._thread is not None else "not started"
         return f"<{type(self).__name__} {where}>"
 
@@ -179,7 +179,7 @@ class LocalCyberun:
         self,
         slug: str,
         *,
-        parameters: Sequence[Parameter] = (),
+        parameters: Sequence[LocalParameter] = (),
         script: Sequence[Step] | ScriptMaker | None = None,
         cloud: bool = False,
     ) -> Callable[[Maker], Maker]:
@@ -187,19 +187,19 @@ class LocalCyberun:
 
         Example:
             ```python
-            @server.workflow("shout", parameters=[Parameter("text", required=True)])
+            @server.workflow("shout", parameters=[LocalParameter("text", required=True)])
             def shout(job: Job) -> bytes:
                 return job.text("text").upper().encode()
             ```
         """
 
         def register(make: Maker) -> Maker:
-            self.add_workflow(Workflow(slug, make, tuple(parameters), script, is_cloud=cloud))
+            self.add_workflow(LocalWorkflow(slug, make, tuple(parameters), script, is_cloud=cloud))
             return make
 
         return register
 
-    def add_workflow(self, workflow: Workflow) -> Workflow:
+    def add_workflow(self, workflow: LocalWorkflow) -> LocalWorkflow:
         """Add a workflow; one whose slug is taken becomes its next version. Returns it as added, with its version."""
         return self._workflows.add(workflow, self.clock.now())
 
@@ -235,7 +235,7 @@ class LocalCyberun:
             return
         # The loop closes itself; between a look at it and the call, another stop() may have won.
         with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._runner.told_to_stop.set)
+            self._loop.call_soon_threadsafe(self._runner.stop_requested.set)
         self._thread.join()
 
     def __enter__(self) -> Self:
@@ -258,7 +258,7 @@ class LocalCyberun:
     def _run(self, loop: asyncio.AbstractEventLoop, listener: socket.socket) -> None:
         try:
             loop.run_until_complete(self._runner.serve([listener]))
-            # Lives that still wait on the clock end here, and so does whoever waits in advance().
+            # Tasks that still wait on the clock end here, and so does each advance().
             loop.run_until_complete(_cancel_all())
             loop.run_until_complete(loop.shutdown_asyncgens())
         finally:
@@ -311,14 +311,14 @@ class Runner(uvicorn.Server):
             timeout_keep_alive=75,
         )
         super().__init__(config)
-        self.told_to_stop = asyncio.Event()
+        self.stop_requested = asyncio.Event()
 
     async def main_loop(self) -> None:
-        """Keep the Date header right until told to stop."""
-        told = asyncio.ensure_future(self.told_to_stop.wait())
-        while not told.done():
+        """Keep the Date header right until the server stops."""
+        stopping = asyncio.ensure_future(self.stop_requested.wait())
+        while not stopping.done():
             await self.on_tick(0)
-            await asyncio.wait([told], timeout=1)
+            await asyncio.wait([stopping], timeout=1)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002 - as uvicorn calls it
         """Stop at once: open streams are cut, their handlers see a disconnect and get a moment to end."""

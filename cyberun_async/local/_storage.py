@@ -81,7 +81,7 @@ class Storage:
     def link(
         self, method: str, key: str, *, lifetime: float | None = None, headers: Mapping[str, str] | None = None
     ) -> str:
-        """Presign a URL; `lifetime` is in seconds and an hour unless the server was told otherwise."""
+        """Presign a URL; `lifetime` is in seconds and an hour by default."""
         seconds = self.link_lifetime if lifetime is None else lifetime
         return self._origin_asked.get(self.origin) + self._signer.sign(
             method, f"{self._prefix}/{key}", lifetime=seconds, headers=headers
@@ -123,8 +123,8 @@ class Storage:
 
     async def receive(self, request: Request) -> Response:
         """Answer a PUT."""
-        if refusal := self._refusal(request):
-            return refusal
+        if error := self._error_response(request):
+            return error
         key = unquote(request.path_params["key"])
         if request.headers.get("if-none-match") == "*" and self.find(key) is not None:
             return _xml_error(
@@ -133,15 +133,15 @@ class Storage:
         try:
             body = await request.body()
         except ClientDisconnect:
-            # Half an upload is no object; nobody is left to be told.
+            # Half an upload is no object; there is no client left to respond to.
             return Response(status_code=400)
         self.put(key, body, request.headers.get("content-type", "application/octet-stream"), days=1)
         return Response(headers={"ETag": self._objects[key].etag})
 
     async def serve(self, request: Request) -> Response:  # noqa: PLR0911 - one for each answer that S3 gives
         """Answer a GET or a HEAD, whole or in part."""
-        if refusal := self._refusal(request):
-            return refusal
+        if error := self._error_response(request):
+            return error
         stored = self.find(unquote(request.path_params["key"]))
         if stored is None:
             return _xml_error(404, "NoSuchKey", "The specified key does not exist.")
@@ -169,7 +169,7 @@ class Storage:
         headers["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{size}"
         return Response(stored.data[part.start : part.stop], 206, headers)
 
-    def _refusal(self, request: Request) -> Response | None:
+    def _error_response(self, request: Request) -> Response | None:
         if "authorization" in request.headers:
             return _xml_error(400, "InvalidArgument", "Only one auth mechanism allowed")
         if request.method == "PUT" and "content-length" not in request.headers:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from ._http import wire_time
-from ._workflows import Workflow
+from ._workflows import LocalWorkflow
 
 STATUSES = ("pending", "waiting", "queued", "running", "completed", "failed", "cancelled")
 TERMINAL = frozenset({"completed", "failed", "cancelled"})
@@ -20,7 +20,7 @@ class Task:
     """One task: where it stands, and who is listening."""
 
     id: str
-    workflow: Workflow
+    workflow: LocalWorkflow
     parameters: Mapping[str, object]
     created_at: datetime
     dispatch_target: str = "agent"

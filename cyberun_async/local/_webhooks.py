@@ -77,7 +77,7 @@ class Delivery:
 
 
 class Webhooks:
-    """Keeps the webhooks and tells them of tasks that end."""
+    """Keeps the webhooks and delivers to them when tasks end."""
 
     def __init__(self, accounts: Accounts, clock: Clock, threads: Executor) -> None:
         self._accounts = accounts
@@ -129,7 +129,7 @@ class Webhooks:
         return JSONResponse({"webhook_secret": hook.secret})
 
     def task_ended(self, task: Task) -> None:
-        """Begin to deliver; cancelled tasks are not told of."""
+        """Begin to deliver; a cancelled task makes no delivery."""
         event_type = f"task.{task.status}"
         for hook in self._hooks.values():
             if hook.status == "active" and event_type in hook.events:

@@ -34,7 +34,7 @@ class Wire:
 
     async def reset(self) -> None:
         """Cut the connection (TCP reset) once what was written is gone."""
-        # A transport tells nobody when its buffer is empty.
+        # A transport does not report when its buffer is empty.
         while self._transport.get_write_buffer_size() and not self._transport.is_closing():  # noqa: ASYNC110
             await asyncio.sleep(0.001)
         self.reset_now()

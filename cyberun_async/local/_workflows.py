@@ -16,7 +16,7 @@ _Type = Literal["string", "number", "boolean", "select", "file"]
 
 
 @dataclass(frozen=True, slots=True)
-class Parameter:
+class LocalParameter:
     """One parameter of a workflow, as the API describes it (a ``ParameterDef``).
 
     `min` and `max` go with ``number``, `options` with ``select``, `accept` with ``file``.
@@ -125,7 +125,7 @@ ScriptMaker = Callable[[Job], Sequence[Step]]
 
 
 @dataclass(frozen=True, slots=True)
-class Workflow:
+class LocalWorkflow:
     """A workflow: its description, what makes its outputs, and how its tasks spend their lives.
 
     `script` is a list of steps, or a function from a job to one; without one, tasks live the usual life.
@@ -134,7 +134,7 @@ class Workflow:
 
     slug: str
     make: Maker | None = None
-    parameters: tuple[Parameter, ...] = ()
+    parameters: tuple[LocalParameter, ...] = ()
     script: Sequence[Step] | ScriptMaker | None = None
     display_name: str = ""
     description: str = ""
@@ -205,9 +205,9 @@ class Workflows:
     """The team's workflows, every version of each."""
 
     def __init__(self) -> None:
-        self._versions: dict[str, list[Workflow]] = {}
+        self._versions: dict[str, list[LocalWorkflow]] = {}
 
-    def add(self, workflow: Workflow, now: datetime) -> Workflow:
+    def add(self, workflow: LocalWorkflow, now: datetime) -> LocalWorkflow:
         """Take in a workflow; one whose slug is taken becomes its next version, as an import does."""
         versions = self._versions.setdefault(workflow.slug, [])
         first = versions[0] if versions else None
@@ -221,17 +221,17 @@ class Workflows:
         versions.append(added)
         return added
 
-    def all(self) -> list[Workflow]:
+    def all(self) -> list[LocalWorkflow]:
         """The newest version of each workflow, in the order they were added."""
         return [versions[-1] for versions in self._versions.values()]
 
-    def by_id(self, workflow_id: str) -> Workflow:
+    def by_id(self, workflow_id: str) -> LocalWorkflow:
         for workflow in self.all():
             if workflow.id == workflow_id:
                 return workflow
         raise not_found()
 
-    def by_slug(self, ref: str) -> Workflow:
+    def by_slug(self, ref: str) -> LocalWorkflow:
         """Find ``text-to-image``, or the snapshot ``text-to-image@2``."""
         slug, pin, version = ref.partition("@")
         versions = self._versions.get(slug, [])

@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from cyberun_async import AsyncClient, Limits, Polling, Retries
-from cyberun_async.local import Job, LocalCyberun, Parameter
+from cyberun_async.local import Job, LocalCyberun, LocalParameter
 from cyberun_async.local.scripts import Step, after, complete, fail, status
 
 Connect = Callable[..., AbstractAsyncContextManager[AsyncClient]]
@@ -31,7 +31,7 @@ def life(job: Job) -> Sequence[Step]:
 def server() -> Iterator[LocalCyberun]:
     """Run a Cyberun whose clock stands still."""
     with LocalCyberun(clock="held") as server:
-        parameters = [Parameter("n", "number"), Parameter("seconds", "number"), Parameter("end")]
+        parameters = [LocalParameter("n", "number"), LocalParameter("seconds", "number"), LocalParameter("end")]
         server.workflow("work", parameters=parameters, script=life)(lambda _: b"")
         yield server
 

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from support.sampling import BASE_SEED, count
 
-from cyberun_async.local import LocalCyberun, Parameter
+from cyberun_async.local import LocalCyberun, LocalParameter
 from cyberun_async.local.scripts import after, complete
 
 KILLS = count(sample=3, soak=500)
@@ -116,7 +116,9 @@ def test_killed_at_each_instant(crashing: Crashing) -> None:
     endings = set()
     for instant in counting():
         workflow = f"work-{instant}"
-        crashing.server.workflow(workflow, parameters=[Parameter("n", "number")], script=[complete({})])(lambda _: b"")
+        crashing.server.workflow(workflow, parameters=[LocalParameter("n", "number")], script=[complete({})])(
+            lambda _: b""
+        )
         crashing.start(workflow, kill_at=instant)
         was_killed = crashing.was_killed()
         known_before = len(crashing.billed(workflow))
@@ -139,7 +141,7 @@ def test_killed_at_any_instant(crashing: Crashing, is_full: bool) -> None:
     """With many items in flight, and on a disk that is full at random, each is submitted once, or reported as uncertain."""
     dice, items = random.Random(BASE_SEED or 50), KILLS * ITEMS_A_KILL
     script = [after(0.02), complete({})]
-    crashing.server.workflow("work", parameters=[Parameter("n", "number")], script=script)(lambda _: b"")
+    crashing.server.workflow("work", parameters=[LocalParameter("n", "number")], script=script)(lambda _: b"")
     killed = 0
     while killed < KILLS:
         # An instant by what has been done, which is as random on a busy machine as on an idle one.

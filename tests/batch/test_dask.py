@@ -21,7 +21,7 @@ import pytest
 from support.web import EXAMPLES, load_example
 
 from cyberun_async import ConfigurationError
-from cyberun_async.local import Aim, LocalCyberun, Parameter
+from cyberun_async.local import Aim, LocalCyberun, LocalParameter
 from cyberun_async.local.scripts import after, complete
 
 PROGRAM = EXAMPLES / "dask_batch.py"
@@ -94,7 +94,7 @@ class Cluster:
 def server() -> Iterator[LocalCyberun]:
     """Run a Cyberun whose clock stands still."""
     with LocalCyberun(clock="held") as server:
-        server.workflow("work", parameters=[Parameter("name")], script=[after(1), complete({})])(lambda _: b"")
+        server.workflow("work", parameters=[LocalParameter("name")], script=[after(1), complete({})])(lambda _: b"")
         yield server
 
 

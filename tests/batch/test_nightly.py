@@ -22,7 +22,7 @@ from cyberun_async import (
     TaskFailed,
 )
 from cyberun_async._batch import journal_file
-from cyberun_async.local import Job, LocalCyberun, Parameter
+from cyberun_async.local import Job, LocalCyberun, LocalParameter
 from cyberun_async.local.scripts import cancel, complete, fail
 
 BAD = {"end": "fail"}
@@ -164,7 +164,7 @@ def flaky(server: LocalCyberun) -> str:
         return [fail("lost its agent") if seen[n] <= job.number("failures") else complete({"attempt": seen[n]})]
 
     names = ("n", "failures", "cancelled")
-    server.workflow("flaky", parameters=[Parameter(name, "number") for name in names], script=life)(lambda _: b"")
+    server.workflow("flaky", parameters=[LocalParameter(name, "number") for name in names], script=life)(lambda _: b"")
     return "flaky"
 
 

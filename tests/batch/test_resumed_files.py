@@ -15,7 +15,7 @@ from cyberun_async import ConfigurationError, InputFile, InvalidParameters, Jour
 from cyberun_async._batch import file_digests
 from cyberun_async._batch.decisions import fingerprint
 from cyberun_async._batch.file_digests import FileDigests
-from cyberun_async.local import LocalCyberun, Parameter
+from cyberun_async.local import LocalCyberun, LocalParameter
 from cyberun_async.local.scripts import complete, fail
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -24,7 +24,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 @pytest.fixture
 def picture(server: LocalCyberun) -> str:
     """Have a workflow that takes a file, and makes one."""
-    parameters = [Parameter("image", "file"), Parameter("n", "number")]
+    parameters = [LocalParameter("image", "file"), LocalParameter("n", "number")]
     server.workflow("picture", parameters=parameters, script=[complete()])(lambda _: PNG)
     return "picture"
 

@@ -8,7 +8,7 @@ import sys
 import tempfile
 from typing import TYPE_CHECKING
 
-from cyberun_async.local import Job, LocalCyberun, Parameter
+from cyberun_async.local import Job, LocalCyberun, LocalParameter
 from cyberun_async.local.scripts import after, complete, fail, status
 
 if TYPE_CHECKING:
@@ -26,7 +26,11 @@ def life(job: Job) -> Sequence[Step]:
 def main(staying: str, day: str = "good") -> None:
     """Serve until stdin ends."""
     with LocalCyberun(pace=1) as server:
-        parameters = [Parameter("n", "number"), Parameter("seconds", "number"), Parameter("fail", "boolean")]
+        parameters = [
+            LocalParameter("n", "number"),
+            LocalParameter("seconds", "number"),
+            LocalParameter("fail", "boolean"),
+        ]
         server.workflow("work", parameters=parameters, script=life)(lambda _: b"")
         server.workflow("stay", script=[status("running")])(lambda _: b"")
 

@@ -15,7 +15,7 @@ from bots.conftest import LIFE, Place, Turns
 from support.lazily import Lazily
 
 from cyberun_async import text_bar
-from cyberun_async.local import LocalCyberun, Parameter
+from cyberun_async.local import LocalCyberun, LocalParameter
 from cyberun_async.local.scripts import after, complete, fail, status
 
 if TYPE_CHECKING:
@@ -236,7 +236,7 @@ async def test_words_that_are_no_prompt(chat: Chat, prompt: str) -> None:
 
 async def test_a_parameter_that_does_not_fit(chat: Chat) -> None:
     """What the workflow does not take is told in its own words, and nothing is submitted."""
-    parameters = [Parameter("prompt", required=True), Parameter("licence", required=True)]
+    parameters = [LocalParameter("prompt", required=True), LocalParameter("licence", required=True)]
     chat.server.workflow("text-to-image", parameters=parameters)(lambda job: b"")
     async with chat.bot():
         chat.telegram.say("/imagine a lighthouse")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import cyberun_async
-from cyberun_async.local import LocalCyberun, Workflow
+from cyberun_async.local import LocalCyberun, LocalWorkflow
 
 # Each starts a Python, and nothing else runs `python -m cyberun_async`.
 pytestmark = [pytest.mark.slow, pytest.mark.covering]
@@ -71,7 +71,7 @@ def test_a_pipe_without_unicode_gets_what_it_can_take(monkeypatch: pytest.Monkey
     monkeypatch.setenv("PYTHONIOENCODING", "ascii:strict")
     monkeypatch.setenv("PYTHONUTF8", "0")
     with LocalCyberun(demos=False) as server:
-        server.add_workflow(Workflow("town", description="Zürich"))
+        server.add_workflow(LocalWorkflow("town", description="Zürich"))
         monkeypatch.setenv("CYBERUN_BASE_URL", server.base_url)
         monkeypatch.setenv("CYBERUN_API_KEY", server.api_key)
         done = start("-m", "cyberun_async", "workflows")

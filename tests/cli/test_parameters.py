@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cyberun_async.local import LocalCyberun, Parameter
+from cyberun_async.local import LocalCyberun, LocalParameter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     Command = Callable[..., Outcome]
 
 PARAMETERS = (
-    Parameter("text"),
-    Parameter("count", "number", min=-10, max=1e9),
-    Parameter("quick", "boolean"),
-    Parameter("style", "select", options=("natural", "1")),
-    Parameter("image", "file"),
+    LocalParameter("text"),
+    LocalParameter("count", "number", min=-10, max=1e9),
+    LocalParameter("quick", "boolean"),
+    LocalParameter("style", "select", options=("natural", "1")),
+    LocalParameter("image", "file"),
 )
 
 

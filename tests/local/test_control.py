@@ -13,7 +13,7 @@ from starlette.datastructures import Headers
 from cyberun_async.local import LocalCyberun
 from cyberun_async.local._clock import LATEST
 from cyberun_async.local._control_values import CHECKS
-from cyberun_async.local._guard import refusal
+from cyberun_async.local._guard import guard_error
 
 TOKEN = "the-token"
 GOOD = {"host": "127.0.0.1:8000", "authorization": f"Bearer {TOKEN}"}
@@ -86,8 +86,8 @@ async def test_what_it_does(server: LocalCyberun, http: httpx.AsyncClient, contr
 )
 def test_who_is_let_in(headers: dict[str, str], listening_on: str, status: int | None) -> None:
     """A program with the token is; a page of another site is not, whatever it knows."""
-    refused = refusal(Headers({**GOOD, **headers}), TOKEN, listening_on)
-    assert (refused and refused[0]) == status
+    error = guard_error(Headers({**GOOD, **headers}), TOKEN, listening_on)
+    assert (error and error[0]) == status
 
 
 @pytest.mark.parametrize("name", ["Origin", "Sec-Fetch-Site"])

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from local.test_fields import submit
 
-from cyberun_async.local import Job, LocalCyberun, Output, Parameter, Workflow
+from cyberun_async.local import Job, LocalCyberun, LocalParameter, LocalWorkflow, Output
 from cyberun_async.local.scripts import after, cancel, complete, error, event, fail, progress, raw, status
 
 
@@ -71,7 +71,7 @@ async def test_a_stream_on_a_finished_task_tells_the_end(
 async def test_a_workflow_of_ones_own(server: LocalCyberun, http: httpx.AsyncClient) -> None:
     """A Python function makes the outputs of a workflow, from its parameters and uploaded files."""
 
-    @server.workflow("shout", parameters=[Parameter("text", required=True), Parameter("file", type="file")])
+    @server.workflow("shout", parameters=[LocalParameter("text", required=True), LocalParameter("file", type="file")])
     def shout(job: Job) -> Output:
         return Output(
             job.text("text").upper().encode() + job.input("file"), name="shout.txt", content_type="text/plain"
@@ -97,7 +97,7 @@ async def test_a_function_that_raises_fails_its_task(server: LocalCyberun, http:
     def broken(_: Job) -> bytes:
         raise ValueError("no such model")
 
-    server.add_workflow(Workflow("broken", broken))
+    server.add_workflow(LocalWorkflow("broken", broken))
     task_id = await submit(http, "broken")
     await server.clock.advance(60)
     assert (await http.get(f"r/tasks/{task_id}")).json()["task_error"] == "no such model"

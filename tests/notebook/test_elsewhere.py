@@ -58,7 +58,7 @@ class Page:
         """Remember the text."""
         self._add(f"{part:g} {text}")
 
-    def finish(self, text: str) -> None:
+    def close(self, text: str) -> None:
         """Likewise."""
         self._add(text)
 

@@ -21,7 +21,7 @@ from cyberun_async import (
     Polling,
     TaskStatus,
 )
-from cyberun_async.local import LocalCyberun, Parameter, Workflow, scripts
+from cyberun_async.local import LocalCyberun, LocalParameter, LocalWorkflow, scripts
 
 NOBODY = "019abc12-9012-7890-abcd-ef1234567896"
 
@@ -412,11 +412,11 @@ async def test_a_definition_is_read_once(client: AsyncClient, server: LocalCyber
 
 async def test_only_a_fresh_definition_refuses(client: AsyncClient, server: LocalCyberun) -> None:
     """A workflow that has got a new parameter takes it at once, since a refusal is looked into first."""
-    server.add_workflow(Workflow("mine", parameters=(Parameter("a"),), script=[scripts.after(1)]))
+    server.add_workflow(LocalWorkflow("mine", parameters=(LocalParameter("a"),), script=[scripts.after(1)]))
     await client.submit("mine", {"a": "x"})
     with pytest.raises(InvalidParameters, match="'b' is not a parameter of this workflow"):
         await client.submit("mine", {"b": "x"})
-    server.add_workflow(Workflow("mine", parameters=(Parameter("b"),), script=[scripts.after(1)]))
+    server.add_workflow(LocalWorkflow("mine", parameters=(LocalParameter("b"),), script=[scripts.after(1)]))
     await client.submit("mine", {"b": "x"})
     await client.submit("mine", {"b": "y"})
 
@@ -462,7 +462,7 @@ async def test_a_definition_that_cannot_be_read(client: AsyncClient, server: Loc
     async with anyio.create_task_group() as group:
         for _ in range(5):
             group.start_soon(submit)
-    server.add_workflow(Workflow("mine", parameters=(Parameter("a"),), script=[scripts.after(1)]))
+    server.add_workflow(LocalWorkflow("mine", parameters=(LocalParameter("a"),), script=[scripts.after(1)]))
     await client.submit("mine", {"a": "x"})
 
     assert len(failures) == 5
@@ -493,7 +493,7 @@ async def test_many_workflows(client: AsyncClient, server: LocalCyberun, monkeyp
     """What is remembered of workflows is bounded: the one that was read longest ago is read again."""
     monkeypatch.setattr("cyberun_async._resources.submitting.MAX_REMEMBERED", 2)
     for slug in "abc":
-        server.add_workflow(Workflow(slug, parameters=(Parameter("x"),), script=[scripts.after(1)]))
+        server.add_workflow(LocalWorkflow(slug, parameters=(LocalParameter("x"),), script=[scripts.after(1)]))
     for slug in "abcca":
         await client.submit(slug, {"x": "y"})
 
