@@ -15,7 +15,7 @@ CyberunError
 ├── TransportError                       the server did not answer
 │   └── TransportTimeout (TimeoutError)
 ├── TokenError                           the token provider failed
-├── DecodeError                          an answer that is not what the API promises
+├── DecodeError                          an answer that is not what the API documents
 ├── TaskError                            the task ended without a result
 │   ├── TaskFailed
 │   └── TaskCancelled
@@ -39,13 +39,13 @@ _HARMLESS = ("GET", "HEAD", "OPTIONS")
 _IS_IT_THE_API = "is base_url right, with its scheme and /api/v1?"
 
 _IS_IT_A_PROXY = (
-    "a web page came instead of a response of the API, as proxies and firewalls send it: see to those, and to base_url"
+    "a web page came instead of a response of the API, as proxies and firewalls send: check those, and base_url"
 )
 
 _MAY_HAVE_ACTED = (303, 408)
 """Of the error statuses below 500, those of a server that may have done what it was asked."""
 
-_LOOK_FIRST = "look whether it was done before you send it again"
+_LOOK_FIRST = "check whether it took effect before you retry"
 
 
 class CyberunError(Exception):
@@ -169,10 +169,10 @@ class APIError(CyberunError):
         self.is_page = is_page
         said = message.rstrip(" .;")
         advice = _IS_IT_A_PROXY if is_page and status < 500 else self._advice()
-        super().__init__(f"{method} {path} was refused with {status}: {said}; {advice}", task_id=task_id)
+        super().__init__(f"{method} {path} failed with {status}: {said}; {advice}", task_id=task_id)
 
     def _advice(self) -> str:
-        return _IS_IT_THE_API if 300 <= self.status < 400 else "put that right first: the same would be refused again"
+        return _IS_IT_THE_API if 300 <= self.status < 400 else "fix that first: a retry would fail the same way"
 
 
 class BadRequestError(APIError):
@@ -204,7 +204,7 @@ class ConflictError(APIError):
     """The request contradicts the state of the thing that it is about (409)."""
 
     def _advice(self) -> str:
-        return "look up how it stands now"
+        return "check its current state"
 
 
 class RateLimitError(APIError):
@@ -220,7 +220,7 @@ class ServerError(APIError):
 
     def _advice(self) -> str:
         report = f", or report request {self.request_id}" if self.request_id else ""
-        return ("try again later" if self.method in _HARMLESS else _LOOK_FIRST) + report
+        return ("retry later" if self.method in _HARMLESS else _LOOK_FIRST) + report
 
 
 class TransportError(CyberunError):
@@ -253,14 +253,16 @@ class TransportError(CyberunError):
         self.path = path
         self.may_have_been_sent = may_have_been_sent
         self.retryable = retryable
-        super().__init__(f"{method} {path} got no answer ({reason}); the request {self._fate(advice)}", task_id=task_id)
+        super().__init__(
+            f"{method} {path} got no response ({reason}); the request {self._fate(advice)}", task_id=task_id
+        )
 
     def _fate(self, final: str) -> str:
         if self.may_have_been_sent:
-            advice = "sending it again does no harm" if self.method in _HARMLESS else _LOOK_FIRST
+            advice = "retrying is safe" if self.method in _HARMLESS else _LOOK_FIRST
             return f"may have reached the server: {advice}"
         if self.retryable:
-            return "was not sent: check base_url and the network, or try again"
+            return "was not sent: check base_url and the network, or retry"
         return f"was not sent: {final}"
 
 
@@ -289,13 +291,13 @@ class TokenError(CyberunError):
         self.method = method
         self.path = path
         super().__init__(
-            f"the token provider failed ({reason}), so {method} {path} was not sent: see to the provider, or try again",
+            f"the token provider failed ({reason}), so {method} {path} was not sent: fix the provider, or retry",
             task_id=task_id,
         )
 
 
 class DecodeError(CyberunError):
-    """The server's answer is not what the API promises.
+    """The server's answer is not what the API documents.
 
     Attributes:
         problem: What is wrong with the answer, with the path to the place.
@@ -326,8 +328,8 @@ class DecodeError(CyberunError):
         self.body = body
         self.may_have_been_sent: bool = method is not None
         of_task = f" of task {task_id}" if task_id else ""
-        place = f"the answer to {method} {path}" if method else f"the data{of_task}"
-        super().__init__(f"{place} is not what the API promises: {problem}; {self._advice()}", task_id=task_id)
+        place = f"the response to {method} {path}" if method else f"the data{of_task}"
+        super().__init__(f"{place} is not what the API documents: {problem}; {self._advice()}", task_id=task_id)
 
     def _advice(self) -> str:
         if self.method is None:
@@ -409,7 +411,7 @@ class WaitTimeout(CyberunError, TimeoutError):
         fate = {
             "left": "it was left running: wait again with its id, or cancel it",
             "cancelled": "it was cancelled: submit it again with a longer timeout",
-            "cancel_failed": "cancelling it was not confirmed: look it up, and cancel it again",
+            "cancel_failed": "cancelling it was not confirmed: check its status, and cancel it again",
         }[remote]
         if not may_have_been_sent:
             fate = "it was not submitted: submit it again with a longer timeout"
@@ -452,7 +454,7 @@ class StorageError(CyberunError):
         self.status = status
         which = f"{file} of task {task_id}" if task_id else file
         progress = f" stopped after {bytes_done} bytes" if bytes_done else ""
-        advice = "; try again" if retryable else ""
+        advice = "; retry" if retryable else ""
         super().__init__(f"{which}{progress}: {reason}{advice}", task_id=task_id)
 
 

@@ -210,7 +210,5 @@ async def test_debug_log(caplog: pytest.LogCaptureFixture) -> None:
     assert {record.levelno for record in caplog.records} == {logging.DEBUG}
     first, again, second = (record.getMessage() for record in caplog.records if record.name.startswith("cyberun"))
     assert first.startswith("GET /r/tasks/t-1: 503 in 0.")
-    assert again.startswith(
-        "GET /r/tasks/t-1: attempt 1 failed, again in 0.00 s: GET /r/tasks/t-1 was refused with 503"
-    )
+    assert again.startswith("GET /r/tasks/t-1: attempt 1 failed, retry in 0.00 s: GET /r/tasks/t-1 failed with 503")
     assert second.startswith("GET /r/tasks/t-1: 200 in 0.")

@@ -161,7 +161,7 @@ def fingerprint(parameters: Parameters) -> str:
     try:
         text = json.dumps(parameters, default=_known_again, sort_keys=True, separators=(",", ":"))
     except (TypeError, ValueError, RecursionError) as error:
-        problem = f"with a journal, parameters must be JSON values, bytes or paths, to be known again ({error})"
+        problem = f"with a journal, parameters must be JSON values, bytes or paths, to be recognised again ({error})"
         raise InvalidParameters([problem]) from None
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -231,7 +231,7 @@ def may_exist(failure: Exception) -> bool:
 
 def unconfirmed_error(path: str) -> CyberunError:
     """Give the error of an item whose submission an earlier run did not see the end of."""
-    reason = "an earlier run of the batch ended before it was heard"
+    reason = "an earlier run of the batch ended before the response"
     return TransportError(reason, method="POST", path=path, may_have_been_sent=True, retryable=False)
 
 

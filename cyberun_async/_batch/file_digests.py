@@ -90,7 +90,7 @@ class FileDigests:
                 version = [status.st_size, status.st_mtime_ns]
         except (OSError, ValueError) as error:
             said = getattr(error, "strerror", None) or error
-            reason = f"it cannot be read: {said}; a journal knows an item again by what its files hold"
+            reason = f"it cannot be read: {said}; a journal recognises an item by the contents of its files"
             raise StorageError(reason, file=file.name) from error
         # What follows from the path's spelling does not count; what was given besides does.
         usual = InputFile(file.source)

@@ -153,7 +153,7 @@ _ADVICE = {
     "readonly": "; make the file and its folder writable, or work on a copy",
     "full": "; make room first, since nothing is submitted that cannot be written down",
     "unable to open": "; check that its folder is there and may be written to",
-    "malformed": "; it is damaged: move it away, and look through its items before they are submitted again",
+    "malformed": "; it is damaged: move it away, and check its items before they are submitted again",
 }
 
 

@@ -57,7 +57,7 @@ async def find_unconfirmed(transport: Transport, journal: Journal, workflow: str
                 log.info("there are too many tasks to tell which belong to the %d uncertain items", len(began))
                 return Found()
     except CyberunError as failure:
-        log.warning("the tasks of %d items could not be looked for: %s", len(began), failure)
+        log.warning("the tasks of %d items could not be searched for: %s", len(began), failure)
         return Found()
     known = await journal._task_ids()
     find = partial(candidates_for, tasks=tasks, workflow_id=definition.id, known=known, longest=longest)

@@ -246,7 +246,7 @@ class Download:
             while (chunk := await body.receive()) is not None:
                 size += len(chunk)
                 if delivery.end is not None and size > delivery.end:
-                    raise _TooMuch(f"more than the promised {delivery.end} bytes came", retryable=True)
+                    raise _TooMuch(f"more than the announced {delivery.end} bytes came", retryable=True)
                 block.append(chunk)
                 held += len(chunk)
                 if held >= BLOCK or anyio.current_time() - since >= MAX_HELD_BACK:
@@ -257,7 +257,7 @@ class Download:
             if block:
                 await sending.send(block)
         if delivery.total is not None and size < delivery.total:
-            raise StorageFailure(f"{size} of the promised {delivery.total} bytes came", retryable=True)
+            raise StorageFailure(f"{size} of {delivery.total} bytes came", retryable=True)
 
     async def _write(self, delivery: Delivery, receiving: MemoryObjectReceiveStream[list[bytes]]) -> None:
         async for block in receiving:

@@ -107,7 +107,7 @@ class FileStream(AsyncIterator[bytes]):
         fresh = chunk[skipped:]
         self._at += len(fresh)
         if self._until is not None and self._at > self._until:
-            raise self._asked().error(f"more than the promised {self._until} bytes came; open it again")
+            raise self._asked().error(f"more than the announced {self._until} bytes came; open it again")
         if fresh:
             self._asked().progressed(self._at)
         return fresh
@@ -120,7 +120,7 @@ class FileStream(AsyncIterator[bytes]):
         if not self._at or before is None:
             self._delivery, self.size = delivery, delivery.total
         elif delivery.start == 0 and not _is_same_version(before, delivery):
-            raise self._asked().error("it broke off and cannot be gone on with; open it again")
+            raise self._asked().error("the transfer was interrupted and cannot be resumed; open it again")
         self._to_skip = 0 if delivery.start else self._at
         self.size = delivery.total if self.size is None else self.size
         self._until = self.size if delivery.end is None else delivery.end
@@ -131,7 +131,7 @@ class FileStream(AsyncIterator[bytes]):
         may_be_cut = self._body is not None and self._body.may_be_cut
         await self._let_go()
         if self.size is not None and self._at < self.size:
-            raise StorageFailure(f"{self._at} of the promised {self.size} bytes came", retryable=True)
+            raise StorageFailure(f"{self._at} of {self.size} bytes came", retryable=True)
         if may_be_cut:
             await self._asked().ensure_size(self._at)
         self._is_over = True

@@ -48,7 +48,7 @@ class Links:
                 result = await self._transport.send(endpoints.get_task_result(self._task_id))
                 self._by_key = {file.key: file for file in result.files}
                 self.generation += 1
-                log.debug("task %s: renewed the links of %d files", self._task_id, len(self._by_key))
+                log.debug("task %s: renewed the presigned URLs of %d files", self._task_id, len(self._by_key))
 
 
 class Output:
@@ -172,7 +172,7 @@ class Output:
         delay = self._patience.delay(anyio.current_time(), asked)
         if delay is None:
             raise self.error(reason, retryable=True, status=status) from cause
-        log.debug("%s: broke off after %d bytes, again in %.2f s: %s", self.file.name, self.done, delay, reason)
+        log.debug("%s: interrupted after %d bytes, resuming in %.2f s: %s", self.file.name, self.done, delay, reason)
         await anyio.sleep(delay)
 
     def error(self, reason: str, *, retryable: bool = False, status: int | None = None) -> StorageError:

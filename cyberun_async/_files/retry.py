@@ -18,8 +18,8 @@ _TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
 _LINK_REFUSED = frozenset({400, 401, 403})
 
 _MEANINGS = {
-    401: "the storage refused the link",
-    403: "the storage refused the link",
+    401: "the storage rejected the presigned URL",
+    403: "the storage rejected the presigned URL",
     404: "the storage does not have it (any more): inputs are kept for a day, and outputs for 7 days or without end, "
     "as the deployment is set",
     410: "the storage does not have it any more",

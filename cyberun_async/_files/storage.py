@@ -162,7 +162,7 @@ class Storage:
             finally:
                 await body.aclose()
             if answer.is_success and self._is_own and not sent.is_exhausted:
-                raise StorageFailure("it answered before it had the whole file", retryable=True)
+                raise StorageFailure("it responded before it had the complete file", retryable=True)
             return answer
 
         def mapped(failure: Exception) -> Exception:

@@ -194,7 +194,7 @@ class Upload:
 
     async def _put(self, presigned: PresignedUpload) -> StorageAnswer:
         if _signed_length(presigned) not in {None, str(self._source.size)}:
-            raise self._error(f"the link that the server gave is not for a file of {self._source.size} bytes")
+            raise self._error(f"the presigned URL is not for a file of {self._source.size} bytes")
         headers = _headers(presigned, self._source.size)
         sending, receiving = anyio.create_memory_object_stream[bytes](1)
         answers: list[StorageAnswer] = []

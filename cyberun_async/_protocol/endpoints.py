@@ -55,7 +55,7 @@ def list_tasks(
 ) -> Call[Page[Task]]:
     """Ask for one page of the tasks, of one status or of all."""
     if status is not None and (not isinstance(status, str) or not status or not status.isascii()):
-        raise InvalidParameters([f"status must be a status word such as running, not {status!r}"])
+        raise InvalidParameters([f"status must be a status such as running, not {status!r}"])
     value = None if status is None else str(status)
     return Call("GET", "/r/tasks", Page[Task], query=page_query(number, per_page, status=value))
 

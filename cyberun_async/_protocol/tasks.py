@@ -245,7 +245,7 @@ def says_nothing(result: TaskResult) -> bool:
 
 
 def with_evidence(result: TaskResult, status: TaskStatus | None) -> TaskResult:
-    """Give a result that does not say how the task stands the status that something else has reported."""
+    """Give a result that does not say the status of the task the status that something else has reported."""
     if status is None or (result.status.is_known and not says_nothing(result)):
         return result
     return attrs.evolve(result, status=status, error=result.error if status == TaskStatus.FAILED else None)

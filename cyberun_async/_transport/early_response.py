@@ -105,7 +105,7 @@ class EarlyResponseStream:
         if not self._is_answered:
             with anyio.CancelScope() as self._at_work:
                 return await work()
-        raise httpcore.WriteError("the server has answered, or closed its end, before it had everything")
+        raise httpcore.WriteError("the server has responded, or closed its end, before it had everything")
 
     @property
     def _is_answered(self) -> bool:

@@ -59,15 +59,15 @@ _HOPELESS = (httpx.InvalidURL, httpx.UnsupportedProtocol, ClientClosed, Unforese
 _IN_PLAIN_WORDS: tuple[tuple[type[Exception], str], ...] = (
     (httpx.ConnectTimeout, "no connection in time"),
     (httpx.PoolTimeout, "no free connection in time"),
-    (httpx.WriteTimeout, "nothing was taken in time"),
-    (httpx.TimeoutException, "nothing came in time"),
+    (httpx.WriteTimeout, "nothing was accepted in time"),
+    (httpx.TimeoutException, "no response in time"),
     (httpx.ConnectError, "no connection"),
     (httpx.NetworkError, "the connection broke"),
     (httpx.RemoteProtocolError, "the connection broke"),
     (httpx.ProxyError, "the proxy refused"),
     (ClientClosed, ""),
     (Unsendable, ""),
-    (TimeoutError, "nothing came in time"),
+    (TimeoutError, "no response in time"),
 )
 """What a user makes of a failure; one that is not listed goes by the name of its class."""
 
@@ -208,7 +208,7 @@ def shown_cause(error: Exception, secrets: Sequence[Secret[str]]) -> BaseExcepti
     cause: BaseException | None = error
     if isinstance(error, Unforeseen):
         cause = error.failure
-        log.debug("no table has this failure: %s", redact("".join(format_exception(cause)), secrets))
+        log.debug("an unmapped failure: %s", redact("".join(format_exception(cause)), secrets))
     chain: list[BaseException] = []
     while cause is not None and cause not in chain:
         said = f"{cause} {cause!r} {vars(cause)}"

@@ -111,7 +111,7 @@ def checked_headers(headers: Secret[Mapping[str, str]]) -> httpx.Headers:
 
     """
     if not all(_NAME.fullmatch(name) and _VALUE.fullmatch(value.strip()) for name, value in headers.reveal().items()):
-        raise Unsendable("a header that belongs to the link cannot be sent")
+        raise Unsendable("a header that belongs to the presigned URL cannot be sent")
     return httpx.Headers({name: value.strip() for name, value in headers.reveal().items()})
 
 

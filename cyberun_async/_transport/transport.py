@@ -182,7 +182,7 @@ class Transport:
         Raises:
             APIError: The server refused.
             TransportError: The server did not answer.
-            DecodeError: The answer is not what the API promises.
+            DecodeError: The answer is not what the API documents.
 
         """
         attempt = 0
@@ -200,7 +200,7 @@ class Transport:
             )
             if delay is None or now + delay >= anyio.current_effective_deadline():
                 raise failure
-            log.debug("%s %s: attempt %d failed, again in %.2f s: %s", call.method, call.path, attempt, delay, failure)
+            log.debug("%s %s: attempt %d failed, retry in %.2f s: %s", call.method, call.path, attempt, delay, failure)
             if self._settings.instrumentation is not None:
                 self._settings.instrumentation.retry(call, attempt, delay, failure)
             if flight is not None:
@@ -276,7 +276,7 @@ class Transport:
 
         Raises:
             APIError: It is a refusal.
-            DecodeError: It is not what the API promises.
+            DecodeError: It is not what the API documents.
 
         """
         return finished(self._reading(call, answer))

@@ -31,7 +31,7 @@ class EventStream(AsyncGenerator[TaskEvent, None]):
     Raises:
         APIError: The task does not exist, or the key may not see it.
         TransportError: The server has not answered for longer than `Polling.unavailable_timeout`.
-        DecodeError: Likewise, with answers that are not what the API promises.
+        DecodeError: Likewise, with answers that are not what the API documents.
 
     Source: https://docs.cyberun.cloud/api-reference/streaming-events
 

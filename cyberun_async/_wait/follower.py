@@ -122,7 +122,7 @@ class TaskFollower:
         Raises:
             APIError: A look was refused.
             TransportError: Nothing has answered for longer than `Polling.unavailable_timeout`.
-            DecodeError: Likewise, with answers that are not what the API promises.
+            DecodeError: Likewise, with answers that are not what the API documents.
 
         """
         if not self._schedule.has_started:
@@ -144,7 +144,7 @@ class TaskFollower:
         Raises:
             APIError: It was refused.
             TransportError: Nothing has answered for longer than `Polling.unavailable_timeout`.
-            DecodeError: Likewise, with answers that are not what the API promises.
+            DecodeError: Likewise, with answers that are not what the API documents.
 
         """
         while (result := self.result) is None:

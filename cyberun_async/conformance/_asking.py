@@ -59,7 +59,7 @@ async def send(client: AsyncClient, call: Call[object], *, expect: int | None) -
     try:
         parsed = parse_json(answer.body)
     except DecodeError as error:
-        raise Differs(f"the answer to {method} {path} is {error.problem}") from None
+        raise Differs(f"the response to {method} {path} is {error.problem}") from None
     return Answer(answer.status, answer.headers.get("date"), parsed)
 
 

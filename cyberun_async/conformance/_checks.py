@@ -259,7 +259,7 @@ class Conformance:
         if name is None and isinstance(body, dict):
             name = next((key for key, value in body.items() if isinstance(value, list)), None)
         if not isinstance(body, dict) or name is None or name not in body:
-            raise differs(f"the answer to GET {path} has no {name or 'list'}", [body], self._reads(Page[kind]))
+            raise differs(f"the response to GET {path} has no {name or 'list'}", [body], self._reads(Page[kind]))
         items = _objects(body, name)
         hold("page_meta", [body.get("page_meta")], PAGE_META, lambda _: self._reads(Page[kind])(body))
         if not items:

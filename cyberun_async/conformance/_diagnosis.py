@@ -39,7 +39,7 @@ CONNECTING = Call("GET", "", NoneType)
 
 NO_NETWORK = "See that base_url is right, and that this machine has a network, or set HTTPS_PROXY to its proxy."
 NOT_THE_API = "See that base_url is right, with its /api/v1."
-SET_CLOCK = "Have it set by the network (NTP): tokens and signed links are good for a while by the clock."
+SET_CLOCK = "Have it set by the network (NTP): tokens and presigned URLs are valid for a time by the clock."
 MEASURE = "`--submit WORKFLOW` measures it with a task of its own, which costs money; or ask again while a task runs."
 REFUSALS = {
     400: (

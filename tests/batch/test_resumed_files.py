@@ -185,6 +185,6 @@ def a_pipe(folder: Path) -> Path:
 async def test_a_file_that_cannot_be_read(tmp_path: Path, make: Callable[[Path], Path]) -> None:
     """What is no file cannot be known again."""
     with pytest.raises(
-        StorageError, match=r"it cannot be read: .*; a journal knows an item again by what its files hold"
+        StorageError, match=r"it cannot be read: .*; a journal recognises an item by the contents of its files"
     ):
         await digest(make(tmp_path))

@@ -124,7 +124,7 @@ def test_no_key_is_2(cyberun: Command, monkeypatch: pytest.MonkeyPatch):
 
 ERRORS = {
     "no such workflow": (*("run", "text-to-video"), "404"),
-    "a workflow that is disabled": ("run", "retired", "-p", "prompt=dusk", "refused"),
+    "a workflow that is disabled": ("run", "retired", "-p", "prompt=dusk", "409"),
     "no such task": ("wait", str(uuid.UUID(int=0)), "404"),
     "no such task to follow": ("events", str(uuid.UUID(int=0)), "404"),
     "no such task to cancel": ("cancel", str(uuid.UUID(int=0)), "404"),
@@ -156,7 +156,7 @@ def test_a_server_that_is_not_there_is_1(cyberun: Command, monkeypatch: pytest.M
     monkeypatch.setattr("cyberun_async.cli._connect.RETRIES", Retries(budget=0))
     done = cyberun("tasks", "--base-url", f"http://127.0.0.1:{port}/api/v1")
     assert done.code == 1
-    assert "got no answer" in done.err
+    assert "got no response" in done.err
 
 
 def test_files_that_cannot_be_fetched_are_1_and_not_lost(cyberun: Command, monkeypatch: pytest.MonkeyPatch):

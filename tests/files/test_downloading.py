@@ -517,8 +517,8 @@ async def test_expires_on_the_way(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("status", "asked", "text"),
     [
-        pytest.param(403, 2, "refused the link", id="403"),
-        pytest.param(401, 2, "refused the link", id="401"),
+        pytest.param(403, 2, "rejected the presigned URL", id="403"),
+        pytest.param(401, 2, "rejected the presigned URL", id="401"),
         pytest.param(404, 1, "outputs for 7 days", id="404"),
         pytest.param(410, 1, "any more", id="410"),
         pytest.param(307, 1, "redirects", id="307"),
@@ -776,7 +776,7 @@ async def test_signatures_are_never_told(injected: bool, tmp_path: Path, caplog:
             shown = [repr(result), repr(result.files), repr(client), repr(stream), repr(caught.value)]
     texts = [record.getMessage() + repr(record.args) for record in caplog.records] + shown + [str(caught.value)]
     assert not [text for text in texts if SECRET in text]
-    assert any("renewed the links" in text for text in texts)
+    assert any("renewed the presigned URLs" in text for text in texts)
 
 
 async def test_injected_client(tmp_path: Path) -> None:

@@ -113,7 +113,7 @@ async def test_more_than_its_range(false: Callable[[int], bytes], how: str, tmp_
 
     if how != "download" and false in {whole_in_chunks, more_in_chunks}:
         # What a stream has given cannot be taken back.
-        with pytest.raises(StorageError, match="more than the promised"):
+        with pytest.raises(StorageError, match="more than the announced"):
             await fetched(storage, how, tmp_path)
     else:
         assert await fetched(storage, how, tmp_path) == DATA

@@ -260,8 +260,12 @@ def test_accept(accept: list[str], name: str, accepted: bool) -> None:
 @pytest.mark.parametrize(
     ("status", "body", "expected"),
     [
-        pytest.param(403, b"<Code>A</Code><Message>b &amp; c</Message>", "refused the link (403: A, b & c)", id="S3"),
-        pytest.param(403, b"<StringToSign>secret</StringToSign>", "refused the link (403)", id="what it signs"),
+        pytest.param(
+            403, b"<Code>A</Code><Message>b &amp; c</Message>", "rejected the presigned URL (403: A, b & c)", id="S3"
+        ),
+        pytest.param(
+            403, b"<StringToSign>secret</StringToSign>", "rejected the presigned URL (403)", id="what it signs"
+        ),
         pytest.param(418, b"\xff\xfe", "the storage refused (418)", id="no text"),
         pytest.param(302, b"", "redirects to another place, which is not followed (302)", id="redirect"),
     ],

@@ -189,7 +189,7 @@ def test_structure_refuses(answer: object, problem: str) -> None:
         structure(answer, Part)
 
     assert problem == caught.value.problem
-    assert str(caught.value) == f"the data is not what the API promises: {problem}; pass it on as it was received"
+    assert str(caught.value) == f"the data is not what the API documents: {problem}; pass it on as it was received"
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__
 

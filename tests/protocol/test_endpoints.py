@@ -232,17 +232,17 @@ def test_later_changes_do_not_count() -> None:
         pytest.param(lambda: containers.get_container(".."), ["the service must not be '..'"], id="container"),
         pytest.param(
             lambda: endpoints.list_tasks(status=""),
-            ["status must be a status word such as running, not ''"],
+            ["status must be a status such as running, not ''"],
             id="status",
         ),
         pytest.param(
             lambda: endpoints.list_tasks(status="\ud800"),
-            ["status must be a status word such as running, not '\\ud800'"],
+            ["status must be a status such as running, not '\\ud800'"],
             id="status that is no text",
         ),
         pytest.param(
             lambda: endpoints.list_tasks(status=5),  # type: ignore[arg-type]
-            ["status must be a status word such as running, not 5"],
+            ["status must be a status such as running, not 5"],
             id="status that is a number",
         ),
         pytest.param(

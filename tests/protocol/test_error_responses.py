@@ -91,7 +91,7 @@ def test_refusal(status: int, kind: type[APIError], body: bytes, message: str | 
     assert error.body == body.decode("utf-8", "replace")[:2000]
     if message is not None:
         assert error.message == message
-        assert str(error).startswith(f"GET /r/tasks/x was refused with {status}: {message}; ")
+        assert str(error).startswith(f"GET /r/tasks/x failed with {status}: {message}; ")
     elif status >= 400:
         assert error.message == "the server gave no reason"
 

@@ -314,7 +314,7 @@ async def test_not_found(client: AsyncClient) -> None:
         (client.workflows.run("no-such-workflow", {}), None),
         (client.containers.get("no-such-service"), None),
     ):
-        with pytest.raises(NotFoundError, match="was refused with 404: resource not found") as caught:
+        with pytest.raises(NotFoundError, match="failed with 404: resource not found") as caught:
             await call
         assert caught.value.task_id == task_id
 

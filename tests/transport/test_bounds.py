@@ -101,7 +101,7 @@ async def test_readable(body: bytes, encoding: str) -> None:
         pytest.param(b"", "", "not JSON", id="empty"),
         pytest.param(b"\xff\xfe{}", "", "not JSON", id="not UTF-8"),
         pytest.param(b"<html>", "", "not JSON", id="a page"),
-        pytest.param(b"null", "", "not what the API promises", id="null"),
+        pytest.param(b"null", "", "not what the API documents", id="null"),
     ],
 )
 async def test_unreadable(body: bytes, encoding: str, words: str) -> None:

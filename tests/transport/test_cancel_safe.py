@@ -416,7 +416,7 @@ async def test_silence_adds_up(clock: Clock) -> None:
     async with opened(stream=60) as stream:
         for _ in range(3):
             await be_silent(stream, clock, 25)
-        with pytest.raises(TransportTimeout, match="nothing came in time"):
+        with pytest.raises(TransportTimeout, match="no response in time"):
             await stream.receive()
 
 

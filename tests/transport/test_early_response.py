@@ -232,7 +232,7 @@ async def test_nothing_taken() -> None:
         raw_server(storage(nothing)) as server,
         client_of(server, timeouts=timeouts, retries=Retries(budget=0)) as client,
     ):
-        with pytest.raises(StorageError, match="nothing was taken in time"):
+        with pytest.raises(StorageError, match="nothing was accepted in time"):
             await client.upload(DATA, name="a.bin")
 
 

@@ -79,7 +79,7 @@ def test_dependencies(kind: type[Exception]) -> None:
     error = as_ours(CALL, kind.__new__(kind))
     assert isinstance(error, TransportError)
     assert (error.method, error.path, error.task_id) == ("GET", "/r/tasks/t-1", "t-1")
-    assert re.match(r"GET /r/tasks/t-1 got no answer \(\w.*\); the request (may|was)", str(error))
+    assert re.match(r"GET /r/tasks/t-1 got no response \(\w.*\); the request (may|was)", str(error))
 
 
 @pytest.mark.parametrize(

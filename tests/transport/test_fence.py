@@ -198,7 +198,7 @@ async def no_blocks() -> AsyncIterator[bytes]:
 async def test_headers_that_are_none(headers: dict[str, str]) -> None:
     """So is a header of an upload that cannot be sent, and it is not quoted."""
     async with AsyncClient(KEY) as client:
-        with pytest.raises(Exception, match="a header that belongs to the link cannot be sent") as caught:
+        with pytest.raises(Exception, match="a header that belongs to the presigned URL cannot be sent") as caught:
             await client._storage.put(*put_to(LINK, headers), no_blocks())
     assert not caught.value.retryable
 

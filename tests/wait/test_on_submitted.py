@@ -114,7 +114,7 @@ async def test_not_submitted() -> None:
     """It is not called where there is no id."""
     async with scripted() as server, connected(server) as client:
         server.on("run", answer(500))
-        with pytest.raises(Exception, match="refused with 500"):
+        with pytest.raises(Exception, match="failed with 500"):
             await run(client, on_submitted=pytest.fail)
 
 

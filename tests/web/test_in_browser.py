@@ -67,7 +67,7 @@ def open_page(visitor: BrowserContext, site: Site, task: str = "") -> Page:
 
 
 def ask_for_a_picture(page: Page) -> str:
-    """Submit the form, and give what the address then ends with, once the page shows how the task stands."""
+    """Submit the form, and give what the address then ends with, once the page shows the status of the task."""
     before = page.url
     page.get_by_role("button", name="Paint it").click()
     page.wait_for_url(lambda url: url != before)
