@@ -12,8 +12,7 @@ one child of a group.
 """
 
 import sys
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
 
@@ -46,11 +45,21 @@ class FlatTaskGroup:
 
     def start_soon(self, work: Callable[..., Awaitable[object]], *arguments: object) -> None:
         """Run something in the background; where it fails, it cancels the rest."""
-        self._group.start_soon(self._guarded, work, arguments)
+        self._group.start_soon(self._guarded, work, arguments, None)
 
-    async def _guarded(self, work: Callable[..., Awaitable[object]], arguments: tuple[object, ...]) -> None:
+    def start_collecting(
+        self, results: list[T], work: Callable[..., Awaitable[T]], arguments: tuple[object, ...] = ()
+    ) -> None:
+        """Run something in the background, and add what it returns to a list."""
+        self._group.start_soon(self._guarded, work, arguments, results)
+
+    async def _guarded(
+        self, work: Callable[..., Awaitable[T]], arguments: tuple[object, ...], results: list[T] | None
+    ) -> None:
         try:
-            await work(*arguments)
+            result = await work(*arguments)
+            if results is not None:
+                results.append(result)
         except BaseException as error:
             if isinstance(error, GeneratorExit) or _is_cancellation(error):
                 raise
@@ -113,22 +122,24 @@ class ClientClosed(Exception):
 
 
 class InFlight:
-    """The exchanges of a client that are going on, so that closing it ends them, and none goes on by itself.
+    """The requests of a client that are in flight, so that closing it ends them, and none goes on by itself.
 
     Attributes:
-        is_closed: Whether no exchange may begin any more.
+        is_closed: Whether no request may begin any more.
 
     """
 
     def __init__(self) -> None:
-        """Know of no exchange yet."""
         self.is_closed = False
         self._scopes: set[anyio.CancelScope] = set()
         self._is_empty: anyio.Event | None = None
 
-    @contextmanager
-    def counting(self, scope: "anyio.CancelScope") -> Iterator[None]:
-        """Count an exchange in for as long as it goes on.
+    def __repr__(self) -> str:
+        """Show how many there are."""
+        return f"<{type(self).__name__}: {len(self._scopes)} requests{', closed' if self.is_closed else ''}>"
+
+    def add(self, scope: "anyio.CancelScope") -> None:
+        """Count a request in until it is discarded.
 
         Raises:
             ClientClosed: It came too late.
@@ -137,15 +148,15 @@ class InFlight:
         if self.is_closed:
             raise ClientClosed
         self._scopes.add(scope)
-        try:
-            yield
-        finally:
-            self._scopes.discard(scope)
-            if self._is_empty is not None and not self._scopes:
-                self._is_empty.set()
+
+    def discard(self, scope: "anyio.CancelScope") -> None:
+        """Note that a request has ended, and has cleaned up."""
+        self._scopes.discard(scope)
+        if self._is_empty is not None and not self._scopes:
+            self._is_empty.set()
 
     async def aclose(self) -> None:
-        """End every exchange, and wait until each has cleaned up; safe to call twice."""
+        """End every request, and wait until each has cleaned up; safe to call twice."""
         self.is_closed = True
         for scope in tuple(self._scopes):
             scope.cancel()
@@ -155,32 +166,35 @@ class InFlight:
 
 
 async def run_in_child_task(
-    work: Callable[[], Awaitable[T]], *, timeout: float | None = None, among: InFlight | None = None
+    work: Callable[..., Awaitable[T]], *arguments: object, timeout: float | None = None, among: InFlight | None = None
 ) -> T:
-    """Run an exchange as a child task, and give its result or raise its error, flat.
+    """Run a request as a child task, and give its result or raise its error, flat.
 
     Args:
-        work: The exchange.
+        work: The request.
+        arguments: What it is called with.
         timeout: Seconds that it may take.
-        among: The client's other exchanges.
+        among: The client's other requests.
 
     Raises:
         TimeoutError: It did not end within `timeout` seconds.
         ClientClosed: The client was closed meanwhile.
 
     """
-    outcomes: list[T] = []
-
-    async def child() -> None:
-        with nullcontext() if among is None else among.counting(group.cancel_scope):
-            outcomes.append(await work())
-
-    async with FlatTaskGroup() as group:
-        if timeout is not None:
-            group.cancel_scope.deadline = anyio.current_time() + timeout
-        group.start_soon(child)
-    if outcomes:
-        return outcomes[0]
+    results: list[T] = []
+    group = FlatTaskGroup()
+    try:
+        async with group:
+            if among is not None:
+                among.add(group.cancel_scope)
+            if timeout is not None:
+                group.cancel_scope.deadline = anyio.current_time() + timeout
+            group.start_collecting(results, work, arguments)
+    finally:
+        if among is not None:
+            among.discard(group.cancel_scope)
+    if results:
+        return results[0]
     if timeout is None or (among is not None and among.is_closed):
         raise ClientClosed
     message = f"not done within {timeout:g} s"
