@@ -14,7 +14,7 @@ from cyberun_async._protocol.error_responses import ERROR_TEXT
 from cyberun_async._protocol.redaction import redact
 from cyberun_async._protocol.secret import Link, Secret, secrets_of_url
 from cyberun_async._settings import Settings
-from cyberun_async._transport.bodies import RequestBody, let_go, raw_chunks
+from cyberun_async._transport.bodies import RequestBody, close_body, raw_chunks
 from cyberun_async._transport.content_codings import decompress
 from cyberun_async._transport.early_response import listening
 from cyberun_async._transport.error_mapping import (
@@ -261,7 +261,7 @@ class StorageBody:
         if not self._is_closed:
             self._is_closed = True
             unfinished = None if self._is_at_end else self._chunks
-            await run_shielded(lambda: let_go(self._response.stream, unfinished), within=self._cleanup)
+            await run_shielded(lambda: close_body(self._response.stream, unfinished), within=self._cleanup)
 
 
 class RawSocketReader:

@@ -119,7 +119,7 @@ async def read_body(
                 unfinished = None
     finally:
         with anyio.move_on_after(cleanup, shield=True):
-            await let_go(response.stream, unfinished)
+            await close_body(response.stream, unfinished)
     try:
         expanded = decompress(bytes(body), response.headers.get("content-encoding", ""), limit + 1)
     except ValueError as failure:
@@ -132,7 +132,7 @@ async def read_body(
     return expanded[:limit]
 
 
-async def let_go(stream: object, unfinished: AsyncIterator[bytes] | None) -> None:
+async def close_body(stream: object, unfinished: AsyncIterator[bytes] | None) -> None:
     """Close the stream of a response at whatever point it is; `unfinished` is its iterator unless that has come to its end.
 
     httpx and httpcore read a body through generators inside of generators, and closing the outer one leaves the

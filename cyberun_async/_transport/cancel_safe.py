@@ -15,7 +15,7 @@ import anyio
 import httpx
 
 from cyberun_async._concurrency import run_shielded
-from cyberun_async._transport.bodies import let_go, raw_chunks
+from cyberun_async._transport.bodies import close_body, raw_chunks
 from cyberun_async._transport.error_mapping import as_foreign
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ class CancelSafeBody:
     async def aclose(self, *, within: float) -> None:
         """Close the connection, under cancellation too, for a bounded time."""
         if self._stream is None:
-            await run_shielded(lambda: let_go(self._source, self._chunks), within=within)
+            await run_shielded(lambda: close_body(self._source, self._chunks), within=within)
             return
         stream = self._stream
         with anyio.move_on_after(within, shield=True):

@@ -170,7 +170,7 @@ async def map_exceptions(work: Callable[[], Awaitable[T]], mapped: Callable[[Exc
         del failure
 
 
-def as_ours(
+def map_error(
     call: Call[object], error: Exception, secrets: Sequence[Secret[str]] = (), trace: SendTrace | None = None
 ) -> Exception:
     """Give a failure of the layers below as a `TransportError` about the call, and any other as it is.

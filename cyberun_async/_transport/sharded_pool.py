@@ -50,7 +50,7 @@ class ShardedTransport(httpx.AsyncBaseTransport):
         per_pool: Requests at once in one pool.
         keep_alive: Seconds that an idle connection is kept; 0 keeps none.
         http2: Whether HTTP/2 is offered.
-        is_patient: Whether bodies are read on patient streams.
+        is_cancel_safe: Whether waiting for the bytes of bodies can be cancelled.
         reads_while_sending: Whether a response is noticed before the whole request has left.
 
     """
@@ -61,14 +61,14 @@ class ShardedTransport(httpx.AsyncBaseTransport):
         per_pool: int = 4,
         keep_alive: float = 5.0,
         http2: bool = False,
-        is_patient: bool = False,
+        is_cancel_safe: bool = False,
         reads_while_sending: bool = False,
     ) -> None:
         """Make no connection yet."""
         self._per_pool = per_pool
         self._keep_alive = keep_alive
         self._http2 = http2
-        self._wrap = CancelSafeBackend if is_patient else EarlyResponseBackend if reads_while_sending else None
+        self._wrap = CancelSafeBackend if is_cancel_safe else EarlyResponseBackend if reads_while_sending else None
         self._backend: CancelSafeBackend | EarlyResponseBackend | None = None
         self._routes: dict[tuple[str, bytes], _Route] = {}
         self._pools: set[_Pool] = set()

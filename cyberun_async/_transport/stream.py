@@ -8,7 +8,7 @@ from httpx_sse import ServerSentEvent
 from cyberun_async._errors import DecodeError
 from cyberun_async._protocol.call import Call
 from cyberun_async._transport.cancel_safe import CancelSafeBody
-from cyberun_async._transport.error_mapping import as_ours
+from cyberun_async._transport.error_mapping import map_error
 from cyberun_async._transport.sse import EventDecoder, EventTooLarge
 
 
@@ -74,7 +74,7 @@ class Connection:
         except EventTooLarge as error:
             failure: Exception = self._decode_error(str(error))
         except Exception as error:  # noqa: BLE001 - raised again, below
-            failure = as_ours(self._call, error)
+            failure = map_error(self._call, error)
         raise failure
 
     def _decode_error(self, problem: str) -> DecodeError:

@@ -17,10 +17,10 @@ from cyberun_async._protocol.call import Call
 from cyberun_async._protocol.http_dates import parse_http_date
 from cyberun_async._protocol.json_text import parse_json
 from cyberun_async._protocol.secret import Key
-from cyberun_async._transport.error_mapping import as_ours, describe_cause, map_exceptions
+from cyberun_async._transport.error_mapping import describe_cause, map_error, map_exceptions
 from cyberun_async._transport.proxies import find_proxy
+from cyberun_async._transport.response import Response
 from cyberun_async._transport.tls import tls_context
-from cyberun_async._transport.transport import Answer
 from cyberun_async.conformance._asking import ask
 from cyberun_async.conformance._following import follow, judge
 from cyberun_async.conformance._report import Differs, Finding, Skipped, finding_of
@@ -63,7 +63,7 @@ class Diagnosis:
     parameters: Mapping[str, object]
     timeout: float
     detour: str | None = None
-    answer: Answer | None = None
+    answer: Response | None = None
 
     async def run(self) -> tuple[Finding, ...]:
         """Run all of them; where there is no way to the service, the later ones cannot tell anything."""
@@ -91,7 +91,7 @@ class Diagnosis:
         if self.detour is not None:
             raise Skipped(f"{self.detour}, which looks names up itself")
         try:
-            found = await map_exceptions(lambda: anyio.getaddrinfo(host, port), partial(as_ours, CONNECTING))
+            found = await map_exceptions(lambda: anyio.getaddrinfo(host, port), partial(map_error, CONNECTING))
         # A name that cannot be one is refused before anybody is asked.
         except (TransportError, UnicodeError):
             raise Differs(f"{host} is not known here", NO_NETWORK) from None
@@ -105,7 +105,7 @@ class Diagnosis:
         connect = partial(_certificate_expiry if is_tls else _connect, host, port)
         seconds = self.client._settings.timeouts.connect
         try:
-            expires = await map_exceptions(lambda: _within(seconds, connect), partial(as_ours, CONNECTING))
+            expires = await map_exceptions(lambda: _within(seconds, connect), partial(map_error, CONNECTING))
         except TransportError as error:
             reason = describe_cause(error.__cause__) if isinstance(error.__cause__, Exception) else str(error)
             raise Differs(f"there is no connection to {host}:{port}: {reason}", NO_NETWORK) from None

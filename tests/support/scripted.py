@@ -199,8 +199,8 @@ async def connected(
 def at_work(client: AsyncClient) -> tuple[int, int]:
     """Count the requests in a client's pools, and the streams that it has not got back."""
     transport = client._transport
-    load = sum(pool.load for pools in transport._pools for pool in pools._pools)
-    return load, transport._settings.limits.max_streams - transport._free_streams
+    load = sum(pool.load for pools in transport.connections._pools for pool in pools._pools)
+    return load, transport._settings.limits.max_streams - transport.connections.free_streams
 
 
 # Handlers

@@ -46,8 +46,8 @@ async def get(body: bytes, *, status: int = 200, headers: str = "", length: bool
             try:
                 return await client.tasks.get("t-1")
             finally:
-                assert client._transport._gate.value == LIMITS.max_connections
-                assert [pool.load for pool in client._transport._pools[0]._pools] in ([], [0])
+                assert client._transport.connections.call_slots.value == LIMITS.max_connections
+                assert [pool.load for pool in client._transport.connections._pools[0]._pools] in ([], [0])
 
 
 def deflated(data: bytes) -> bytes:

@@ -237,7 +237,7 @@ def test_closed_in_another_event_loop() -> None:
             clients.append(client_of(server))
             await clients[0].tasks.get("t-1")
             # They have to be gone for this test to leave nothing behind.
-            for pools in clients[0]._transport._pools:
+            for pools in clients[0]._transport.connections._pools:
                 for pool in pools._pools:
                     await pool.transport.aclose()
 

@@ -18,7 +18,7 @@ from cyberun_async import TransportError, TransportTimeout
 from cyberun_async._concurrency import ClientClosed
 from cyberun_async._protocol import endpoints
 from cyberun_async._protocol.secret import Key
-from cyberun_async._transport.error_mapping import as_ours, foreign_failures, transport_error
+from cyberun_async._transport.error_mapping import foreign_failures, map_error, transport_error
 
 CALL = endpoints.get_task("t-1")
 
@@ -76,7 +76,7 @@ def table(*modules: str) -> list[pytest.param]:
 @pytest.mark.parametrize("kind", table(*BELOW))
 def test_dependencies(kind: type[Exception]) -> None:
     """Each error class of each dependency becomes ours, or has its reason above."""
-    error = as_ours(CALL, kind.__new__(kind))
+    error = map_error(CALL, kind.__new__(kind))
     assert isinstance(error, TransportError)
     assert (error.method, error.path, error.task_id) == ("GET", "/r/tasks/t-1", "t-1")
     assert re.match(r"GET /r/tasks/t-1 got no response \(\w.*\); the request (may|was)", str(error))
@@ -101,7 +101,7 @@ def test_optional_parts(kind: type[Exception]) -> None:
 def test_mistakes(kind: type[Exception]) -> None:
     """A mistake in the code is no failure of the network, and stays what it is."""
     mistake = kind()
-    assert as_ours(CALL, mistake) is mistake
+    assert map_error(CALL, mistake) is mistake
 
 
 def caused(error: Exception, cause: Exception) -> Exception:
@@ -161,7 +161,7 @@ def test_long_words() -> None:
 def test_secret_in_a_failure() -> None:
     """A failure that quotes our own key is told without it, and is no cause to print."""
     quoting = httpx.RemoteProtocolError("illegal header line: Authorization sk-abcdefgh")
-    error = as_ours(CALL, quoting, [Key("sk-abcdefgh")])
+    error = map_error(CALL, quoting, [Key("sk-abcdefgh")])
     assert "sk-abcdefgh" not in str(error)
     assert (error.__cause__, error.__context__) == (None, None)
 

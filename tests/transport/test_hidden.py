@@ -28,7 +28,7 @@ from cyberun_async import (
 )
 from cyberun_async._protocol.redaction import redact
 from cyberun_async._protocol.secret import Key, Secret, secrets_of_url
-from cyberun_async._transport import transport
+from cyberun_async._transport import round_trip
 
 KEY = "sk-" + "0123456789abcdef" * 2
 TOKEN = "Zm9v/YmFy+.cXV4" + "9" * 30
@@ -129,7 +129,7 @@ async def test_variables_of_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
     async def mistake(*_: object, **__: object) -> bytes:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(transport, "read_body", mistake)
+    monkeypatch.setattr(round_trip, "read_body", mistake)
     answering = httpx.MockTransport(lambda _: httpx.Response(200))
     async with httpx.AsyncClient(transport=answering) as http, AsyncClient(KEY, http_client=http) as client:
         with pytest.raises(ZeroDivisionError) as caught:

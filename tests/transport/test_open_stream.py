@@ -157,7 +157,7 @@ async def test_no_answer() -> None:
     async with raw_server(stay_silent) as server, client_of(server, call=0.05) as client:
         with pytest.raises(TransportTimeout, match=r"not done within 0\.05 s"):
             await client._transport.open_stream(CALL)
-        assert client._transport._free_streams == 2
+        assert client._transport.connections.free_streams == 2
         with anyio.fail_after(5):
             await server.until(lambda server: server.open == 0)
 
@@ -167,7 +167,7 @@ async def test_budget() -> None:
     told = []
     async with raw_server(accept) as server, client_of(server) as client:
         transport = client._transport
-        transport.on_free_stream = lambda: told.append(transport._free_streams)
+        transport.on_free_stream = lambda: told.append(transport.connections.free_streams)
         streams = [await transport.open_stream(CALL) for _ in range(2)]
         assert not transport.has_free_stream
         await streams[0].aclose()
@@ -185,7 +185,7 @@ async def test_nobody_there() -> None:
         with pytest.raises(TransportError) as caught:
             await client._transport.open_stream(CALL)
         assert not caught.value.may_have_been_sent
-        assert client._transport._free_streams == 2
+        assert client._transport.connections.free_streams == 2
 
 
 async def test_fresh_token() -> None:

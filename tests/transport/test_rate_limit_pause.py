@@ -167,5 +167,5 @@ async def test_cancel_of_a_batch() -> None:
     async with client_of(api) as client:
         async with client.map("w", [{}], on_exit="cancel", validate=False):
             await anyio.sleep(5)
-            client._transport._not_before = anyio.current_time() + 50
+            client._transport.credential.rate_limit.begin(50)
     assert api.asked[-1][1] == "/r/tasks/t-1/cancel"

@@ -111,7 +111,7 @@ class Attempt:
 async def nothing_is_left(server: Scripted, client: AsyncClient, way: object, attempt: Attempt) -> None:
     """See that no stream is open, that the client works, and that the task was cancelled as asked."""
     await server.closed("events")
-    assert client._transport._in_flight._scopes == set()
+    assert client._transport.connections.in_flight._scopes == set()
     assert not client._shared_poller._urgent
     assert not client._shared_poller._parked
     assert not client._shared_poller._listening

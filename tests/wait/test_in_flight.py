@@ -15,7 +15,7 @@ from support.raw import Peer, RawServer, raw_server
 from trio.testing import MockClock
 
 from cyberun_async import AsyncClient, Journal, Limits, Retries, WaitTimeout
-from cyberun_async._transport.transport import Transport
+from cyberun_async._transport.rate_limit import RateLimitPause
 
 VIRTUAL_TIME = pytest.mark.parametrize(
     "anyio_backend", [pytest.param(("trio", {"clock": MockClock(autojump_threshold=0.01)}), id="trio")]
@@ -52,7 +52,7 @@ async def paused(seconds: float, *, status: int = 202) -> AsyncIterator[tuple[As
     async with AsyncClient(
         "sk-test", base_url="http://localhost", http_client=http, retries=Retries(initial=0.01)
     ) as client:
-        client._transport._not_before = anyio.current_time() + seconds
+        client._transport.credential.rate_limit.begin(seconds)
         yield client, sent
 
 
@@ -148,7 +148,7 @@ async def test_journal(is_single: bool, tmp_path: Path, monkeypatch: pytest.Monk
         is_held_back.set()
         await anyio.sleep_forever()
 
-    monkeypatch.setattr(Transport, "_pause", hold_back)
+    monkeypatch.setattr(RateLimitPause, "wait", hold_back)
     journal = Journal(tmp_path / "journal")
     async with AsyncClient("sk-test", base_url="http://localhost") as client, anyio.create_task_group() as group:
         if is_single:

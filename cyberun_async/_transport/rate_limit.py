@@ -1,0 +1,36 @@
+"""The pause that a 429 asks for: one of them holds back every call of its credential. (Retry-After, throttling)"""
+
+import anyio
+
+
+class RateLimitPause:
+    """Until when the server wants to hear nothing more from one credential.
+
+    Attributes:
+        refused: How often the server has said 429 so far.
+
+    """
+
+    __slots__ = ("_not_before", "refused")
+
+    def __init__(self) -> None:
+        self.refused: int = 0
+        self._not_before = float("-inf")
+
+    def __repr__(self) -> str:
+        """Show until when, on the clock of the event loop."""
+        return f"<{type(self).__name__}: {self.refused} times 429, until {self._not_before:.3f}>"
+
+    def begin(self, seconds: float) -> None:
+        """Pause from now on, unless a longer pause is going on."""
+        self._not_before = max(self._not_before, anyio.current_time() + seconds)
+
+    @property
+    def is_on(self) -> bool:
+        """Whether nothing may be sent now."""
+        return anyio.current_time() < self._not_before
+
+    async def wait(self) -> None:
+        """Wait for its end, which another 429 may put off meanwhile."""
+        while self.is_on:  # noqa: ASYNC110 - it is a moment, and no event
+            await anyio.sleep_until(self._not_before)
