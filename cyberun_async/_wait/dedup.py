@@ -21,6 +21,9 @@ _RANK = {
 _RUNNING = TaskStatus.RUNNING
 _RANK_OF_PROGRESS = _RANK[_RUNNING]
 
+# An empty set for each wait would be a tenth of what one without a stream takes up.
+_NO_VALUES: frozenset[TaskStatus] = frozenset()
+
 
 class EventDeduplicator:
     """Remembers how far the story of one task has been told.
@@ -30,17 +33,27 @@ class EventDeduplicator:
     stream a task may go back, since the server can start it anew; and a look always tells the present.
 
     Attributes:
-        status: The last status handed out, or `None` before the first.
+        status: The last status accepted, or `None` before the first.
+        accepted: The events that are to be handed out, in order.
 
     """
+
+    __slots__ = ("_last", "_may_be_told_again", "_reached", "_words_without_place", "accepted", "status")
 
     def __init__(self) -> None:
         """Know nothing of the task yet."""
         self.status: TaskStatus | None = None
+        # A deque of none takes as much memory as all the rest of a wait without a stream.
+        self.accepted: list[TaskEvent] = []
         self._last: TaskEvent | None = None
         self._reached = (-1, -1.0)
-        self._words_without_place: set[TaskStatus] = set()
+        self._words_without_place: frozenset[TaskStatus] = _NO_VALUES
         self._may_be_told_again = False
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the last event that is to be handed out is a terminal one."""
+        return bool(self.accepted) and self.accepted[-1].is_terminal
 
     def connected(self) -> None:
         """Expect that the past may be told again."""
@@ -58,6 +71,7 @@ class EventDeduplicator:
         self._reached = point or self._reached
         self._last = event
         self._note_status(event)
+        self.accepted.append(event)
         return True
 
     def _was_told(self, event: TaskEvent, point: tuple[int, float] | None) -> bool:
@@ -72,7 +86,7 @@ class EventDeduplicator:
             case StatusEvent() | CompletedEvent() | FailedEvent() | CancelledEvent():
                 self.status = event.status
                 if event.status not in _RANK:
-                    self._words_without_place.add(event.status)
+                    self._words_without_place |= {event.status}
             case _:
                 pass
 

@@ -1,19 +1,10 @@
 """One wait's next look at its task."""
 
-from enum import Enum
-
 import anyio
 
 from cyberun_async._protocol.status import TaskStatus
+from cyberun_async._wait.inquiry import PollDecision
 from cyberun_async._wait.schedule import PollSchedule
-
-
-class PollDecision(Enum):
-    """What a wait is to do next by itself."""
-
-    POLL = "look at the task"
-    FETCH_RESULT = "read the result: the task is in no list of unfinished tasks"
-    TRY_STREAM = "try the stream"
 
 
 class PollRequest:

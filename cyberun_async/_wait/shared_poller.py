@@ -9,7 +9,8 @@ import anyio
 from cyberun_async._protocol.status import TaskStatus
 from cyberun_async._settings import Polling
 from cyberun_async._transport.transport import Transport
-from cyberun_async._wait.poll_request import PollDecision, PollRequest
+from cyberun_async._wait.inquiry import PollDecision
+from cyberun_async._wait.poll_request import PollRequest
 from cyberun_async._wait.schedule import Question
 
 if TYPE_CHECKING:

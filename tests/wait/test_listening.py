@@ -32,8 +32,9 @@ from cyberun_async import AsyncClient, Polling, Retries, TaskEvent, TaskStatus, 
 from cyberun_async._protocol.pages import Page
 from cyberun_async._transport.stream import Connection
 from cyberun_async._wait import shared_poller as lookups_module
+from cyberun_async._wait.inquiry import PollDecision
 from cyberun_async._wait.list_plan import LIST_THRESHOLD, TaskSummary
-from cyberun_async._wait.poll_request import PollDecision, PollRequest
+from cyberun_async._wait.poll_request import PollRequest
 from cyberun_async._wait.schedule import PollSchedule
 from cyberun_async._wait.shared_poller import SharedPoller
 from cyberun_async.webhooks import WebhookEvent
@@ -68,8 +69,8 @@ class Story:
     async def tell(self, *parts: bytes) -> None:
         await self._is_open.wait()
         assert self._exchange is not None
-        for part in parts:
-            await self._exchange.send(part)
+        # At once, since the client closes the connection when it has the last event.
+        await self._exchange.send(b"".join(parts))
 
 
 # Requests
