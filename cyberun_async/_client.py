@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cyberun_async._errors import ConfigurationError
+from cyberun_async._extras import missing_extra
 from cyberun_async._protocol.endpoints import Dispatch
 from cyberun_async._protocol.files import FileSource, input_file
 from cyberun_async._protocol.key_format import check_key, check_team
@@ -33,7 +34,7 @@ from cyberun_async._settings import (
 from cyberun_async._transport.process_bound import refuse_copies
 from cyberun_async._transport.requests import check_own_client
 from cyberun_async._transport.transport import Transport
-from cyberun_async._validators import check_kind
+from cyberun_async._validators import check_kind, explain_misuse
 from cyberun_async._wait.event_stream import EventStream
 from cyberun_async._wait.follower import TaskFollower
 from cyberun_async._wait.result import (
@@ -72,6 +73,7 @@ if TYPE_CHECKING:
     from cyberun_async.webhooks import WebhookEvent
 
 
+@explain_misuse(enter="use 'async with AsyncClient() as client:'")
 class AsyncClient:
     """A client of Cyberun Cloud, for asyncio and trio.
 
@@ -752,6 +754,5 @@ def _check_http2(*, http2: bool, http_client: object) -> bool:
         message = "http2 is for the client's own connections: set it on your http_client instead"
         raise ConfigurationError(message)
     if http2 and find_spec("h2") is None:
-        message = "http2 needs an extra: pip install 'cyberun-async[http2]'"
-        raise ConfigurationError(message)
+        raise ConfigurationError(missing_extra("http2", "http2"))
     return http2

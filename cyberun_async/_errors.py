@@ -154,9 +154,10 @@ class APIError(CyberunError):
         request_id: str | None = None,
         body: str = "",
         is_page: bool = False,
+        advice: str | None = None,
         task_id: str | None = None,
     ) -> None:
-        """Build the message from the facts."""
+        """Build the message from the facts; `advice` takes the place of what is advised by default."""
         self.status = status
         self.message = message
         self.method = method
@@ -167,9 +168,11 @@ class APIError(CyberunError):
         # A 5xx may come from a proxy that timed out while the server did its work.
         self.may_have_been_sent: bool = status >= 500 or status in _MAY_HAVE_ACTED
         self.is_page = is_page
-        said = message.rstrip(" .;")
-        advice = _IS_IT_A_PROXY if is_page and status < 500 else self._advice()
-        super().__init__(f"{method} {path} failed with {status}: {said}; {advice}", task_id=task_id)
+        advice = _IS_IT_A_PROXY if is_page and status < 500 else advice or self._advice()
+        super().__init__(self._text(advice), task_id=task_id)
+
+    def _text(self, advice: str) -> str:
+        return f"{self.method} {self.path} failed with {self.status}: {self.message.rstrip(' .;')}; {advice}"
 
     def _advice(self) -> str:
         return _IS_IT_THE_API if 300 <= self.status < 400 else "fix that first: a retry would fail the same way"
@@ -194,7 +197,19 @@ class PermissionDeniedError(APIError):
 
 
 class NotFoundError(APIError):
-    """There is no such task, workflow, file or service for this key (404)."""
+    """There is no such task, workflow, file or service for this key (404).
+
+    Attributes:
+        suggestions: The nearest slugs, where a workflow was submitted to by a slug that does not exist.
+
+    """
+
+    suggestions: tuple[str, ...] = ()
+
+    def suggest(self, slugs: Sequence[str]) -> None:
+        """Keep the nearest slugs, and name them in the message."""
+        self.suggestions = tuple(slugs)
+        self.args = (self._text(f"did you mean {' or '.join(map(repr, slugs))}?"),)
 
     def _advice(self) -> str:
         return "check the id or name, the team of the key, and base_url"

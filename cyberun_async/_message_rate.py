@@ -9,7 +9,7 @@ import anyio
 from cyberun_async._concurrency import FlatTaskGroup
 from cyberun_async._errors import ConfigurationError
 from cyberun_async._protocol.events import TaskEvent
-from cyberun_async._validators import check_kind
+from cyberun_async._validators import check_kind, explain_misuse
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -106,6 +106,10 @@ def _check_finite(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
+@explain_misuse(
+    iterate="use 'async for event in updates' inside of 'async with throttle(...) as updates:'",
+    enter="use 'async with throttle(...) as updates:'",
+)
 class throttle:  # noqa: N801 - used as a function
     """Pass on the latest of a task's events, never two within `interval` seconds; the last event always comes.
 

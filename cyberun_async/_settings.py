@@ -178,6 +178,10 @@ class Settings:
     instrumentation: "Instrumentation | None" = None
 
 
+API_PATH = "/api/v1"
+"""What the documented base URLs end with."""
+
+
 def from_environment(*names: str, environment: Mapping[str, str] = os.environ) -> str | None:
     """Give the value of the first of the variables that is set and not blank."""
     values = (environment.get(name, "").strip() for name in names)
@@ -214,6 +218,10 @@ def check_base_url(url: str, *, allow_insecure_http: bool) -> str:
             "base_url must not carry a query or a fragment: end it with the path, as in https://host/api/v1",
         ),
         (
+            parts.path.rstrip("/").endswith(API_PATH * 2),
+            f"base_url ends with {API_PATH} twice: write it once",
+        ),
+        (
             parts.scheme == "http" and not allow_insecure_http and not is_loopback(host or ""),
             (
                 "base_url is http:// to a host that is not loopback, which would show the key to the network: "
@@ -224,6 +232,13 @@ def check_base_url(url: str, *, allow_insecure_http: bool) -> str:
         if wrong:
             raise ConfigurationError(message)
     return url.rstrip("/")
+
+
+def not_found_advice(base_url: str) -> str | None:
+    """Say what is wrong with a base URL without the API's path; a gateway may have another one, so it is not refused."""
+    if urlsplit(base_url).path.endswith(API_PATH):
+        return None
+    return f"base_url does not end with {API_PATH}; the API is usually at {base_url}{API_PATH}"
 
 
 def is_loopback(host: str) -> bool:

@@ -1,8 +1,15 @@
 """Arguments of another kind than a public call takes. (validate, isinstance)"""
 
 from collections.abc import Callable
+from inspect import iscoroutine
+from typing import TYPE_CHECKING, TypeVar
 
-from cyberun_async._errors import InvalidParameters
+from cyberun_async._errors import ConfigurationError, InvalidParameters
+
+if TYPE_CHECKING:
+    from typing_extensions import Never
+
+_C = TypeVar("_C", bound=type)
 
 
 def check_kind(value: object, kind: type | tuple[type, ...], name: str, expected: str) -> None:
@@ -18,6 +25,8 @@ def check_kind(value: object, kind: type | tuple[type, ...], name: str, expected
         InvalidParameters: It is of another kind.
 
     """
+    if iscoroutine(value):
+        raise InvalidParameters([f"{name} is a coroutine, not {expected}: await the call that gives it"])
     if not isinstance(value, kind):
         raise InvalidParameters([f"{name} must be {expected}, not {type(value).__name__}"])
 
@@ -31,3 +40,33 @@ def check_callback(value: Callable[..., object] | None, name: str) -> None:
     """
     if value is not None and not callable(value):
         raise InvalidParameters([f"{name} must be a function or None, not {type(value).__name__}"])
+
+
+_FORGOTTEN = {"iterate": ("__iter__",), "enter": ("__enter__", "__exit__"), "await_it": ("__await__",)}
+
+
+def explain_misuse(**messages: str) -> Callable[[_C], _C]:
+    """Have a class say what to write instead where `async` is left out, or `await` is too much.
+
+    Python's own message names the special method that is missing. Type checkers do not see the methods, and go on
+    reporting the mistake.
+
+    Args:
+        messages: What to say for `iterate` (`for`), `enter` (`with`) and `await_it` (`await`).
+
+    """
+
+    def decorate(cls: _C) -> _C:
+        for use, message in messages.items():
+            for name in _FORGOTTEN[use]:
+                setattr(cls, name, _raising(message))
+        return cls
+
+    return decorate
+
+
+def _raising(message: str) -> Callable[..., "Never"]:
+    def method(*_: object) -> "Never":
+        raise ConfigurationError(message)
+
+    return method

@@ -12,12 +12,13 @@ until the first is known, then `waiting`, `queued`, `running`. Requests about th
 in; all others are where they were made. No span has a key, a signed URL or a parameter in it.
 """
 
+from cyberun_async._extras import missing_extra
+
 try:
     from opentelemetry import trace
     from opentelemetry.trace import Span, SpanKind, Status, StatusCode, TracerProvider
 except ImportError as _error:
-    _message = "cyberun_async.otel needs an extra: pip install 'cyberun-async[otel]'"
-    raise ImportError(_message) from _error
+    raise ImportError(missing_extra("cyberun_async.otel", "otel")) from _error
 
 import attrs
 

@@ -17,7 +17,7 @@ from cyberun_async._relay.channel_pool import ChannelPool
 from cyberun_async._relay.relayed_stream import RelayedStream
 from cyberun_async._relay.shared_wait import SharedFollower
 from cyberun_async._relay.signal_handlers import chained
-from cyberun_async._validators import check_kind
+from cyberun_async._validators import check_kind, explain_misuse
 from cyberun_async._wait.follower import TaskFollower
 from cyberun_async._wait.result import AbandonPolicy, EventCallback, Wait, wait_for_result
 
@@ -34,6 +34,7 @@ SSE_HEADERS: Mapping[str, str] = {
 """The headers to send with a relayed stream; the last keeps nginx from buffering events."""
 
 
+@explain_misuse(enter="use 'async with Relay(client) as relay:'")
 class Relay:
     """Follows tasks on behalf of browsers, as an async context manager that lives as long as the web application.
 

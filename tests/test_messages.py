@@ -7,6 +7,7 @@ import inspect
 import re
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from cyberun_async import (
     JournalInUse,
     Limits,
     NotFoundError,
+    OutputFile,
     PermissionDeniedError,
     Polling,
     RateLimiter,
@@ -65,6 +67,7 @@ BODY = b'{"event_type": "task.completed"}'
 NEVER = Retries(budget=0)
 POLLING = Polling(interval=0.05, interval_while_streaming=0.05)
 URL = "https://core.test/api/v1"
+FILE = OutputFile(key="9.images.0", name="a.png", url="https://storage.test/a.png", task_id=UNSEEN)
 
 
 @attrs.frozen
@@ -88,7 +91,9 @@ class Stage:
 
     def plain(self, message: str) -> str:
         """Replace what differs from run to run."""
-        message = message.replace(str(self.folder), "FOLDER")
+        message = message.replace(str(self.folder), "FOLDER").replace(
+            self.cyberun.base_url.removesuffix("/api/v1"), "URL"
+        )
         # What follows is in the words of the event loop, or of the system.
         message = re.sub(r"\((no connection|the connection broke): .*\); the request", r"(\1); the request", message)
         return re.sub(r"(?<!/)[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|(?<=tasks/)[0-9a-f-]{36}", "TASK", message)
@@ -219,6 +224,20 @@ class Twice:
         return [(SIGNATURE_HEADER, "sha256=")] * 2
 
 
+def enter(value: Any) -> None:
+    with value:
+        pass
+
+
+async def await_it(value: Any) -> None:
+    await value
+
+
+async def forget_to_await(at: Stage) -> None:
+    with closing(at.client.submit("text-to-image", PROMPT)) as submission:
+        await at.client.wait_for_result(submission)  # type: ignore[arg-type]
+
+
 async def do(meet: Meeting, at: Stage) -> None:
     """Meet an error, at once or by waiting."""
     outcome = meet(at)
@@ -251,6 +270,8 @@ TABLE: Mapping[type[CyberunError], Sequence[tuple[str, Meeting, str]]] = {
             "an ak- key signs agents in at the gateway, and the REST API rejects it: make an sk- key on the Access page of Cyberun Cloud"),
         ("a user's token without a team", lambda _: AsyncClient("eyJ-1"),
             "a user's token (JWT) works on a team's resources, so it needs a team: pass team_id or set CYBERUN_TEAM_ID to the team's UUID"),
+        ("a key of no kind", lambda _: AsyncClient("k-1"),
+            "the API key begins with none of sk- (an integration key), dk- (a device key) and eyJ (a user's token, JWT): copy it in full from the Access page of Cyberun Cloud"),
         ("a team that is none", lambda _: AsyncClient("eyJ-1", team_id="my team"),
             "team_id contains white space, control or non-ASCII characters: pass the team's UUID"),
         ("a provider that is not async", lambda at: use(at.but(lambda: "eyJ-1", team_id="t")),
@@ -267,6 +288,8 @@ TABLE: Mapping[type[CyberunError], Sequence[tuple[str, Meeting, str]]] = {
             "base_url contains white space or control characters: remove them"),
         ("a port that is none", lambda at: at.but(base_url="https://core.test:api/v1"),
             "base_url is not a URL (Port could not be cast to integer value as 'api'): write https://host/api/v1"),
+        ("the API's path twice", lambda at: at.but(base_url=f"{URL}/api/v1/"),
+            "base_url ends with /api/v1 twice: write it once"),
         ("in the clear", lambda at: at.but(base_url="http://core.test/api/v1"),
             "base_url is http:// to a host that is not loopback, which would show the key to the network: use https://, or pass allow_insecure_http=True"),
         ("a timeout", lambda _: Timeouts(read=0),
@@ -307,6 +330,34 @@ TABLE: Mapping[type[CyberunError], Sequence[tuple[str, Meeting, str]]] = {
             "there is no client to follow the task with: pass client, or make it Relay(client)"),
         ("how long a ping takes", lambda at: at.client.ping(timeout=0),
             "timeout must be a number of seconds above zero, not 0"),
+        ("with a client", lambda at: enter(at.but()),
+            "use 'async with AsyncClient() as client:'"),
+        ("for an event", lambda at: list(at.client.events(UNSEEN)),
+            "use 'async for event in client.events(...)'"),
+        ("with events", lambda at: enter(at.client.events(UNSEEN)),
+            "use 'async with client.events(...) as events:'"),
+        ("awaited events", lambda at: await_it(at.client.events(UNSEEN)),
+            "events are not awaited: use 'async for event in client.events(...)'"),
+        ("for an outcome", lambda at: list(at.client.map("text-to-image", [])),
+            "use 'async for outcome in batch' inside of 'async with client.map(...) as batch:'"),
+        ("with a batch", lambda at: enter(at.client.map("text-to-image", [])),
+            "use 'async with client.map(...) as batch:'"),
+        ("an awaited batch", lambda at: await_it(at.client.map("text-to-image", [])),
+            "a batch is not awaited: use 'await client.map(...).gather()', or 'async with client.map(...) as batch:'"),
+        ("for a task", lambda at: list(at.client.tasks.list()),
+            "use 'async for', since a list is read page by page"),
+        ("for an update", lambda at: list(throttle(at.client.events(UNSEEN), 1)),
+            "use 'async for event in updates' inside of 'async with throttle(...) as updates:'"),
+        ("with throttled events", lambda at: enter(throttle(at.client.events(UNSEEN), 1)),
+            "use 'async with throttle(...) as updates:'"),
+        ("for a chunk", lambda at: list(at.client.open_file(FILE)),
+            "use 'async for chunk in chunks' inside of 'async with client.open_file(...) as chunks:'"),
+        ("with a file", lambda at: enter(at.client.open_file(FILE)),
+            "use 'async with client.open_file(...) as chunks:'"),
+        ("an awaited file", lambda at: await_it(at.client.open_file(FILE)),
+            "use 'async with client.open_file(...) as chunks:', or 'await client.read_file(...)' for all bytes"),
+        ("with a relay", lambda at: enter(Relay(at.client)),
+            "use 'async with Relay(client) as relay:'"),
         ("a hold without an end", lambda _: RateLimiter(1).hold(float("inf")),
             "seconds must be a finite number, not inf"),
     ],
@@ -325,6 +376,8 @@ TABLE: Mapping[type[CyberunError], Sequence[tuple[str, Meeting, str]]] = {
             "task_id must not be empty"),
         ("no id", lambda at: at.client.tasks.get(None),
             "task_id must be a string, not NoneType"),
+        ("a submission that was not awaited", forget_to_await,
+            "task_id is a coroutine, not a string: await the call that gives it"),
         ("a status", lambda at: at.client.tasks.list(status="").__anext__(),
             "status must be a status such as running, not ''"),
         ("no file", lambda at: at.client.upload(7),
@@ -364,9 +417,9 @@ TABLE: Mapping[type[CyberunError], Sequence[tuple[str, Meeting, str]]] = {
         ("no such task", lambda at: at.client.tasks.get(UNSEEN),
             "GET /r/tasks/TASK failed with 404: resource not found; check the id or name, the team of the key, and base_url"),
         ("no such workflow", lambda at: at.client.submit("text-to-imag", PROMPT),
-            "GET /r/workflows/slug/text-to-imag failed with 404: resource not found; check the id or name, the team of the key, and base_url"),
+            "GET /r/workflows/slug/text-to-imag failed with 404: resource not found; did you mean 'text-to-image'?"),
         ("not the API", lambda at: use(at.but(base_url=at.cyberun.base_url.removesuffix("/api/v1"))),
-            "GET /r/tasks/TASK failed with 404: resource not found; check the id or name, the team of the key, and base_url"),
+            "GET /r/tasks/TASK failed with 404: resource not found; base_url does not end with /api/v1; the API is usually at URL/api/v1"),
     ],
     ConflictError: [
         ("409", lambda at: refuse(at, 409, "workflow is disabled"),

@@ -156,6 +156,6 @@ def test_extra_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(builtins, "__import__", without)
     monkeypatch.delitem(sys.modules, "cyberun_async.otel")
-    with pytest.raises(ImportError, match=r"pip install 'cyberun-async\[otel\]'"):
+    with pytest.raises(ImportError, match=r"pip install '.\[otel\]'"):
         importlib.import_module("cyberun_async.otel")
     assert cyberun_async.otel

@@ -14,6 +14,7 @@ from cyberun_async._batch.runner import Runner
 from cyberun_async._concurrency import FlatTaskGroup, run_shielded
 from cyberun_async._errors import ConfigurationError
 from cyberun_async._transport.process_bound import refuse_copies
+from cyberun_async._validators import explain_misuse
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -29,6 +30,11 @@ CLEANUP = 5.0
 """Seconds that a generator of items gets to close."""
 
 
+@explain_misuse(
+    iterate="use 'async for outcome in batch' inside of 'async with client.map(...) as batch:'",
+    enter="use 'async with client.map(...) as batch:'",
+    await_it="a batch is not awaited: use 'await client.map(...).gather()', or 'async with client.map(...) as batch:'",
+)
 class Batch(AsyncIterator[Outcome]):
     """Many items on their way through one workflow: an async context manager, and an iterator of what became of them.
 

@@ -16,12 +16,17 @@ from cyberun_async._protocol.output_files import OutputFile
 from cyberun_async._settings import Settings
 from cyberun_async._transport.process_bound import refuse_copies
 from cyberun_async._transport.transport import Transport
-from cyberun_async._validators import check_kind
+from cyberun_async._validators import check_kind, explain_misuse
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 
+@explain_misuse(
+    iterate="use 'async for chunk in chunks' inside of 'async with client.open_file(...) as chunks:'",
+    enter="use 'async with client.open_file(...) as chunks:'",
+    await_it="use 'async with client.open_file(...) as chunks:', or 'await client.read_file(...)' for all bytes",
+)
 class FileStream(AsyncIterator[bytes]):
     """The bytes of one output file, as they arrive: an async iterator, and an async context manager.
 

@@ -43,6 +43,7 @@ def api_error(
     method: str,
     path: str,
     secrets: Sequence[Secret[str]] = (),
+    advice: str | None = None,
     task_id: str | None = None,
 ) -> APIError:
     """Give the exception for an error response, with every secret redacted in the server's words."""
@@ -57,6 +58,7 @@ def api_error(
         request_id=redact(headers.get("x-request-id", ""), secrets)[:MAX_SHOWN] or None,
         body=redacted(body, secrets),
         is_page=is_page(headers, text),
+        advice=advice,
         task_id=task_id,
     )
 

@@ -48,11 +48,17 @@ def check_team(key: Key | None, team_id: str | None) -> str | None:
     """Give the team id to send with this key; `None` stands for a key from a provider.
 
     Raises:
-        ConfigurationError: A user's token needs a team id, and there is none.
+        ConfigurationError: A user's token needs a team id, and there is none; or the key is of no known kind.
 
     """
     if key is not None and is_bound_to_team(key):
         return None
+    if not team_id and key is not None and not key.startswith(("eyJ",)):
+        message = (
+            "the API key begins with none of sk- (an integration key), dk- (a device key) and eyJ (a user's token, JWT): "
+            "copy it in full from the Access page of Cyberun Cloud"
+        )
+        raise ConfigurationError(message)
     if not team_id:
         message = (
             "a user's token (JWT) works on a team's resources, so it needs a team: "

@@ -4,6 +4,7 @@ import re
 from urllib.parse import quote
 
 from cyberun_async._errors import InvalidParameters
+from cyberun_async._validators import check_kind
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
@@ -15,8 +16,7 @@ def segment(value: str, what: str) -> str:
         InvalidParameters: It is not a string, is empty, or is `.` or `..`, which no escape keeps in its place.
 
     """
-    if not isinstance(value, str):
-        raise InvalidParameters([f"{what} must be a string, not {type(value).__name__}"])
+    check_kind(value, str, what, "a string")
     if value in {"", ".", ".."}:
         raise InvalidParameters([f"{what} must not be {value!r}" if value else f"{what} must not be empty"])
     try:

@@ -4,12 +4,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from cyberun_async._errors import CyberunError, InvalidParameters
+from cyberun_async._errors import CyberunError, InvalidParameters, NotFoundError
 from cyberun_async._protocol import endpoints
 from cyberun_async._protocol.call import Call
 from cyberun_async._protocol.endpoints import Dispatch
 from cyberun_async._protocol.files import is_file_like
 from cyberun_async._protocol.tasks import Submitted
+from cyberun_async._resources.slug_suggestions import SlugSuggestions
 from cyberun_async._transport.single_flight import SingleFlight
 from cyberun_async._transport.transport import Transport
 
@@ -29,6 +30,7 @@ class Definitions:
         self._transport = transport
         self._remembered: dict[str, tuple[ParameterDef, ...]] = {}
         self._reads: SingleFlight[str, tuple[ParameterDef, ...]] = SingleFlight()
+        self._suggestions = SlugSuggestions(transport)
 
     async def check(self, workflow: str, parameters: Mapping[str, object]) -> None:
         """Check parameters against a workflow's definition; only a fresh one may refuse them.
@@ -68,7 +70,11 @@ class Definitions:
         from cyberun_async._protocol.validation import definitions_of
         from cyberun_async._protocol.workflows import get_workflow
 
-        definition = await self._transport.send(get_workflow(workflow))
+        try:
+            definition = await self._transport.send(get_workflow(workflow))
+        except NotFoundError as error:
+            await self._suggestions.add_to(error, workflow)
+            raise
         self._remembered.pop(workflow, None)
         if len(self._remembered) >= MAX_REMEMBERED:
             del self._remembered[next(iter(self._remembered))]

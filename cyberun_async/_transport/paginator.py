@@ -9,6 +9,7 @@ import anyio
 from cyberun_async._protocol.call import Call
 from cyberun_async._protocol.pages import MAX_PAGE_SIZE, HasId, Page, PageCursor
 from cyberun_async._transport.transport import Transport
+from cyberun_async._validators import explain_misuse
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 T = TypeVar("T", bound=HasId)
 
 
+@explain_misuse(iterate="use 'async for', since a list is read page by page")
 class AsyncPaginator(AsyncIterator[T]):
     """All items of a list, page by page, each once.
 

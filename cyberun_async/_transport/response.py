@@ -16,6 +16,7 @@ from cyberun_async._protocol.mismatch_log import MismatchLog
 from cyberun_async._protocol.redaction import redact, redacted
 from cyberun_async._protocol.secret import Key
 from cyberun_async._protocol.tasks import Task, TaskResult, check_task, with_task_id
+from cyberun_async._settings import not_found_advice
 
 T = TypeVar("T")
 
@@ -89,8 +90,8 @@ def can_be_read(call: Call[object], body: bytes, headers: httpx.Headers) -> bool
         return False
 
 
-def error_of(call: Call[object], response: Response) -> APIError:
-    """Give the error that an error response stands for."""
+def error_of(call: Call[object], response: Response, base_url: str) -> APIError:
+    """Give the error that an error response stands for; one from no Cyberun may be a mistake in the base URL."""
     return api_error(
         response.status,
         response.headers,
@@ -98,6 +99,7 @@ def error_of(call: Call[object], response: Response) -> APIError:
         method=call.method,
         path=call.path,
         secrets=(response.token,),
+        advice=not_found_advice(base_url) if response.status == httpx.codes.NOT_FOUND else None,
         task_id=call.task_id,
     )
 

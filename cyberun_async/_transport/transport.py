@@ -245,7 +245,7 @@ class Transport:
 
     def _api_error(self, call: Call[object], response: Response) -> APIError:
         self.credential.has_answered |= response.is_json
-        return error_of(call, response)
+        return error_of(call, response, self.base_url)
 
     # Streams
 

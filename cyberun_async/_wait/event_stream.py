@@ -7,12 +7,18 @@ from typing import TYPE_CHECKING
 
 from cyberun_async._protocol.events import TaskEvent
 from cyberun_async._transport.process_bound import refuse_copies
+from cyberun_async._validators import explain_misuse
 from cyberun_async._wait.follower import TaskFollower
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 
+@explain_misuse(
+    iterate="use 'async for event in client.events(...)'",
+    enter="use 'async with client.events(...) as events:'",
+    await_it="events are not awaited: use 'async for event in client.events(...)'",
+)
 class EventStream(AsyncGenerator[TaskEvent, None]):
     """The events of one task, from now to its end: an async generator, and an async context manager.
 

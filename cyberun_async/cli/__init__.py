@@ -3,6 +3,8 @@
 import sys
 from collections.abc import Sequence
 
+from cyberun_async._extras import missing_extra
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and give its exit code.
@@ -20,6 +22,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in {"cyclopts", "rich"}:
             raise
-        print("cyberun-async: the command line needs an extra: pip install 'cyberun-async[cli]'", file=sys.stderr)
+        print(f"cyberun-async: {missing_extra('the command line', 'cli')}", file=sys.stderr)
         return 2
     return run_command(sys.argv[1:] if arguments is None else arguments)

@@ -86,10 +86,7 @@ def local_cyberun(*, host: str = "127.0.0.1", port: int = 0, pace: float) -> "Lo
     try:
         from cyberun_async.local import LocalCyberun
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in {"PIL", "starlette", "uvicorn"}:
-            raise
-        message = "the local Cyberun needs an extra: pip install 'cyberun-async[local]'"
-        raise ConfigurationError(message) from None
+        raise ConfigurationError(str(error)) from None
     return LocalCyberun(host=host, port=port, pace=pace)
 
 

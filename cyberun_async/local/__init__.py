@@ -1,13 +1,20 @@
-"""A local Cyberun Cloud to develop and test against (extra ``local``)."""
+"""A local test server that speaks Cyberun's API, to develop and test against (extra ``local``)."""
 
-from . import scripts
-from ._clock import Clock
-from ._faults import Aim, Fault, Faults
-from ._operations import Exchange
-from ._server import LocalCyberun
-from ._storage import Storage
-from ._webhooks import Delivery
-from ._workflows import Job, LocalParameter, LocalWorkflow, Output
+from cyberun_async._extras import missing_extra
+
+try:
+    from . import scripts
+    from ._clock import Clock
+    from ._faults import Aim, Fault, Faults
+    from ._operations import Exchange
+    from ._server import LocalCyberun
+    from ._storage import Storage
+    from ._webhooks import Delivery
+    from ._workflows import Job, LocalParameter, LocalWorkflow, Output
+except ModuleNotFoundError as _error:
+    if (_error.name or "").partition(".")[0] not in {"PIL", "starlette", "uvicorn"}:
+        raise
+    raise ModuleNotFoundError(missing_extra("cyberun_async.local", "local"), name=_error.name) from None
 
 __all__ = [
     "Aim",

@@ -46,7 +46,9 @@ def test_a_missing_extra_is_one_line_that_says_what_to_install(missing: list[str
     """No traceback, and the exit code of a mistake in use."""
     done = start("-c", WITHOUT.format(missing=missing), *arguments)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.endswith(f"pip install 'cyberun-async[{extra}]'\n")
+    assert done.stderr.endswith(
+        f" needs the extra {extra!r}: pip install '.[{extra}]' in a checkout of cyberun-async\n"
+    )
     assert done.stderr.count("\n") == 1
 
 
@@ -76,6 +78,17 @@ def test_a_pipe_without_unicode_gets_what_it_can_take(monkeypatch: pytest.Monkey
         monkeypatch.setenv("CYBERUN_API_KEY", server.api_key)
         done = start("-m", "cyberun_async", "workflows")
     assert (done.returncode, done.stdout) == (0, "town\t1\tactive\tZ\\xfcrich\n")
+
+
+def test_the_local_server_names_its_extra():
+    """`import cyberun_async.local` says which extra is missing, and so do the fixtures, which import it."""
+    program = (
+        WITHOUT.format(missing=["starlette"]).partition("from cyberun_async.cli")[0] + "import cyberun_async.local"
+    )
+    done = start("-c", program)
+    assert done.stderr.splitlines()[-1] == (
+        "ModuleNotFoundError: cyberun_async.local needs the extra 'local': pip install '.[local]' in a checkout of cyberun-async"
+    )
 
 
 def test_help_names_every_command():
