@@ -34,7 +34,9 @@ async def test_the_nearest_slugs(
         await cyberun_client.submit(workflow, {})
 
     assert caught.value.suggestions[:1] == suggestions
-    assert (f"did you mean '{suggestions[0]}'" in str(caught.value)) if suggestions else "check the" in str(caught.value)
+    assert (
+        (f"did you mean '{suggestions[0]}'" in str(caught.value)) if suggestions else "check the" in str(caught.value)
+    )
     assert not caught.value.may_have_been_sent
 
 
