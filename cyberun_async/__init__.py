@@ -54,6 +54,7 @@ from cyberun_async._protocol.events import (
 )
 from cyberun_async._protocol.files import FileSource, InputFile, PresignedUpload
 from cyberun_async._protocol.output_files import OutputFile
+from cyberun_async._protocol.record import Record
 from cyberun_async._protocol.status import TaskStatus
 from cyberun_async._protocol.tasks import Task, TaskResult
 from cyberun_async._resources.tasks import Tasks
@@ -129,6 +130,7 @@ __all__ = [
     "ProgressEvent",
     "RateLimitError",
     "RateLimiter",
+    "Record",
     "RequestStarted",
     "ResponseReceived",
     "Retries",

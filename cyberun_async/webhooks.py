@@ -21,6 +21,7 @@ from cyberun_async._errors import DecodeError, WebhookError
 from cyberun_async._protocol.codec import structure
 from cyberun_async._protocol.fields import extra_field, on_wire, redact_repr, wire
 from cyberun_async._protocol.json_text import parse_json
+from cyberun_async._protocol.record import Record
 from cyberun_async._protocol.secret import Secret
 from cyberun_async._protocol.status import Evidence, TaskStatus, status_from
 from cyberun_async._protocol.tasks import Extras, Said, read_output, read_reason
@@ -64,7 +65,7 @@ class Headers(Protocol):
 
 @redact_repr
 @attrs.frozen(kw_only=True)
-class WebhookEvent:
+class WebhookEvent(Record):
     """A delivery: a task has ended.
 
     The wire says `task_status`, `task_output` and `task_error`. There are no download URLs in a

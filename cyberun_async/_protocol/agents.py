@@ -8,11 +8,12 @@ import attrs
 from cyberun_async._protocol.call import Call
 from cyberun_async._protocol.fields import extra_field, on_wire, redact_repr, wire
 from cyberun_async._protocol.pages import MAX_PAGE_SIZE, Page, page_query
+from cyberun_async._protocol.record import Record
 
 
 @redact_repr
 @attrs.frozen(kw_only=True)
-class GPU:
+class GPU(Record):
     """One GPU of an agent; what it leaves out is `None`.
 
     Source: https://docs.cyberun.cloud/api-reference/agent/list-connected-agents
@@ -35,7 +36,7 @@ class GPU:
 
 @redact_repr
 @attrs.frozen(kw_only=True)
-class SystemStats:
+class SystemStats(Record):
     """What an agent says of its machine; what it leaves out is `None` or empty.
 
     Source: https://docs.cyberun.cloud/api-reference/agent/list-connected-agents
@@ -58,7 +59,7 @@ class SystemStats:
 
 @redact_repr
 @attrs.frozen(kw_only=True)
-class Agent:
+class Agent(Record):
     """A machine of the team that runs tasks.
 
     Every field but `id` is `None` or empty where the server leaves it out.

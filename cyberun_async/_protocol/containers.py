@@ -13,13 +13,14 @@ from cyberun_async._protocol.fields import extra_field, on_wire, redact_repr, wi
 from cyberun_async._protocol.headers import headers_of
 from cyberun_async._protocol.pages import MAX_PAGE_SIZE, Page, page_query
 from cyberun_async._protocol.paths import segment
+from cyberun_async._protocol.record import Record
 
 INVOKE_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 
 
 @redact_repr
 @attrs.frozen(kw_only=True)
-class Variable:
+class Variable(Record):
     """One environment variable of a service; its value is never shown.
 
     Source: https://docs.cyberun.cloud/api-reference/container/get-a-container-service-by-slug-runtime
@@ -32,13 +33,13 @@ class Variable:
     """
 
     name: str = attrs.field(metadata=on_wire("env_name"))
-    value: str | None = wire("env_value", default=None, repr=False)
+    value: str | None = wire("env_value", default=None, hidden="secret")
     extra: Mapping[str, object] = extra_field()
 
 
 @redact_repr
 @attrs.frozen(kw_only=True)
-class Volume:
+class Volume(Record):
     """One folder of the host that a service sees.
 
     Source: https://docs.cyberun.cloud/api-reference/container/get-a-container-service-by-slug-runtime
@@ -57,7 +58,7 @@ class Volume:
 
 @redact_repr
 @attrs.frozen(kw_only=True)
-class Container:
+class Container(Record):
     """A container service.
 
     Every field but `id` is `None` or empty where the server leaves it out.
@@ -114,7 +115,7 @@ class Container:
 
 @redact_repr
 @attrs.frozen(kw_only=True)
-class Invocation:
+class Invocation(Record):
     """The response of a service; an error status of the service is a response, too, and raises nothing.
 
     Source: https://docs.cyberun.cloud/api-reference/container/invoke-a-container-service-runtime

@@ -16,6 +16,7 @@ from cyberun_async._protocol.conversions import share_of
 from cyberun_async._protocol.fields import NOT_ON_WIRE, extra_field, redact_repr, wire
 from cyberun_async._protocol.json_text import parse_json
 from cyberun_async._protocol.mismatch_log import LOG_OF_PROCESS, MismatchLog
+from cyberun_async._protocol.record import Record
 from cyberun_async._protocol.redaction import redacted
 from cyberun_async._protocol.status import UNSTATED, TaskStatus
 from cyberun_async._protocol.tasks import TaskResult, read_output, read_reason, reason_of
@@ -26,9 +27,22 @@ Source = Literal["stream", "poll"]
 """Where an event was learned: from the server's stream, or by polling."""
 
 
+class _Terminal(Record):
+    """The last event of a task, whose data has its status, too."""
+
+    __slots__ = ()
+
+    status: ClassVar[TaskStatus]
+
+    def to_dict(self, *, include_urls: bool = False, include_secrets: bool = False) -> dict[str, object]:
+        """Give the event's data as a dictionary of JSON values; see `Record.to_dict()`."""
+        fields = super().to_dict(include_urls=include_urls, include_secrets=include_secrets)
+        return {**fields, "status": self.status.value}
+
+
 @redact_repr
 @attrs.frozen(kw_only=True)
-class StatusEvent:
+class StatusEvent(Record):
     """The task's status changed.
 
     Source: https://docs.cyberun.cloud/api-reference/streaming-events
@@ -54,7 +68,7 @@ class StatusEvent:
 
 @redact_repr
 @attrs.frozen(kw_only=True)
-class ProgressEvent:
+class ProgressEvent(Record):
     """The task got further.
 
     Source: https://docs.cyberun.cloud/api-reference/streaming-events
@@ -90,7 +104,7 @@ class ProgressEvent:
 
 @redact_repr
 @attrs.frozen(kw_only=True)
-class CompletedEvent:
+class CompletedEvent(_Terminal):
     """The task is done; `tasks.result()` has the URLs of its files.
 
     Source: https://docs.cyberun.cloud/api-reference/streaming-events
@@ -117,7 +131,7 @@ class CompletedEvent:
 
 @redact_repr
 @attrs.frozen(kw_only=True)
-class FailedEvent:
+class FailedEvent(_Terminal):
     """The task failed, for the reason that `error` gives.
 
     Source: https://docs.cyberun.cloud/api-reference/streaming-events
@@ -147,7 +161,7 @@ class FailedEvent:
 
 @redact_repr
 @attrs.frozen(kw_only=True)
-class CancelledEvent:
+class CancelledEvent(_Terminal):
     """The task was cancelled.
 
     Source: https://docs.cyberun.cloud/api-reference/streaming-events
@@ -170,7 +184,7 @@ class CancelledEvent:
 
 @redact_repr
 @attrs.frozen(kw_only=True)
-class ErrorEvent:
+class ErrorEvent(Record):
     """The server could not read the task's state for a moment; the task itself continues.
 
     Source: https://docs.cyberun.cloud/api-reference/streaming-events
@@ -194,7 +208,7 @@ class ErrorEvent:
 
 @redact_repr
 @attrs.frozen(kw_only=True)
-class UnknownEvent:
+class UnknownEvent(Record):
     """An event that this version does not know, as the server sent it.
 
     Attributes:

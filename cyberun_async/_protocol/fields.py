@@ -1,7 +1,7 @@
 """Declare how the fields of a record stand on the wire, and what it keeps of a response beyond them."""
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import attrs
 
@@ -18,9 +18,19 @@ READ = "cyberun_async.read"
 ALIASES = "cyberun_async.aliases"
 """The metadata key of the names that are read where the field's own name gives nothing."""
 
+HIDDEN = "cyberun_async.hidden"
+"""The metadata key of what a field holds that `to_dict()` leaves out unless it is asked for; see `Hidden`."""
+
+Hidden = Literal["url", "secret"]
+"""A presigned URL or what belongs to one; or another secret."""
+
 
 def on_wire(
-    name: str | None = None, *, aliases: tuple[str, ...] = (), read: Callable[[object, object], object] | None = None
+    name: str | None = None,
+    *,
+    aliases: tuple[str, ...] = (),
+    read: Callable[[object, object], object] | None = None,
+    hidden: Hidden | None = None,
 ) -> Mapping[str, object]:
     """Give the metadata of a field.
 
@@ -28,9 +38,10 @@ def on_wire(
         name: Its name on the wire, if it differs from ours.
         aliases: Names that are read where that name gives nothing.
         read: Converts its value, if its type alone does not say how; a hook of the codec.
+        hidden: What it holds that is shown only on request.
 
     """
-    metadata: dict[str, object] = {READ: read, ALIASES: aliases}
+    metadata: dict[str, object] = {READ: read, ALIASES: aliases, HIDDEN: hidden}
     return metadata if name is None else {**metadata, WIRE_NAME: name}
 
 
@@ -43,10 +54,13 @@ def wire(
     *,
     aliases: tuple[str, ...] = (),
     read: Callable[[object, object], object] | None = None,
+    hidden: Hidden | None = None,
     **options: Any,
 ) -> Any:
     """Declare a field with a default; see `on_wire`. The other options are those of `attrs.field`."""
-    return attrs.field(metadata=on_wire(name, aliases=aliases, read=read), **options)
+    if hidden is not None:
+        options["repr"] = False
+    return attrs.field(metadata=on_wire(name, aliases=aliases, read=read, hidden=hidden), **options)
 
 
 class Extra(Mapping[str, object]):

@@ -13,6 +13,7 @@ from cyberun_async._errors import InvalidParameters
 from cyberun_async._protocol.content_types import content_type_of, is_accepted, name_of_picture
 from cyberun_async._protocol.fields import extra_field, redact_repr, wire
 from cyberun_async._protocol.headers import headers_of
+from cyberun_async._protocol.record import Record
 from cyberun_async._validators import check_kind
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ FileSource = str | os.PathLike[str] | bytes | BinaryIO | AsyncIterable[bytes]
 
 @redact_repr
 @attrs.frozen(kw_only=True)
-class PresignedUpload:
+class PresignedUpload(Record):
     """A place in storage that one file may be sent to.
 
     Source: https://docs.cyberun.cloud/api-reference/file/request-a-presigned-upload-url
@@ -38,8 +39,8 @@ class PresignedUpload:
     """
 
     file_key: str
-    upload_url: str = attrs.field(repr=False)
-    upload_headers: Mapping[str, str] = wire(read=headers_of, factory=dict, repr=False)
+    upload_url: str = wire(hidden="url")
+    upload_headers: Mapping[str, str] = wire(read=headers_of, factory=dict, hidden="url")
     extra: Mapping[str, object] = extra_field()
 
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from cyberun_async._protocol.fields import redact_repr
+from cyberun_async._protocol.fields import redact_repr, wire
 from cyberun_async._protocol.filenames import name_from_key, name_from_output, name_from_url, unique_names
 from cyberun_async._protocol.output_urls import object_of
+from cyberun_async._protocol.record import Record
 from cyberun_async._protocol.redaction import redact
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 @redact_repr
 @attrs.frozen(kw_only=True)
-class OutputFile:
+class OutputFile(Record):
     """One file of a result.
 
     Attributes:
@@ -34,7 +35,7 @@ class OutputFile:
 
     key: str
     name: str
-    url: str = attrs.field(repr=False)
+    url: str = wire(hidden="url")
     expires_at: datetime | None = None
     task_id: str
 

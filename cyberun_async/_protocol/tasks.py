@@ -10,6 +10,7 @@ from cyberun_async._protocol.conversions import Partial, expected
 from cyberun_async._protocol.fields import extra_field, on_wire, redact_repr, wire
 from cyberun_async._protocol.output_files import OutputFile, files_of
 from cyberun_async._protocol.output_urls import url_of, urls_of
+from cyberun_async._protocol.record import Record
 from cyberun_async._protocol.redaction import redact
 from cyberun_async._protocol.status import UNSTATED, Evidence, TaskStatus, status_from
 
@@ -142,7 +143,7 @@ class Submitted:
 
 @redact_repr
 @attrs.frozen(kw_only=True)
-class Task:
+class Task(Record):
     """A task as the server sees it now; its output is in its result, its progress only in its events.
 
     Every field but `id` is `None`, empty or zero where the server leaves it out.
@@ -198,7 +199,7 @@ def _implied_status(result: "TaskResult") -> TaskStatus:
 
 @redact_repr
 @attrs.frozen(kw_only=True)
-class TaskResult:
+class TaskResult(Record):
     """What became of a task.
 
     Source: https://docs.cyberun.cloud/api-reference/task/get-task-result
@@ -223,8 +224,8 @@ class TaskResult:
     status: TaskStatus = wire(
         "task_status", aliases=("status",), default=attrs.Factory(_implied_status, takes_self=True)
     )
-    download_url: str | None = wire(read=url_of, default=None, repr=False)
-    download_urls: Mapping[str, str] = wire(read=urls_of, factory=dict, repr=False)
+    download_url: str | None = wire(read=url_of, default=None, hidden="url")
+    download_urls: Mapping[str, str] = wire(read=urls_of, factory=dict, hidden="url")
     expires_at: datetime | None = None
     completed_at: datetime | None = None
     extra: Mapping[str, object] = extra_field()

@@ -11,12 +11,13 @@ from cyberun_async._errors import InvalidParameters
 from cyberun_async._protocol.call import Call
 from cyberun_async._protocol.fields import extra_field, on_wire, redact_repr, wire
 from cyberun_async._protocol.paths import segment
+from cyberun_async._protocol.record import Record
 from cyberun_async._settings import is_loopback
 
 
 @redact_repr
 @attrs.frozen(kw_only=True)
-class Webhook:
+class Webhook(Record):
     """An address that receives a delivery when a task has ended.
 
     Every field but `id` is `None` or empty where the server leaves it out.
@@ -39,7 +40,7 @@ class Webhook:
     id: str
     display_name: str | None = None
     url: str | None = wire("webhook_url", default=None)
-    secret: str | None = wire("webhook_secret", default=None, repr=False)
+    secret: str | None = wire("webhook_secret", default=None, hidden="secret")
     events: tuple[str, ...] = wire("webhook_events", default=())
     status: str | None = wire("webhook_status", default=None)
     created_at: datetime | None = None

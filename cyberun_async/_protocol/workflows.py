@@ -10,6 +10,7 @@ from cyberun_async._protocol.conversions import expected
 from cyberun_async._protocol.fields import extra_field, redact_repr, wire
 from cyberun_async._protocol.pages import MAX_PAGE_SIZE, Page, page_query
 from cyberun_async._protocol.paths import workflow_path
+from cyberun_async._protocol.record import Record
 
 
 def _read_type(value: object, _: object = None) -> str:
@@ -50,7 +51,7 @@ def _read_accept(value: object, _: object = None) -> tuple[str, ...]:
 
 @redact_repr
 @attrs.frozen(kw_only=True)
-class ParameterDef:
+class ParameterDef(Record):
     """One parameter of a workflow.
 
     Source: https://docs.cyberun.cloud/api-reference/task/execute-a-workflow-by-id
@@ -93,7 +94,7 @@ class ParameterDef:
 
 @redact_repr
 @attrs.frozen(kw_only=True)
-class Workflow:
+class Workflow(Record):
     """A workflow that can be run.
 
     A list may leave `parameters` out; `workflows.get()` has them. Every field but `id` is `None`

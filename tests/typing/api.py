@@ -41,6 +41,7 @@ from cyberun_async import (
     PresignedUpload,
     ProgressEvent,
     RateLimiter,
+    Record,
     RequestStarted,
     ResponseReceived,
     Retries,
@@ -217,6 +218,9 @@ async def calls(client: AsyncClient) -> None:
     async for task in client.tasks.list(status=TaskStatus.RUNNING):
         assert_type(task.status.is_terminal, bool)
     assert_type(await client.tasks.get("..."), Task)
+    assert_type((await client.tasks.get("...")).to_dict(), dict[str, object])
+    record: Record = await client.tasks.result("...")
+    assert_type(record.to_dict(include_urls=True, include_secrets=True), dict[str, object])
     assert_type(await client.tasks.result("..."), TaskResult)
     await client.tasks.cancel("...")
     assert_type(await client.files.presign("cat.png", 1024, "image/png"), PresignedUpload)
