@@ -21,6 +21,8 @@ from cyberun_async._transport.error_mapping import below
 from cyberun_async._transport.proxies import find_proxy, proxy_of
 from cyberun_async._transport.tls import tls_context, without_tls
 
+_Wrapper = CancelSafeBackend | EarlyResponseBackend
+
 
 class _Route(NamedTuple):
     """What the connections of one pool have in common."""
@@ -69,7 +71,7 @@ class ShardedTransport(httpx.AsyncBaseTransport):
         self._keep_alive = keep_alive
         self._http2 = http2
         self._wrap = CancelSafeBackend if is_cancel_safe else EarlyResponseBackend if reads_while_sending else None
-        self._backend: CancelSafeBackend | EarlyResponseBackend | None = None
+        self._backend: _Wrapper | None = None
         self._routes: dict[tuple[str, bytes], _Route] = {}
         self._pools: set[_Pool] = set()
         self._with_room: dict[_Route, list[_Pool]] = {}
@@ -139,12 +141,22 @@ class ShardedTransport(httpx.AsyncBaseTransport):
             proxy=proxy_of(None if route.proxy is None else route.proxy.reveal(), tls),
         )
         if self._wrap is not None:
-            # httpcore's pools take a backend, but httpx passes none on.
-            self._backend = self._backend or self._wrap(transport._pool._network_backend)
-            transport._pool._network_backend = self._backend  # type: ignore[assignment]
+            self._wrap_streams(transport, self._wrap)
         pool = _Pool(route, transport)
         self._pools.add(pool)
         return pool
+
+    def _wrap_streams(self, transport: httpx.AsyncHTTPTransport, wrap: type[_Wrapper]) -> None:
+        """Have the connections of a pool made by a network backend of ours, if httpx is built as we know it.
+
+        httpcore's pools take a backend, but httpx passes none on, and a pool beside httpx's own transport would be out of
+        the reach of those who mock that in their tests. Without it a stream is read as that of a user's own client.
+        """
+        pool = getattr(transport, "_pool", None)
+        backend = getattr(pool, "_network_backend", None)
+        if pool is not None and backend is not None:
+            self._backend = self._backend or wrap(backend)
+            pool._network_backend = self._backend
 
     def _give_back(self, pool: _Pool) -> None:
         pool.load -= 1
