@@ -7,6 +7,7 @@ from html import unescape
 
 import attrs
 
+from cyberun_async._backoff import backoff
 from cyberun_async._protocol.error_responses import retry_after_of
 from cyberun_async._protocol.redaction import redact
 from cyberun_async._protocol.secret import Secret
@@ -117,7 +118,7 @@ class RetryBudget:
         retries = self._retries
         if not retries.budget or (asked is not None and asked > retries.retry_after):
             return None
-        own = self._jitter() * min(retries.maximum, retries.initial * 2.0 ** min(self._failures, 30))
+        own = self._jitter() * backoff(self._failures, initial=retries.initial, maximum=retries.maximum)
         self._failures += 1
         if self._first_failed is None:
             self._first_failed = now

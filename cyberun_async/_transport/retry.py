@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable
 
+from cyberun_async._backoff import backoff
 from cyberun_async._errors import (
     APIError,
     CyberunError,
@@ -44,8 +45,7 @@ def delay_before_retry(
     asked = failure.retry_after if isinstance(failure, APIError) else None
     if asked is not None and asked > retries.retry_after:
         return None
-    ceiling = min(retries.maximum, retries.initial * 2.0 ** min(attempt - 1, 30))
-    own = jitter() * ceiling
+    own = jitter() * backoff(attempt - 1, initial=retries.initial, maximum=retries.maximum)
     # What the server asks for is not our choice, so it does not count: it has a limit of its own.
     return (asked or 0.0) + own if elapsed + own < retries.budget else None
 

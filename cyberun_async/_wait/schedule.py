@@ -3,6 +3,7 @@
 import random
 from enum import Enum
 
+from cyberun_async._backoff import backoff
 from cyberun_async._settings import Polling
 from cyberun_async._wait.outage import Outage
 
@@ -147,7 +148,7 @@ class PollSchedule:
         self._lags += 1
 
     def _lag(self) -> float:
-        return min(FIRST_LAG * 2.0 ** min(self._lags, 30), self._polling.interval)
+        return backoff(self._lags, initial=FIRST_LAG, maximum=self._polling.interval)
 
     # Failures
 
@@ -203,6 +204,6 @@ class PollSchedule:
 
     def stream_broke(self, now: float, retry_after: float | None = None) -> None:
         """Plan to open the stream again; a polite end counts as well, and only news starts the delays over."""
-        ceiling = min(FIRST_RECONNECT * 2.0 ** min(self._fruitless, 30), MAX_RECONNECT_DELAY)
+        ceiling = backoff(self._fruitless, initial=FIRST_RECONNECT, maximum=MAX_RECONNECT_DELAY)
         self._fruitless += 1
         self.stream_due = now + max(self._least_delay, retry_after or 0.0, random.uniform(0.0, ceiling))
