@@ -94,7 +94,7 @@ def crashing(tmp_path: Path) -> Iterator[Crashing]:
     """Run a server and the program."""
     program = [sys.executable, str(Path(__file__).with_name("crashing.py"))]
     with (
-        LocalCyberun(schedule=1) as server,
+        LocalCyberun(pace=1) as server,
         subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process,
     ):
         yield Crashing(server, process, tmp_path)
