@@ -64,9 +64,9 @@ from cyberun_async._wait.result import AbandonPolicy, EventCallback
 
 if TYPE_CHECKING:
     from cyberun_async._batch.batch import Batch
-    from cyberun_async._batch.decisions import BatchCounts, Outcome
     from cyberun_async._batch.journal import Journal
-    from cyberun_async._batch.journal_rows import JournalEntry
+    from cyberun_async._batch.journal_entry import JournalEntry
+    from cyberun_async._batch.outcome import BatchCounts, Outcome
     from cyberun_async._files.download import DownloadProgress
     from cyberun_async._files.file_stream import FileStream
     from cyberun_async._files.upload import UploadProgress
@@ -188,13 +188,13 @@ _LATER = {
     "Agent": "_protocol.agents",
     "SystemStats": "_protocol.agents",
     "text_bar": "_progress_bar",
-    "BatchCounts": "_batch.decisions",
-    "Outcome": "_batch.decisions",
+    "BatchCounts": "_batch.outcome",
+    "Outcome": "_batch.outcome",
     "Container": "_protocol.containers",
     "Invocation": "_protocol.containers",
     "Variable": "_protocol.containers",
     "Volume": "_protocol.containers",
-    "JournalEntry": "_batch.journal_rows",
+    "JournalEntry": "_batch.journal_entry",
     "Webhook": "_protocol.webhooks",
     "ParameterDef": "_protocol.workflows",
     "Workflow": "_protocol.workflows",

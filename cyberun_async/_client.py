@@ -55,10 +55,11 @@ if TYPE_CHECKING:
     import httpx
     from typing_extensions import Self
 
+    from cyberun_async._batch.admission import OnError
     from cyberun_async._batch.batch import Batch, Items
-    from cyberun_async._batch.decisions import Outcome, Resubmit
+    from cyberun_async._batch.decisions import Resubmit
     from cyberun_async._batch.journal import Journal
-    from cyberun_async._batch.options import OnError
+    from cyberun_async._batch.outcome import Outcome
     from cyberun_async._files.download import DownloadProgress
     from cyberun_async._files.file_stream import FileStream
     from cyberun_async._files.storage import Storage
@@ -508,11 +509,10 @@ class AsyncClient:
 
         """
         from cyberun_async import Batch
-        from cyberun_async._batch.options import Plan
-        from cyberun_async._batch.runner import Runner
+        from cyberun_async._batch.options import BatchOptions
 
         dispatch = Dispatch(dispatch_target, target_pool, submitter_region, tool_type)
-        plan = Plan(
+        options = BatchOptions(
             workflow=workflow,
             max_in_flight=max_in_flight,
             wait=Wait(timeout=timeout, on_event=on_event, on_timeout=on_timeout, on_cancel="leave"),
@@ -528,7 +528,7 @@ class AsyncClient:
         submission = partial(
             prepare, self._definitions, lambda: self._uploads, workflow, validate=validate, dispatch=dispatch
         )
-        return Batch(Runner(self._transport, self._shared_poller, self._settings, plan, submission), plan, items)
+        return Batch(self._transport, self._shared_poller, self._settings, options, prepare=submission, items=items)
 
     async def submit_once(
         self,

@@ -1,4 +1,4 @@
-"""Arguments of another kind than a public call takes. (validate, isinstance)"""
+"""Checks of arguments and options, each of which raises: kinds, callbacks, choices, counts. (validate, isinstance)"""
 
 from collections.abc import Callable
 from inspect import iscoroutine
@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, TypeVar
 from cyberun_async._errors import ConfigurationError, InvalidParameters
 
 if TYPE_CHECKING:
+    from typing import TypeGuard
+
+    import attrs
     from typing_extensions import Never
 
 _C = TypeVar("_C", bound=type)
@@ -70,3 +73,30 @@ def _raising(message: str) -> Callable[..., "Never"]:
         raise ConfigurationError(message)
 
     return method
+
+
+def is_whole_number(value: object, *, minimum: int = 0) -> "TypeGuard[int]":
+    """Whether an argument is a whole number, and not a boolean, of at least so much."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= minimum
+
+
+def one_of(*choices: str) -> "Callable[[object, attrs.Attribute[str], str], None]":
+    """Make a validator of attrs that raises a `ConfigurationError` for any other text than these."""
+
+    def check(_: object, field: "attrs.Attribute[str]", value: str) -> None:
+        if value not in choices:
+            choice = " or ".join(repr(word) for word in choices)
+            raise ConfigurationError(f"{field.name} must be {choice}, not {value!r}")
+
+    return check
+
+
+def count_above_zero(_: object, field: "attrs.Attribute[int]", value: int) -> None:
+    """Validate an option of attrs that counts something.
+
+    Raises:
+        ConfigurationError: It is no whole number, or below one.
+
+    """
+    if not is_whole_number(value, minimum=1):
+        raise ConfigurationError(f"{field.name} must be a whole number above zero, not {value!r}")

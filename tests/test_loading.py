@@ -47,7 +47,7 @@ print(*[name for name in {LATER} if name in sys.modules])
 @pytest.mark.parametrize(
     ("use", "loaded"),
     [
-        pytest.param("cyberun_async.Outcome", "cyberun_async._batch.decisions", id="a name"),
+        pytest.param("cyberun_async.Outcome", "cyberun_async._batch.outcome", id="a name"),
         pytest.param("from cyberun_async import *", "cyberun_async._batch.journal", id="every name"),
         pytest.param("client.containers", "cyberun_async._protocol.containers", id="a group"),
         pytest.param("client.map('demo', [])", "cyberun_async._batch.batch", id="a batch"),
@@ -73,7 +73,7 @@ def test_public_address_of_what_came_along() -> None:
 import sys
 from cyberun_async import AsyncClient
 AsyncClient("sk-test").map("demo", [])
-print(sys.modules["cyberun_async._batch.decisions"].Outcome.__module__)
+print(sys.modules["cyberun_async._batch.outcome"].Outcome.__module__)
 """
     assert printed_by(program) == ["cyberun_async"]
 

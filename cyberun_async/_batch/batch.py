@@ -1,30 +1,47 @@
-"""Many items through one workflow, as many at once as there is room for."""
+"""Many items through one workflow, as many at once as there is capacity for.
+
+`Batch` feeds items and hands out outcomes; between the two stand `admission.py`, which decides whether one more item
+may start, and `runner.py`, which makes an outcome of each item:
+
+    items -> _feed: waits while admission says no -> Runner.process, one child task for each item -> outcomes -> __anext__
+
+**Backpressure.** No item is read before there is capacity for it: neither more than the window in flight, nor
+`max_in_flight` outcomes that nobody has consumed. So an endless iterable is fine, and memory is bounded.
+
+**One event for all changes.** Whoever waits, the feeder for capacity or the consumer for an outcome, waits for `_change`,
+and looks again at the state. It is set by an outcome, by an outcome that was consumed, and by admission.
+
+**The end.** The iteration ends once the feeder has ended and nothing is in flight; what reading the items has raised is
+raised after the last outcome. `async with` cancels the feeder and the items in flight when it is left, and then leaves or
+cancels their tasks.
+"""
 
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Mapping
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import anyio
 import anyio.abc
 from anyio.lowlevel import checkpoint
 
-from cyberun_async._batch.decisions import BatchCounts, Item, Keyed, Outcome, Parameters, read_item
-from cyberun_async._batch.options import Plan
+from cyberun_async._batch.admission import Admission, Reservation, StoppedBy
+from cyberun_async._batch.options import BatchOptions
+from cyberun_async._batch.outcome import BatchCounts, Item, Keyed, Outcome, Parameters, read_item
 from cyberun_async._batch.runner import Runner
+from cyberun_async._batch.submitter import Prepare
 from cyberun_async._concurrency import FlatTaskGroup, run_shielded
 from cyberun_async._errors import ConfigurationError
+from cyberun_async._settings import Settings
 from cyberun_async._transport.process_bound import refuse_copies
+from cyberun_async._transport.transport import Transport
 from cyberun_async._validators import explain_misuse
+from cyberun_async._wait.shared_poller import SharedPoller
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 Items = Iterable[Parameters | Keyed] | AsyncIterable[Parameters | Keyed]
 """The items of a batch: parameters, or keys and parameters; may be endless."""
-
-
-StoppedBy = Literal["stop", "cancel_rest", "stop_after_failures", "max_tasks"]
-"""What has kept a batch from beginning more items."""
 
 CLEANUP = 5.0
 """Seconds that a generator of items gets to close."""
@@ -50,45 +67,57 @@ class Batch(AsyncIterator[Outcome]):
 
     __reduce__ = refuse_copies
 
-    def __init__(self, runner: Runner, plan: Plan, items: Items) -> None:
-        """Nothing runs yet."""
+    def __init__(
+        self,
+        transport: Transport,
+        shared_poller: SharedPoller,
+        settings: Settings,
+        options: BatchOptions,
+        *,
+        prepare: Prepare,
+        items: Items,
+    ) -> None:
         if isinstance(items, (str, bytes, Mapping)) or not isinstance(items, (Iterable, AsyncIterable)):
             message = (
                 f"items must be a list or other iterable of parameters, or an async one, not {type(items).__name__}"
             )
             raise ConfigurationError(message)
-        self._runner = runner
-        self._plan = plan
+        self._admission = Admission(
+            max_in_flight=options.max_in_flight,
+            max_tasks=options.max_tasks,
+            stop_after_failures=options.stop_after_failures,
+            on_error=options.on_error,
+            on_change=self._changed,
+        )
+        self._runner = Runner(transport, shared_poller, settings, options, prepare=prepare, admission=self._admission)
+        self._workflow = options.workflow
         self._items = items
         self._group: FlatTaskGroup | None = None
         self._feeding: anyio.CancelScope | None = None  # Made in the event loop, which is not there yet.
-        self._runner.on_room = self._changed
         self._is_fed = False
         self._is_over = False
         self._failure: Exception | None = None
-        self._in_flight = 0
-        self._stopped_by: StoppedBy | None = None
         self._ready: deque[Outcome] = deque()
         self._change = anyio.Event()
 
     def __repr__(self) -> str:
         """Show what it runs, and how much of it."""
-        return f"<{type(self).__name__} of {self._plan.workflow!r}, {self._in_flight} in flight>"
+        return f"<{type(self).__name__} of {self._workflow!r}, {self.in_flight} in flight>"
 
     @property
     def in_flight(self) -> int:
-        """How many items have been begun and have no outcome yet."""
-        return self._in_flight
+        """How many items have been started and have no outcome yet."""
+        return self._admission.in_flight
 
     @property
     def counts(self) -> BatchCounts:
         """How many items are in flight, and what became of the others; afterwards, too."""
-        return self._runner.tally.counts(self._in_flight)
+        return self._admission.counts
 
     @property
     def stopped_by(self) -> "StoppedBy | None":
-        """What has kept the batch from beginning more items: `stop()`, or one of the options; `None` if nothing has."""
-        return self._stopped_by
+        """What keeps the batch from starting more items: `stop()`, or one of the options; `None` if nothing does."""
+        return self._admission.stopped_by
 
     async def __aenter__(self) -> "Self":
         """Begin to submit."""
@@ -134,7 +163,7 @@ class Batch(AsyncIterator[Outcome]):
         """
         self._check_running()
         while not self._ready:
-            if self._is_fed and not self._in_flight:
+            if self._is_fed and not self.in_flight:
                 failure, self._failure = self._failure, None
                 if failure is not None:
                     raise failure
@@ -152,7 +181,7 @@ class Batch(AsyncIterator[Outcome]):
 
         """
         self._check_running()
-        self._begin_no_more("stop")
+        self._stop("stop")
 
     async def gather(self) -> list[Outcome]:
         """Wait for all outcomes that are left, and give them in the order of the items.
@@ -183,66 +212,51 @@ class Batch(AsyncIterator[Outcome]):
     # What runs in the background
 
     async def _feed(self, scope: anyio.CancelScope) -> None:
-        """Begin items as long as there is room, and read none before."""
+        """Start items as long as there is capacity, and read none before."""
         source = _ItemSource(self._items)
         try:
             with scope:
                 index = 0
                 while True:
-                    await self._room()
+                    await self._wait_for_capacity()
                     item = read_item(index, await source.next())
                     index += 1
-                    self._begin(item)
+                    self._start(item)
         except StopAsyncIteration:
             pass
-        except Exception as failure:  # noqa: BLE001 - raised to whoever iterates, once the rest is told
+        except Exception as failure:  # noqa: BLE001 - raised to whoever iterates, after the last outcome
             self._failure = failure
         finally:
             self._is_fed = True
             self._changed()
             await run_shielded(source.aclose, within=CLEANUP)
 
-    async def _room(self) -> None:
-        """Wait until one more item may be begun; cancelled where none may any more."""
-        runner = self._runner
-        while (
-            self._in_flight >= runner.window.size
-            or len(self._ready) >= self._plan.max_in_flight
-            or not runner.tally.may_begin
-        ):
-            if runner.tally.is_spent:
-                self._begin_no_more("max_tasks")
+    async def _wait_for_capacity(self) -> None:
+        """Wait until one more item may start; cancelled where none may any more."""
+        while not self._admission.may_start(len(self._ready)):
+            if self._admission.is_spent:
+                self._stop("max_tasks")
             await self._change.wait()
         await checkpoint()
 
-    def _begin_no_more(self, why: "StoppedBy") -> None:
-        self._stopped_by = self._stopped_by or why
+    def _stop(self, reason: "StoppedBy") -> None:
+        self._admission.stop(reason)
         assert self._feeding is not None
         self._feeding.cancel()
 
-    def _begin(self, item: Item) -> None:
+    def _start(self, item: Item) -> None:
         assert self._group is not None
-        self._in_flight += 1
-        self._runner.tally.begin()
-        self._group.start_soon(self._take_through, item)
+        self._group.start_soon(self._process, item, self._admission.start())
 
-    async def _take_through(self, item: Item) -> None:
-        outcome = await self._runner.outcome_of(item)
-        self._in_flight -= 1
+    async def _process(self, item: Item, reservation: Reservation) -> None:
+        outcome, ending = await self._runner.process(item, reservation)
         self._ready.append(outcome)
+        reason = self._admission.finish(ending)
         self._changed()
-        if outcome.error is not None and not self._runner.is_stopped:
-            await self._after_failure()
-
-    async def _after_failure(self) -> None:
-        runner, plan = self._runner, self._plan
-        if plan.on_error == "cancel_rest":
-            runner.is_stopped = runner.is_given_up = True
-            self._begin_no_more("cancel_rest")
-            await runner.cancel_tasks()
-        elif plan.stop_after_failures is not None and runner.tally.failures >= plan.stop_after_failures:
-            runner.is_stopped = True
-            self._begin_no_more("stop_after_failures")
+        if reason is not None:
+            self._stop(reason)
+        if reason == "cancel_rest":
+            await self._runner.tasks.cancel_all()
 
 
 class _ItemSource:

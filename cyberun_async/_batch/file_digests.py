@@ -13,7 +13,8 @@ from typing import Literal, get_args
 
 import anyio.to_thread
 
-from cyberun_async._batch.decisions import Parameters, fingerprint
+from cyberun_async._batch.fingerprint import fingerprint
+from cyberun_async._batch.outcome import Parameters
 from cyberun_async._errors import ConfigurationError, StorageError
 from cyberun_async._protocol.files import InputFile, input_file, is_path
 

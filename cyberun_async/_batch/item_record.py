@@ -7,9 +7,9 @@ from typing import Any
 
 import attrs
 
-from cyberun_async._batch.decisions import may_exist
+from cyberun_async._batch.decisions import may_exist, submitting
 from cyberun_async._batch.journal import Journal
-from cyberun_async._batch.journal_rows import Row, submitting
+from cyberun_async._batch.journal_rows import Row
 from cyberun_async._concurrency import Flight, run_shielded
 
 MAX_RESPONSE = 4_000
@@ -27,9 +27,16 @@ class ItemRecord:
     __slots__ = ("_journal", "row")
 
     def __init__(self, row: Row, journal: Journal | None) -> None:
-        """Take the row as it is on the disk."""
         self.row: Row = row
         self._journal = journal
+
+    def __repr__(self) -> str:
+        """Show the key, and how far the item is."""
+        return f"<{type(self).__name__} of {self.row.key!r}, {self.row.state}>"
+
+    def start_from(self, row: Row) -> None:
+        """Take over what the journal has of the item."""
+        self.row = row
 
     async def note(self, **changes: Any) -> None:
         """Add to what is known; a disk that refuses it is asked again at the end."""

@@ -1,7 +1,7 @@
 """What batches and single submissions remember across runs and crashes, so that they resume: one row for each item.
 
-`_batch/journal_rows.py` has what the rows mean and the decision whether to submit, `journal_database.py` how they reach
-the disk.
+`decisions.py` decides by a row whether its item is submitted, `journal_rows.py` has what the rows hold, and
+`journal_database.py` how they reach the disk.
 """
 
 import logging
@@ -14,10 +14,13 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from cyberun_async._batch.decisions import other_parameters, settled
 from cyberun_async._batch.file_digests import CompareFiles, FileDigests
 from cyberun_async._batch.journal_database import JournalDatabase
+from cyberun_async._batch.journal_entry import JournalEntry, entry_of
 from cyberun_async._batch.journal_file import find, ids_of_tasks, next_run, page_of_rows, put, unconfirmed
-from cyberun_async._batch.journal_rows import JournalEntry, Row, entry_of, settled
+from cyberun_async._batch.journal_rows import Row
+from cyberun_async._batch.outcome import Parameters
 from cyberun_async._concurrency import run_shielded
 from cyberun_async._errors import ConfigurationError
 from cyberun_async._protocol.paths import segment
@@ -114,9 +117,9 @@ class Journal:
             await self._put(settled(row, task_id))
 
     @asynccontextmanager
-    async def _open_for_submission(self, patience: float) -> AsyncGenerator[None, None]:
+    async def _open_for_submission(self, lock_timeout: float) -> AsyncGenerator[None, None]:
         """Have the file open for a moment, which another process waits for as well."""
-        await self._database.acquire(patience=patience)
+        await self._database.acquire(lock_timeout=lock_timeout)
         try:
             yield
         finally:
@@ -147,6 +150,16 @@ class Journal:
 
     async def _find(self, workflow: str, key: str) -> Row | None:
         return self._unsaved.get((workflow, key)) or await self._database.do(lambda db: find(db, workflow, key))
+
+    async def _check_parameters(self, row: Row | None, digest: str, parameters: Parameters) -> None:
+        """Check that an item has the parameters, and the files, that the journal has under its key.
+
+        Raises:
+            InvalidParameters: They are others.
+
+        """
+        if row is not None and row.digest != digest and not await self._files.is_same(row.digest, parameters):
+            raise other_parameters(row.key)
 
     async def _put(self, row: Row) -> None:
         """Write down how far an item is.

@@ -54,12 +54,12 @@ class JournalDatabase:
         self._turn: anyio.Lock
         self._one_thread: anyio.CapacityLimiter
 
-    async def acquire(self, *, for_batch: bool = False, patience: float = 0.0) -> None:
+    async def acquire(self, *, for_batch: bool = False, lock_timeout: float = 0.0) -> None:
         """Open the file unless it is open.
 
         Args:
             for_batch: Whether this is the one batch that it serves.
-            patience: Seconds to wait for another process.
+            lock_timeout: Seconds to wait for another process.
 
         Raises:
             ConfigurationError: It cannot be opened, or is something else.
@@ -77,7 +77,7 @@ class JournalDatabase:
         try:
             async with self._opening:
                 if self._db is None:
-                    await self._open(anyio.current_time() + patience)
+                    await self._open(anyio.current_time() + lock_timeout)
         except BaseException:
             await self.release(for_batch=for_batch)
             raise

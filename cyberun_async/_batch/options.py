@@ -1,62 +1,63 @@
-"""How somebody wants a batch to go, checked when it is said."""
+"""The options of a batch, validated when they are given."""
 
 from collections.abc import Callable, Collection
-from typing import Literal
+from typing import get_args
 
 import attrs
 
-from cyberun_async._batch.decisions import Resubmit, read_resubmit
+from cyberun_async._batch.admission import OnError
+from cyberun_async._batch.decisions import Resubmit
 from cyberun_async._batch.journal import Journal
 from cyberun_async._errors import ConfigurationError
+from cyberun_async._validators import count_above_zero, one_of
 from cyberun_async._wait.result import AbandonPolicy, Wait, check_on_submitted
 
-OnError = Literal["collect", "cancel_rest"]
-"""What a failed item does to the others: nothing, or it cancels them."""
+
+def check_journal(journal: object) -> None:
+    """Check that an option is a journal.
+
+    Raises:
+        ConfigurationError: It is not.
+
+    """
+    if not isinstance(journal, Journal):
+        raise ConfigurationError(f"journal must be a Journal(path), not {journal!r}")
 
 
-def _one_of(*words: str) -> "Callable[[object, attrs.Attribute[str], str], None]":
-    def check(_: object, field: "attrs.Attribute[str]", value: str) -> None:
-        if value not in words:
-            choice = " or ".join(repr(word) for word in words)
-            message = f"{field.name} must be {choice}, not {value!r}"
-            raise ConfigurationError(message)
-
-    return check
-
-
-def _check_count(_: object, field: "attrs.Attribute[int]", value: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        message = f"{field.name} must be a whole number above zero, not {value!r}"
-        raise ConfigurationError(message)
-
-
-def _check_journal(_: object, field: "attrs.Attribute[Journal | None]", value: Journal | None) -> None:
-    if value is not None and not isinstance(value, Journal):
-        message = f"{field.name} must be a Journal(path), not {value!r}"
-        raise ConfigurationError(message)
+def _check_journal(_: object, __: object, value: Journal | None) -> None:
+    if value is not None:
+        check_journal(value)
 
 
 def _check_on_submitted(_: object, __: object, value: "Callable[..., object] | None") -> None:
     check_on_submitted(value)
 
 
+def _read_resubmit(words: Collection[Resubmit]) -> frozenset[Resubmit]:
+    known = get_args(Resubmit)
+    if isinstance(words, str) or not isinstance(words, Collection) or not all(word in known for word in words):
+        message = f"resubmit must be a collection of {' and '.join(repr(word) for word in known)}, as ['failed'] is, not {words!r}"
+        raise ConfigurationError(message)
+    return frozenset(words)
+
+
 @attrs.frozen(kw_only=True)
-class Plan:
-    """How somebody wants a batch to go.
+class BatchOptions:
+    """How a batch is to run: the arguments of `AsyncClient.map`.
 
     Raises:
-        ConfigurationError: One of the options is none.
+        ConfigurationError: One of the options is invalid.
 
     """
 
     workflow: str
-    max_in_flight: int = attrs.field(validator=_check_count)
+    max_in_flight: int = attrs.field(validator=count_above_zero)
     wait: Wait
-    on_error: OnError = attrs.field(validator=_one_of("collect", "cancel_rest"))
-    on_exit: AbandonPolicy = attrs.field(validator=_one_of("leave", "cancel"))
+    on_error: OnError = attrs.field(validator=one_of("collect", "cancel_rest"))
+    on_exit: AbandonPolicy = attrs.field(validator=one_of("leave", "cancel"))
     journal: Journal | None = attrs.field(validator=_check_journal)
-    resubmit: Collection[Resubmit] = attrs.field(converter=read_resubmit)
+    resubmit: Collection[Resubmit] = attrs.field(converter=_read_resubmit)
     on_submitted: Callable[[str, str], object] | None = attrs.field(default=None, validator=_check_on_submitted)
-    attempts: int = attrs.field(default=1, validator=_check_count)
-    max_tasks: int | None = attrs.field(default=None, validator=attrs.validators.optional(_check_count))
-    stop_after_failures: int | None = attrs.field(default=None, validator=attrs.validators.optional(_check_count))
+    attempts: int = attrs.field(default=1, validator=count_above_zero)
+    max_tasks: int | None = attrs.field(default=None, validator=attrs.validators.optional(count_above_zero))
+    stop_after_failures: int | None = attrs.field(default=None, validator=attrs.validators.optional(count_above_zero))

@@ -4,12 +4,15 @@ from collections.abc import Awaitable, Callable
 
 import attrs
 
-from cyberun_async._batch.decisions import Parameters, unconfirmed_error
+from cyberun_async._batch.decisions import next_step, unconfirmed_error
 from cyberun_async._batch.item_record import ItemRecord
 from cyberun_async._batch.journal import Journal
-from cyberun_async._batch.journal_rows import Row, check_key, entry_of, next_step, other_parameters
+from cyberun_async._batch.journal_entry import entry_of
+from cyberun_async._batch.journal_rows import Row, check_key
+from cyberun_async._batch.options import check_journal
+from cyberun_async._batch.outcome import Parameters
 from cyberun_async._concurrency import Flight, shield_with_grace
-from cyberun_async._errors import ConfigurationError, InvalidParameters
+from cyberun_async._errors import InvalidParameters
 from cyberun_async._protocol import endpoints
 from cyberun_async._protocol.call import Call
 from cyberun_async._protocol.json_text import encode_json
@@ -17,7 +20,7 @@ from cyberun_async._protocol.tasks import Submitted
 from cyberun_async._settings import Settings
 from cyberun_async._transport.transport import Transport
 
-LOCK_PATIENCE = 10.0
+LOCK_TIMEOUT = 10.0
 """Seconds that a submission waits for another process to close the journal."""
 
 
@@ -34,14 +37,12 @@ async def submit_once(
     """Give the id of the task that a key stands for; see `AsyncClient.submit_once`."""
     if not isinstance(key, str):
         raise InvalidParameters([f"the key must be a string, not {type(key).__name__}"])
-    if not isinstance(journal, Journal):
-        raise ConfigurationError(f"journal must be a Journal(path), not {journal!r}")
+    check_journal(journal)
     path = endpoints.run_workflow(workflow, parameters).path
     digest = await journal._files.digest(parameters)
-    async with journal._open_for_submission(LOCK_PATIENCE), journal._claim(workflow, check_key(key)):
+    async with journal._open_for_submission(LOCK_TIMEOUT), journal._claim(workflow, check_key(key)):
         row = await journal._find(workflow, key)
-        if row is not None and row.digest != digest and not await journal._files.is_same(row.digest, parameters):
-            raise other_parameters(key)
+        await journal._check_parameters(row, digest, parameters)
         step = next_step(row)
         if step == "report":
             raise unconfirmed_error(path)

@@ -6,8 +6,8 @@ from functools import partial
 
 import attrs
 
-from cyberun_async._batch.decisions import candidates_for, match_unconfirmed
 from cyberun_async._batch.journal import Journal
+from cyberun_async._batch.matching import candidates_for, match_unconfirmed
 from cyberun_async._errors import CyberunError
 from cyberun_async._protocol import endpoints
 from cyberun_async._protocol.tasks import Task

@@ -25,7 +25,8 @@ from cyberun_async import (
     TransportError,
 )
 from cyberun_async._batch import unconfirmed
-from cyberun_async._batch.decisions import candidates_for, fingerprint, match_unconfirmed
+from cyberun_async._batch.fingerprint import fingerprint
+from cyberun_async._batch.matching import candidates_for, match_unconfirmed
 from cyberun_async.local import LocalCyberun
 from cyberun_async.local.scripts import complete
 

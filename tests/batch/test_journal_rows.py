@@ -9,15 +9,9 @@ from typing import Any
 import pytest
 
 from cyberun_async import InvalidParameters, JournalEntry, TaskResult, TaskStatus
-from cyberun_async._batch.journal_rows import (
-    STATES,
-    Row,
-    check_key,
-    dump_outcome,
-    entry_of,
-    next_step,
-    settled,
-)
+from cyberun_async._batch.decisions import next_step, settled
+from cyberun_async._batch.journal_entry import entry_of
+from cyberun_async._batch.journal_rows import STATES, Row, check_key, dump_outcome
 
 OUTCOMES = {
     "no outcome": None,

@@ -320,8 +320,8 @@ async def test_a_storm_of_429(connect: Connect, server: LocalCyberun, budget: fl
     assert storm.struck == 12
     assert all(each.succeeded for each in outcomes)
     assert len(submitted(server)) == 60
-    assert batch._runner.window.round > 0
-    assert batch._runner.window.size > 1
+    assert batch._admission.window.round > 0
+    assert batch._admission.window.size > 1
 
 
 async def test_a_server_that_wants_to_be_left_alone(connect: Connect, server: LocalCyberun) -> None:

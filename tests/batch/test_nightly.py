@@ -22,6 +22,7 @@ from cyberun_async import (
     TaskFailed,
 )
 from cyberun_async._batch import journal_file
+from cyberun_async._batch.item_run import ItemRun
 from cyberun_async.local import Job, LocalCyberun, LocalParameter
 from cyberun_async.local.scripts import cancel, complete, fail
 
@@ -56,7 +57,7 @@ async def test_a_few_failures_among_many(connect: Connect, server: LocalCyberun)
         batch = client.map("work", items, max_in_flight=40, stop_after_failures=3)
         async with batch:
             assert (await batch.__anext__()).succeeded
-            assert batch._runner.window.size == 40
+            assert batch._admission.window.size == 40
             await batch.gather()
     assert batch.counts == BatchCounts(succeeded=58, failed=2, submitted=60)
     assert batch.stopped_by is None
@@ -66,14 +67,15 @@ async def test_stopped_while_it_is_prepared(connect: Connect, server: LocalCyber
     """An item whose parameters are still being checked when the batch is stopped is not submitted any more."""
     async with connect() as client:
         batch = client.map("work", [{}, {}], max_in_flight=2, stop_after_failures=1)
-        prepare = batch._runner._prepare
+        submitter = batch._runner._context.submitter
+        prepare = submitter._prepare
 
         async def stopped(parameters: Any) -> Any:
             call = await prepare(parameters)
-            batch._runner.is_stopped = True
+            batch._admission.may_submit = False
             return call
 
-        batch._runner._prepare = stopped
+        submitter._prepare = stopped
         outcomes = await batch.gather()
     assert ["was stopped before this item was submitted" in str(outcome.error) for outcome in outcomes] == [True] * 2
     assert batch.counts == BatchCounts(stopped=2)
@@ -209,17 +211,19 @@ async def test_attempts_end_where_tasks_may_not_be_submitted(
     assert [type(outcome.error) for outcome in outcomes] == [TaskFailed]
 
 
-async def test_stopped_while_a_second_attempt_waits(connect: Connect, server: LocalCyberun) -> None:
+async def test_stopped_while_a_second_attempt_waits(
+    connect: Connect, server: LocalCyberun, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An item whose second attempt is not submitted any more keeps its failure and its task."""
     async with connect() as client:
         batch = client.map("work", [BAD, {"seconds": 9}], attempts=2, max_in_flight=2)
-        submit = batch._runner._submit
+        submit = ItemRun._submit
 
-        async def stopped(progress: Any) -> bool:
-            batch._runner.is_stopped = progress.record.row.attempts == 1
-            return await submit(progress)
+        async def stopped(item: ItemRun) -> bool:
+            batch._admission.may_submit = item._record.row.attempts != 1
+            return await submit(item)
 
-        batch._runner._submit = stopped  # type: ignore[method-assign]
+        monkeypatch.setattr(ItemRun, "_submit", stopped)
         async with batch:
             outcome = await batch.__anext__()
     assert isinstance(outcome.error, TaskFailed)

@@ -13,8 +13,8 @@ from batch.conftest import Connect, submitted
 
 from cyberun_async import ConfigurationError, InputFile, InvalidParameters, Journal, StorageError, TaskFailed
 from cyberun_async._batch import file_digests
-from cyberun_async._batch.decisions import fingerprint
 from cyberun_async._batch.file_digests import FileDigests
+from cyberun_async._batch.fingerprint import fingerprint
 from cyberun_async.local import LocalCyberun, LocalParameter
 from cyberun_async.local.scripts import complete, fail
 

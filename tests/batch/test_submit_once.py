@@ -166,7 +166,7 @@ async def test_a_process_that_keeps_it(
     connect: Connect, server: LocalCyberun, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A journal that somebody else keeps is waited for, and not for ever."""
-    monkeypatch.setattr(submit_once, "LOCK_PATIENCE", 0.1)
+    monkeypatch.setattr(submit_once, "LOCK_TIMEOUT", 0.1)
     async with connect() as client:
         async with Journal(path):
             with pytest.raises(JournalInUse):
