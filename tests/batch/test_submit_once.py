@@ -145,7 +145,7 @@ async def test_a_caller_that_leaves(connect: Connect, server: LocalCyberun, path
             "must be of the kinds that JSON has|must be a number",
             id="a value",
         ),
-        pytest.param({"parameters": {"n": object()}}, InvalidParameters, "to be known again", id="a thing"),
+        pytest.param({"parameters": {"n": object()}}, InvalidParameters, "to be recognised again", id="a thing"),
         pytest.param({"workflow": ""}, InvalidParameters, "must not be empty", id="no workflow"),
     ],
 )
