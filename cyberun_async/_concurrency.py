@@ -1,14 +1,24 @@
-"""Structured concurrency: child tasks whose failures are flat, work that cancellation must not interrupt, single requests.
+"""Structured concurrency: flat task groups, requests in child tasks, work that cancellation must not interrupt. (shield)
 
 **Flat task groups.** anyio's own wraps whatever fails in it, a lone failure too, and on trio a `KeyboardInterrupt` may
 strike at the group's own end, where no child and no body could keep it. On asyncio a `SystemExit` that leaves a child
-goes right through the event loop, past everybody who has something to clean up. So children hand over what they fail
-with, and the group raises it in the task that opened it: no exception group reaches a user.
+goes right through the event loop, past every handler that has something to clean up. So children hand over what they
+fail with, and the group raises the first failure in the task that opened it, once all have ended: no exception group
+reaches a user. Cancellation is never handed over: it belongs to a scope further out, and passes through.
 
-**Requests in child tasks.** httpcore cleans up under a shield of its own, but asyncio cancels a task once, wherever it
-stands, also inside of that clean-up, and then the connection is lost for good (encode/httpcore#1093). A task group
-turns the caller's one-shot cancellation into one that lasts and that shields are a match for, so each request is the
-one child of a group.
+**Requests in child tasks** (`run_in_child_task`). httpcore cleans up under a shield of its own, but asyncio cancels a task
+once, wherever it stands, also inside of that clean-up, and then the connection is lost for good (encode/httpcore#1093).
+A task group turns the caller's one-shot cancellation into one that lasts and that shields are a match for, so each
+request is the one child of a group. It ends in one of four ways: a result; its own failure; its timeout or the closing of
+the client (`InFlight`), both of which cancel the group's scope, and are told apart by `is_closed`; or the caller's
+cancellation, which passes through.
+
+**Clean-up** (`run_shielded`). Two shields: a scope, against scopes further out, and a child task, against a second
+one-shot cancellation of asyncio's. It is bounded in time, so that a peer that hangs keeps no caller for ever.
+
+**Submissions** (`Flight`, `shield_with_grace`). A request that costs money goes through two states. Before it leaves, a
+cancellation stops it, and nothing is lost. From `begin` on a shield keeps cancellation away for a bounded time, since its
+response says which task to cancel or to report; `reset` takes the shield down again before a retry.
 """
 
 import sys
@@ -34,9 +44,12 @@ class FlatTaskGroup:
     __slots__ = ("_failures", "_group")
 
     def __init__(self) -> None:
-        """Make a group without children."""
         self._group: anyio.abc.TaskGroup = anyio.create_task_group()
         self._failures: list[BaseException] = []
+
+    def __repr__(self) -> str:
+        """Show what has failed so far."""
+        return f"<{type(self).__name__}: {', '.join(type(error).__name__ for error in self._failures) or 'no failure'}>"
 
     @property
     def cancel_scope(self) -> "anyio.CancelScope":
@@ -114,7 +127,7 @@ async def run_all(*works: Callable[[], Awaitable[object]]) -> None:
 
 
 class ClientClosed(Exception):
-    """The client was closed in the middle of an exchange."""
+    """The client was closed in the middle of a request."""
 
     def __str__(self) -> str:
         """Say so."""
@@ -234,9 +247,12 @@ class Flight:
     __slots__ = ("is_begun", "shield")
 
     def __init__(self) -> None:
-        """Nothing has left."""
         self.is_begun: bool = False
         self.shield: anyio.CancelScope | None = None
+
+    def __repr__(self) -> str:
+        """Show whether it may have left."""
+        return f"<{type(self).__name__}: {'may have left' if self.is_begun else 'has not left'}>"
 
     def begin(self) -> None:
         """Note that it is about to leave."""

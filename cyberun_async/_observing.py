@@ -1,4 +1,4 @@
-"""What a client tells whoever wants to measure it: frozen records without a secret in them."""
+"""What a client reports to an observer: frozen records without a secret in them. (metrics, tracing, instrumentation)"""
 
 import itertools
 import logging
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("cyberun_async.observer")
 
 _numbers = itertools.count(1)
-"""For what has a beginning and an end, to find the one to the other."""
+"""Pairs a beginning with its end."""
 
 
 @attrs.frozen
@@ -46,8 +46,8 @@ class ResponseReceived:
     Attributes:
         request: The record of its beginning.
         seconds: How long it took.
-        status: The HTTP status, or `None` where there was no answer.
-        error: Why there was no answer: a failure's name, or `"cancelled"`; `None` where there was one.
+        status: The HTTP status, or `None` where there was no response.
+        error: Why there was no response: a failure's name, or `"cancelled"`; `None` where there was one.
 
     """
 
@@ -59,13 +59,13 @@ class ResponseReceived:
 
 @attrs.frozen
 class RetryPlanned:
-    """A call failed and will be sent again.
+    """A call failed and will be retried.
 
     Attributes:
         method: The HTTP method.
         path: The path below the base URL.
         attempt: How often it was sent.
-        delay: Seconds until it is sent again.
+        delay: Seconds until the retry.
         failure: How it failed.
 
     """
@@ -85,7 +85,7 @@ class WaitProgressed:
         number: The wait's number in this process.
         task_id: The task that is waited for.
         status: The last status seen, or `None` before the first.
-        is_over: Whether nobody waits any more, for whatever reason.
+        is_over: Whether the wait has ended, for whatever reason.
         error: What ended the wait other than a result: a failure's name, or `"cancelled"`, as also its deadline does.
 
     """
@@ -98,7 +98,7 @@ class WaitProgressed:
 
 
 class Observer:
-    """Is told what a client does; override what is wanted, and pass an instance as `observer`.
+    """Receives reports of what a client does; override what is wanted, and pass an instance as `observer`.
 
     The methods are plain functions, called on the event loop: they have to be quick. What they raise is logged
     under `cyberun_async.observer`, and changes nothing.
@@ -106,44 +106,43 @@ class Observer:
     """
 
     def on_request(self, record: RequestStarted) -> None:
-        """Be told that an attempt of a call begins."""
+        """An attempt of a call begins."""
 
     def on_response(self, record: ResponseReceived) -> None:
-        """Be told that an attempt of a call has ended."""
+        """An attempt of a call has ended."""
 
     def on_retry(self, record: RetryPlanned) -> None:
-        """Be told that a call failed and will be sent again."""
+        """A call failed, and will be retried."""
 
     def on_wait(self, record: WaitProgressed) -> None:
-        """Be told how waiting for a task goes on."""
+        """A wait began, saw its task in a new status, or ended."""
 
 
 class Instrumentation:
-    """Tells an observer; it may lack a method, and may fail."""
+    """Reports to an observer, which may lack a method, and may fail."""
 
     def __init__(self, observer: Observer) -> None:
-        """Tell nothing yet."""
         self._observer = observer
 
     def request(self, call: "Call[Any]", attempt: int) -> RequestStarted:
-        """Tell that an attempt of a call begins."""
+        """Report that an attempt of a call begins."""
         record = RequestStarted(next(_numbers), call.method, call.path, attempt, call.task_id)
-        self._tell("on_request", record)
+        self._notify("on_request", record)
         return record
 
     def response(self, request: RequestStarted, seconds: float, status: int | None, error: str | None) -> None:
-        """Tell that it has ended."""
-        self._tell("on_response", ResponseReceived(request, seconds, status, error))
+        """Report that it has ended."""
+        self._notify("on_response", ResponseReceived(request, seconds, status, error))
 
     def retry(self, call: "Call[Any]", attempt: int, delay: float, failure: CyberunError) -> None:
-        """Tell that a call will be sent again."""
-        self._tell("on_retry", RetryPlanned(call.method, call.path, attempt, delay, failure))
+        """Report that a call will be retried."""
+        self._notify("on_retry", RetryPlanned(call.method, call.path, attempt, delay, failure))
 
     @contextmanager
     def wait(
         self, task_id: str, status: Callable[[], str | None], on_event: Callable[[Any], object] | None
     ) -> Iterator[Callable[[Any], object]]:
-        """Tell of a wait for as long as it goes on.
+        """Report a wait for as long as it goes on.
 
         Args:
             task_id: The task that is waited for.
@@ -156,29 +155,29 @@ class Instrumentation:
         """
         number, last = next(_numbers), status()
 
-        def told(event: object) -> object:
+        def noted(event: object) -> object:
             nonlocal last
             if status() != last:
                 last = status()
-                self._tell("on_wait", WaitProgressed(number, task_id, last))
+                self._notify("on_wait", WaitProgressed(number, task_id, last))
             return None if on_event is None else on_event(event)
 
-        self._tell("on_wait", WaitProgressed(number, task_id, last))
+        self._notify("on_wait", WaitProgressed(number, task_id, last))
         error: str | None = "cancelled"
         try:
-            yield told
+            yield noted
             error = None
         except Exception as failure:
             error = type(failure).__name__
             raise
         finally:
-            self._tell("on_wait", WaitProgressed(number, task_id, status(), is_over=True, error=error))
+            self._notify("on_wait", WaitProgressed(number, task_id, status(), is_over=True, error=error))
 
-    def _tell(self, method: str, record: object) -> None:
-        told = getattr(self._observer, method, None)
-        if told is None:
+    def _notify(self, method: str, record: object) -> None:
+        callback = getattr(self._observer, method, None)
+        if callback is None:
             return
         try:
-            told(record)
+            callback(record)
         except Exception:
             log.exception("an observer failed in %s", method)

@@ -31,7 +31,7 @@ __all__ = ["OpenTelemetryObserver"]
 class _Wait:
     """A wait that goes on: its span, and that of the status that its task is in."""
 
-    whole: Span
+    span: Span
     status: Span
 
 
@@ -44,11 +44,14 @@ class OpenTelemetryObserver(Observer):
     """
 
     def __init__(self, tracer_provider: TracerProvider | None = None) -> None:
-        """Know of no request and no wait yet."""
         self._tracer = trace.get_tracer("cyberun_async", tracer_provider=tracer_provider)
         self._requests: dict[int, Span] = {}
         self._waits: dict[int, _Wait] = {}
         self._newest_wait: dict[str, _Wait] = {}
+
+    def __repr__(self) -> str:
+        """Show what goes on."""
+        return f"<{type(self).__name__}: {len(self._requests)} requests and {len(self._waits)} waits>"
 
     def on_request(self, record: RequestStarted) -> None:
         """Begin the span of one attempt."""
@@ -82,14 +85,14 @@ class OpenTelemetryObserver(Observer):
         wait = self._waits.get(record.number)
         attributes: dict[str, str | int] = {"cyberun.task_id": record.task_id}
         if wait is None:
-            whole = self._start("cyberun wait", None, SpanKind.INTERNAL, attributes)
-            wait = _Wait(whole, self._start("submitted", whole, SpanKind.INTERNAL, attributes))
+            span = self._start("cyberun wait", None, SpanKind.INTERNAL, attributes)
+            wait = _Wait(span, self._start("submitted", span, SpanKind.INTERNAL, attributes))
             self._waits[record.number] = self._newest_wait[record.task_id] = wait
         elif record.is_over:
             self._end_wait(record, wait)
         else:
             wait.status.end()
-            wait.status = self._start(record.status or "unknown", wait.whole, SpanKind.INTERNAL, attributes)
+            wait.status = self._start(record.status or "unknown", wait.span, SpanKind.INTERNAL, attributes)
 
     def _end_wait(self, record: WaitProgressed, wait: _Wait) -> None:
         del self._waits[record.number]
@@ -97,8 +100,8 @@ class OpenTelemetryObserver(Observer):
             del self._newest_wait[record.task_id]
         wait.status.end()
         if record.status is not None:
-            wait.whole.set_attribute("cyberun.task_status", record.status)
-        _end(wait.whole, record.error)
+            wait.span.set_attribute("cyberun.task_status", record.status)
+        _end(wait.span, record.error)
 
     def _start(self, name: str, parent: Span | None, kind: SpanKind, attributes: dict[str, str | int]) -> Span:
         context = None if parent is None else trace.set_span_in_context(parent)

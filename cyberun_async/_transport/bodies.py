@@ -20,7 +20,6 @@ class UnreadableBody(Exception):
     """
 
     def __init__(self, message: str, body: bytes) -> None:
-        """Keep what was read."""
         super().__init__(message)
         self.body = body
 
@@ -32,7 +31,6 @@ class OneBlock(httpx.AsyncByteStream):
     """
 
     def __init__(self, content: bytes) -> None:
-        """Take the content."""
         self._content = content
 
     def __aiter__(self) -> AsyncIterator[bytes]:
@@ -61,7 +59,6 @@ class RequestBody(httpx.AsyncByteStream):
     """
 
     def __init__(self, content: AsyncIterable[bytes]) -> None:
-        """Take the content; it is read once."""
         self._content = aiter(content)
         self.failure: Exception | None = None
         self.is_exhausted = False

@@ -1,8 +1,32 @@
-"""Reading a body so that waiting for its bytes can be left and taken up again.
+"""Cancel-safe reads of a body: waiting for its next bytes can be cancelled, and done again later. (suspend, coroutine)
 
-Whoever is cut off while httpcore waits for bytes loses the connection with it, so waiting for a stream and for anything
-else at once would take a task for the stream, for each event anew. Here httpcore's reading comes to a standstill
-wherever it needs bytes, and the waiting is done outside of it: nothing is lost when that is cut off.
+**Why.** Cancelling an httpcore read closes its connection. A wait that listens to a stream until its next poll is due
+would have to keep the read in a task of its own, for each event anew, or lose the stream with each poll.
+
+**How.** httpcore reads a body by a chain of coroutines that ends at the network stream. There stands our
+`CancelSafeStream`. In the mode `suspended`, a read that finds no bytes ahead does not wait: it yields a marker,
+`_NEEDS_BYTES`, to whoever drives the coroutine. That is not the event loop but `CancelSafeBody._read_on`, which runs
+httpcore's coroutine by hand, one `send` at a time, and passes on to the event loop whatever else it yields. At the marker
+it stops and keeps the coroutine. Then `_fetch` waits for bytes outside of httpcore, and may be cancelled at any time:
+
+    next() ─ _read_on: httpcore's coroutine ─┬─ a chunk ──────────────────────────────── returned
+                  ▲                          └─ _NEEDS_BYTES: the coroutine is suspended
+                  └── resumed ◄── bytes ahead ◄── _fetch: stream.read(), cancellable ────┘
+
+**States.** Of the body: not reading (`_reading` is `None`), or suspended within httpcore's coroutine. Of the stream:
+nothing ahead, bytes ahead, or failed.
+
+**Invariants.**
+
+- Bytes that were read are in `_ahead` or with httpcore, never in a frame that a cancellation can drop: `fetch` has no
+  await after its read.
+- A failure to read is raised inside of httpcore's coroutine and not in `fetch`, so that httpcore cleans up after it.
+- The coroutine is driven to its end before the stream is closed (`_end_reading` makes its next read fail): the collector
+  is left no generator of httpcore's, about which trio complains.
+- Silence is counted over all waits since the last byte, without the time in which nobody waits.
+
+On any other stream (of a user's own client, or where httpx gives no place to put ours) `is_cancel_safe` is false, and
+`next` is a plain await.
 """
 
 import time
@@ -26,7 +50,7 @@ CHUNK_SIZE = 64 * 1024
 """Bytes, as many as httpcore asks for."""
 
 _NEEDS_BYTES = object()
-"""What a reading yields to whoever drives it, in place of what an event loop would wait for."""
+"""What httpcore's coroutine yields to its driver, in place of what an event loop would wait for."""
 
 
 @coroutine
@@ -38,26 +62,30 @@ class CancelSafeStream:
     """A network stream, as httpcore's pools use it, whose bytes can be waited for ahead of reading them.
 
     Attributes:
-        stands_still: Whether reading comes to a standstill where nothing was fetched ahead.
+        suspended: Whether a read suspends where nothing was fetched ahead, instead of waiting.
 
     """
 
     def __init__(self, stream: "httpcore.AsyncNetworkStream") -> None:
-        """Read as any other at first."""
         self._stream = stream
         self._ahead: bytes | None = None
         self._failure: Exception | None = None
         self.suspended: bool = False
 
+    def __repr__(self) -> str:
+        """Show in which state it is."""
+        ahead = "failed" if self._failure is not None else f"{len(self._ahead or b'')} bytes ahead"
+        return f"<{type(self).__name__}: {'suspending' if self.suspended else 'waiting'}, {ahead}>"
+
     async def fetch(self, timeout: float | None) -> None:
-        """Wait for bytes, or for a failure to read any, and keep it for the reading; may be cut off and called again."""
+        """Wait for bytes, or for a failure to read any, and keep it for the next read; may be cancelled and called again."""
         try:
             self._ahead = await self._stream.read(CHUNK_SIZE, timeout)
         except Exception as failure:  # noqa: BLE001 - raised where it is read, so that httpcore cleans up after it
             self.fail(failure)
 
     def fail(self, failure: Exception) -> None:
-        """Have the reading fail."""
+        """Have the next read fail."""
         self._failure = failure
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
@@ -89,10 +117,9 @@ class CancelSafeStream:
 
 
 class CancelSafeBackend:
-    """A network backend, as httpcore's pools use it, that connects as another one does, with patient streams."""
+    """A network backend, as httpcore's pools use it, that connects as another one does, with cancel-safe streams."""
 
     def __init__(self, backend: "httpcore.AsyncNetworkBackend") -> None:
-        """Stand before another backend."""
         self._backend = backend
 
     async def connect_tcp(self, *args: Any, **options: Any) -> CancelSafeStream:
@@ -101,16 +128,15 @@ class CancelSafeBackend:
 
 
 class CancelSafeBody:
-    """The body of a response, read chunk by chunk; on a patient stream the waiting can be left and taken up again.
+    """The body of a response, read chunk by chunk; on a `CancelSafeStream`, waiting for it can be cancelled.
 
     Args:
         response: As it comes from the transport, its body unread.
-        silence: Seconds without a byte after which a patient stream counts as dead.
+        silence: Seconds without a byte after which a `CancelSafeStream` counts as dead.
 
     """
 
     def __init__(self, response: httpx.Response, *, silence: float) -> None:
-        """Start before the first chunk."""
         stream = response.extensions.get("network_stream")
         self._stream = stream if isinstance(stream, CancelSafeStream) else None
         if self._stream is not None:
@@ -122,47 +148,53 @@ class CancelSafeBody:
         self._silence = silence
         self._waited = 0.0
 
+    def __repr__(self) -> str:
+        """Show in which state it is."""
+        kind = "cancel-safe" if self.is_cancel_safe else "plain"
+        state = "reading" if self._reading is None else "suspended"
+        return f"<{type(self).__name__}: {kind}, {state}, silent for {self._waited:.3f} s>"
+
     @property
-    def is_patient(self) -> bool:
-        """Whether the waiting can be left without an end to the connection."""
+    def is_cancel_safe(self) -> bool:
+        """Whether waiting can be cancelled without losing the connection."""
         return self._stream is not None
 
-    async def next(self, *, leaves_in: float = float("inf")) -> bytes:
+    async def next(self, *, timeout: float = float("inf")) -> bytes:
         """Wait for the next chunk.
 
         Args:
-            leaves_in: Seconds after which the caller leaves off by itself.
+            timeout: Seconds after which the caller cancels by itself.
 
         Raises:
-            StopAsyncIteration: There is none any more.
+            StopAsyncIteration: That was the last one.
 
         """
         try:
             if self._stream is None:
                 return await self._chunks.__anext__()
             while (chunk := await self._read_on()) is None:
-                await self._fetch(self._stream, leaves_in)
+                await self._fetch(self._stream, timeout)
             return chunk
         except StopAsyncIteration:
             raise
         except Exception as error:  # noqa: BLE001 - raised again; `below` would cost each event more than the rest
             raise as_foreign(error) from error.__cause__
 
-    async def _fetch(self, stream: CancelSafeStream, leaves_in: float) -> None:
+    async def _fetch(self, stream: CancelSafeStream, timeout: float) -> None:
         """Wait for bytes, for as long as the stream may still be silent."""
         began, left = time.monotonic(), self._silence - self._waited
         try:
-            # A clock that cannot strike before the caller's own is not worth its price, and trio has none of less than 0.
-            await stream.fetch(None if leaves_in < left else max(left, 0.0))
+            # A timeout that cannot fire before the caller's own would cost a timer for nothing; trio has none below 0.
+            await stream.fetch(None if timeout < left else max(left, 0.0))
         except BaseException:
-            # A wait that is left goes on counting with the next one; the time that nobody waits does not count.
+            # The next wait goes on counting; time in which nobody waits does not count.
             self._waited += time.monotonic() - began
             raise
         self._waited = 0.0
 
     @coroutine
     def _read_on(self) -> Generator[Any, Any, bytes | None]:
-        """Let httpcore read until it has a chunk, or needs bytes; what else it waits for is the event loop's matter."""
+        """Drive httpcore's coroutine until it has a chunk, or needs bytes (`None`); the event loop gets all else it yields."""
         reading = self._reading
         if reading is None:
             self._reading = reading = self._chunks.__anext__().__await__()
@@ -190,21 +222,21 @@ class CancelSafeBody:
         stream = self._stream
         with anyio.move_on_after(within, shield=True):
             try:
-                await self._leave(stream)
+                await self._end_reading(stream)
             except BaseException:
                 # A one-shot cancellation of asyncio's went through the shield, and another may follow.
-                await run_shielded(lambda: self._drop(stream), within=within)
+                await run_shielded(lambda: self._close(stream), within=within)
                 raise
 
-    async def _leave(self, stream: CancelSafeStream) -> None:
-        """End the reading from the inside, at whatever point it is, which closes the connection."""
-        stream.fail(httpx.ReadError("nobody reads on"))
+    async def _end_reading(self, stream: CancelSafeStream) -> None:
+        """Have httpcore's coroutine fail at whatever point it is, which closes the connection."""
+        stream.fail(httpx.ReadError("the stream was closed"))
         with suppress(Exception):
             while True:
                 await self._read_on()
-        await self._drop(stream)
+        await self._close(stream)
 
-    async def _drop(self, stream: CancelSafeStream) -> None:
+    async def _close(self, stream: CancelSafeStream) -> None:
         """Close what is still open."""
         for part in (stream, self._source):
             with suppress(Exception):

@@ -1,10 +1,23 @@
-"""Reading while sending, so that a response which comes before the whole request has left is not lost.
+"""Early responses: reading while sending, so that a response which comes before the complete request has left is not lost.
 
-A storage may refuse an upload by its head alone, close its end, and after a moment the whole connection: with unread bytes
-on the way, that is a reset, which throws away what the client has not read yet. httpcore reads only once it has sent
-everything or a write has failed. So a task reads for as long as a request is being sent; when the final response begins,
-and is no success, whatever httpcore waits for (a write, or the next block of the body) fails as it expects it of a closed
-connection, by a `WriteError`, upon which it reads the response.
+**Why.** A storage may refuse an upload by its head alone, close its end, and after a moment the connection: with unread
+bytes in flight, that is a reset, which throws away what the client has not read yet. httpcore reads only once it has
+sent everything or a write has failed.
+
+**How.** `listening` opens a task group around one upload. The first write of its request on an `EarlyResponseStream`
+starts a reader there, which keeps what it reads. Once that begins a final response that is no success
+(`stops_sending`, pure), whatever httpcore waits for (a write, or the next block of the body) fails as it expects it of a
+closed connection, by a `WriteError`, upon which it reads the response, from what the reader has kept.
+
+**States of a stream.** Idle, no reader; sending, with a reader, which may have stopped by itself (answered, at its end,
+64 KiB ahead, failed); receiving, from the first `read` on, which stops the reader and hands out what it has kept.
+
+**Invariants.**
+
+- One reader at a time: `read` waits until the reader has stopped before it touches the stream below.
+- The reader never outlives its upload: it is a child of the group that `listening` closes.
+- Only an error response stops the sending. A success may be meant of the complete request.
+- What the reader fails with is dropped: the next write or read fails with it, too.
 
 Sources: https://www.rfc-editor.org/rfc/rfc9112#name-tear-down (the reset), and httpcore's `http11.py` (the `WriteError`).
 """
@@ -25,7 +38,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 CHUNK_SIZE = 64 * 1024
-"""Bytes, as many as httpcore asks for, and as many as are read ahead: the rest of what a server sends is left to wait."""
+"""Bytes, as many as httpcore asks for, and as many as are read ahead."""
 
 _START = len(b"HTTP/1.1 200")
 
@@ -46,22 +59,22 @@ def stops_sending(received: bytes) -> bool:
 
 
 @attrs.define(eq=False)
-class _Exchange:
+class _Upload:
     """One request that is being sent: where its reader may run, and on which stream it has begun to leave."""
 
     group: FlatTaskGroup
     stream: "EarlyResponseStream | None" = None
 
 
-_exchange: ContextVar[_Exchange | None] = ContextVar("exchange", default=None)
+_current: ContextVar[_Upload | None] = ContextVar("upload", default=None)
 
 
 async def listening(work: Callable[[], Awaitable[T]]) -> T:
     """Send a request, and read while it leaves, if that is on an `EarlyResponseStream`."""
     async with FlatTaskGroup() as group:
-        _exchange.set(_Exchange(group))
+        _current.set(_Upload(group))
         result = await work()
-        _exchange.set(None)
+        _current.set(None)
         group.cancel_scope.cancel()
     return result
 
@@ -73,15 +86,14 @@ async def unless_answered(work: Callable[[], Awaitable[T]]) -> T:
         httpcore.WriteError: It has come.
 
     """
-    exchange = _exchange.get()
-    return await (work() if exchange is None or exchange.stream is None else exchange.stream.unless_answered(work))
+    upload = _current.get()
+    return await (work() if upload is None or upload.stream is None else upload.stream.unless_answered(work))
 
 
 class EarlyResponseStream:
     """A network stream, as httpcore's pools use it, that notices a response while a request is being sent."""
 
     def __init__(self, stream: "httpcore.AsyncNetworkStream") -> None:
-        """Stand before another stream."""
         self._stream = stream
         self._received = b""
         self._is_at_end = False
@@ -89,13 +101,18 @@ class EarlyResponseStream:
         self._has_stopped = anyio.Event()
         self._at_work: anyio.CancelScope | None = None
 
+    def __repr__(self) -> str:
+        """Show in which state it is."""
+        state = "answered" if self._is_answered else "idle" if self._reader is None else "sending"
+        return f"<{type(self).__name__}: {state}, {len(self._received)} bytes ahead>"
+
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """Send bytes, unless the server has no use for them."""
-        exchange = _exchange.get()
-        if exchange is not None and exchange.stream is not self:
-            exchange.stream = self
+        upload = _current.get()
+        if upload is not None and upload.stream is not self:
+            upload.stream = self
             self._reader, self._has_stopped = anyio.CancelScope(), anyio.Event()
-            exchange.group.start_soon(self._listen, self._reader)
+            upload.group.start_soon(self._listen, self._reader)
         await self.unless_answered(lambda: self._stream.write(buffer, timeout))
 
     async def unless_answered(self, work: Callable[[], Awaitable[T]]) -> T:
@@ -156,7 +173,6 @@ class EarlyResponseBackend:
     """A network backend, as httpcore's pools use it, that connects as another one does, and reads while sending."""
 
     def __init__(self, backend: "httpcore.AsyncNetworkBackend") -> None:
-        """Stand before another backend."""
         self._backend = backend
 
     async def connect_tcp(self, *args: Any, **options: Any) -> EarlyResponseStream:

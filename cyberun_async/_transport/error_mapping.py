@@ -35,7 +35,6 @@ class Unforeseen(Exception):
     """
 
     def __init__(self, failure: Exception) -> None:
-        """Keep the failure."""
         super().__init__()
         self.failure = failure
 

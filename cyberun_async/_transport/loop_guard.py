@@ -7,8 +7,11 @@ class EventLoopGuard:
     """Remembers the event loop of the first use, to refuse another."""
 
     def __init__(self) -> None:
-        """Know no loop yet."""
         self._token: object = None
+
+    def __repr__(self) -> str:
+        """Show whether it is bound to a loop."""
+        return f"<{type(self).__name__}: {'free' if self._token is None else 'bound'}>"
 
     def check(self) -> None:
         """Refuse to go on in another event loop: connections cannot move between loops.

@@ -28,12 +28,15 @@ class AsyncPaginator(AsyncIterator[T]):
     # Not an async generator: one that is left early has to be closed, and trio complains if it is not.
 
     def __init__(self, transport: Transport, page_call: Callable[[int, int], Call[Page[T]]]) -> None:
-        """Send nothing yet."""
         self._transport = transport
         self._page_call = page_call
-        self._walk: PageCursor[T] = PageCursor()
+        self._cursor: PageCursor[T] = PageCursor()
         self._ready: deque[T] = deque()
-        self._turn = anyio.Lock()
+        self._lock = anyio.Lock()
+
+    def __repr__(self) -> str:
+        """Show how far it is."""
+        return f"<{type(self).__name__} of {self._transport.base_url}: next page {self._cursor.number}>"
 
     def __aiter__(self) -> "Self":
         """Give the iterator itself."""
@@ -42,15 +45,15 @@ class AsyncPaginator(AsyncIterator[T]):
     async def __anext__(self) -> T:
         """Give the next item, for which the next page may have to be read."""
         while not self._ready:
-            async with self._turn:
+            async with self._lock:
                 await self._read_page()
         return self._ready.popleft()
 
     async def _read_page(self) -> None:
         if self._ready:  # Another task has read it meanwhile.
             return
-        number = self._walk.number
+        number = self._cursor.number
         if number is None:
             raise StopAsyncIteration
         page = await self._transport.send(self._page_call(number, MAX_PAGE_SIZE))
-        self._ready.extend(self._walk.take(number, page))
+        self._ready.extend(self._cursor.take(number, page))

@@ -11,8 +11,11 @@ class RecentSubmissions:
     """The submissions of one client in the last few seconds."""
 
     def __init__(self) -> None:
-        """Remember none."""
         self._times: dict[str, float] = {}
+
+    def __repr__(self) -> str:
+        """Show how many there are."""
+        return f"<{type(self).__name__}: {len(self._times)}>"
 
     def add(self, task_id: str, now: float) -> None:
         """Remember a submission, and forget those that are too old."""

@@ -22,9 +22,12 @@ class SendTrace:
     __slots__ = ("_flight", "has_begun")
 
     def __init__(self, flight: Flight | None = None) -> None:
-        """Note that nothing has left; `flight` is told when something does."""
         self.has_begun: bool = False
         self._flight = flight
+
+    def __repr__(self) -> str:
+        """Show whether the request has begun to leave."""
+        return f"<{type(self).__name__}: {'has begun' if self.has_begun else 'has not begun'}>"
 
     async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
         """Take note of an event; the request for a tunnel is the proxy's."""

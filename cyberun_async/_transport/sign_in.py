@@ -1,4 +1,20 @@
-"""The token that requests are signed in with: a key as it is, or what a provider gives."""
+"""The token that requests are signed in with: a key as it is, or what a provider gives. (auth, JWT, refresh, 401)
+
+**Why.** A provider may take as long as a call, so a hundred requests that need a token at once must not call it a hundred
+times; and a provider that sends its own request with the same client would wait for itself for ever.
+
+**How.** Requests that need a token while the provider is being called share that call (`SingleFlight`), its failure
+included. When it has ended nothing is kept: caching is the provider's matter, and a 401 makes `Transport.fetch` ask once
+more. Each call of a provider stands in a context variable for as long as it runs; a request whose context holds a running
+call of the same `SignIn` is refused.
+
+**Invariants.**
+
+- A token is a `Key` from the moment that it is given: no frame, log or error shows it.
+- A provider's failure is its own decision: it is final, and no request has been sent.
+- The latest token is held here, so that its text is redacted until there is another: a server may quote it later.
+- A task that a provider leaves behind inherits its context, and may send requests once the provider has ended.
+"""
 
 import inspect
 from contextvars import ContextVar
@@ -25,11 +41,14 @@ class SignIn:
     """
 
     def __init__(self, token: Key | TokenProvider, *, within: float) -> None:
-        """Keep what there is to sign in with."""
         self._token = token
         self._latest: Key | None = None
         self._within = within
         self._flights = SingleFlight[None, Key]()
+
+    def __repr__(self) -> str:
+        """Show what there is to sign in with, and never the key."""
+        return f"<{type(self).__name__} by {'a provider' if self.has_provider else 'a key'}>"
 
     @property
     def has_provider(self) -> bool:
@@ -74,7 +93,7 @@ class SignIn:
                 message = "api_key is a function that is not async: pass an async one, or the key itself"
                 raise ConfigurationError(message)
             with anyio.fail_after(self._within):
-                # Until there is another, it is in use: a storage may say it back, too.
+                # Until there is another, it is in use: a storage may quote it, too.
                 self._latest = check_key(sealed(await given))
             return self._latest
         finally:

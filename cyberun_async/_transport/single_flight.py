@@ -18,8 +18,11 @@ class SingleFlight(Generic[K, T]):
     """
 
     def __init__(self) -> None:
-        """Start without any call in flight."""
         self._flights: dict[K, _Flight[T]] = {}
+
+    def __repr__(self) -> str:
+        """Show how many calls are in flight; a key may be anything, so none is shown."""
+        return f"<{type(self).__name__}: {len(self._flights)} in flight>"
 
     def is_running(self, key: K) -> bool:
         """Whether a call for the key is in flight."""

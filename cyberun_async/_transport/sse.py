@@ -36,7 +36,6 @@ class EventDecoder:
     """
 
     def __init__(self, max_event_bytes: int) -> None:
-        """Start before the first byte."""
         self.last_event_id = ""
         self.retry: int | None = None
         self.joined: int = 0
@@ -48,6 +47,12 @@ class EventDecoder:
         self._size = 0
         self._data: list[str] = []
         self._has_stray_lines = False
+
+    def __repr__(self) -> str:
+        """Show how much of the next event there is."""
+        return (
+            f"<{type(self).__name__}: {self._size + len(self._line)} bytes of an event, last id {self.last_event_id!r}>"
+        )
 
     def feed(self, chunk: bytes) -> list[ServerSentEvent]:
         """Give the events that the chunk completes; those without data prove only the connection, and are left out.

@@ -19,8 +19,8 @@ class Connection:
 
     Args:
         call: What was asked.
-        response: The answer, its body unread.
-        max_event: Bytes of one event.
+        response: Its body unread.
+        max_event_bytes: Bytes of one event.
         silence: Seconds without a byte after which the stream counts as dead.
         cleanup: Seconds that closing may take.
         on_close: Called once it is closed.
@@ -40,23 +40,26 @@ class Connection:
         cleanup: float,
         on_close: Callable[[], None],
     ) -> None:
-        """Take over the response."""
         self._call = call
         self._body = CancelSafeBody(response, silence=silence)
         self.decoder = EventDecoder(max_event_bytes)
         self._cleanup = cleanup
         self._on_close: Callable[[], None] | None = on_close
 
+    def __repr__(self) -> str:
+        """Show what it is of, and in which state it is."""
+        return f"<{type(self).__name__} {self._call.path}: {'closed' if self._on_close is None else repr(self._body)}>"
+
     @property
     def is_patient(self) -> bool:
-        """Whether waiting for it can be cut off without an end to the stream."""
-        return self._body.is_patient
+        """Whether waiting for it can be cancelled without losing the stream."""
+        return self._body.is_cancel_safe
 
     async def receive(self, *, leaves_in: float = float("inf")) -> list[ServerSentEvent] | None:
         """Wait for the next bytes, and give the events that they complete: often one, none for a keep-alive.
 
         Args:
-            leaves_in: Seconds after which the caller leaves off by itself.
+            leaves_in: Seconds after which the caller cancels by itself.
 
         Returns:
             `None` once the server has ended the stream.
@@ -68,7 +71,7 @@ class Connection:
         """
         try:
             # A helper for it would cost each event more than all that is done here.
-            return self.decoder.feed(await self._body.next(leaves_in=leaves_in))
+            return self.decoder.feed(await self._body.next(timeout=leaves_in))
         except StopAsyncIteration:
             return None
         except EventTooLarge as error:

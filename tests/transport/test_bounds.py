@@ -47,7 +47,7 @@ async def get(body: bytes, *, status: int = 200, headers: str = "", length: bool
                 return await client.tasks.get("t-1")
             finally:
                 assert client._transport.connections.call_slots.value == LIMITS.max_connections
-                assert [pool.load for pool in client._transport.connections._pools[0]._pools] in ([], [0])
+                assert [pool.load for pool in client._transport.connections._pools[0]._shards] in ([], [0])
 
 
 def deflated(data: bytes) -> bytes:

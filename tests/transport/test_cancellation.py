@@ -36,7 +36,7 @@ async def no_place_is_taken(client: AsyncClient) -> bool:
     transport = client._transport
     assert transport.connections.call_slots.value == SLOTS
     assert transport.connections.free_streams == SLOTS
-    assert [pool.load for pools in transport.connections._pools for pool in pools._pools if pool.load] == []
+    assert [pool.load for pools in transport.connections._pools for pool in pools._shards if pool.load] == []
     return True
 
 
@@ -158,7 +158,7 @@ async def test_connections_in_the_making(turns: int) -> None:
                 call.cancel()
             await asyncio.gather(*calls, return_exceptions=True)
             assert await client.tasks.get("t-1")
-            pools = [pool for pools in client._transport.connections._pools for pool in pools._pools]
+            pools = [pool for pools in client._transport.connections._pools for pool in pools._shards]
             assert [pool.load for pool in pools if pool.load] == []
             httpcore_pools = [pool.transport._pool for pool in pools]
             assert [str(c) for pool in httpcore_pools for c in pool.connections if not c.is_idle()] == []

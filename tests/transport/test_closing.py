@@ -238,7 +238,7 @@ def test_closed_in_another_event_loop() -> None:
             await clients[0].tasks.get("t-1")
             # They have to be gone for this test to leave nothing behind.
             for pools in clients[0]._transport.connections._pools:
-                for pool in pools._pools:
+                for pool in pools._shards:
                     await pool.transport.aclose()
 
     anyio.run(use)

@@ -29,7 +29,7 @@ async def done_with(response: httpx.Response) -> None:
 
 
 def loads(pools: ShardedTransport) -> list[int]:
-    return sorted(pool.load for pool in pools._pools)
+    return sorted(pool.load for pool in pools._shards)
 
 
 async def test_growth_and_least_load() -> None:
@@ -80,7 +80,7 @@ async def test_idle_connections_are_closed(monkeypatch: pytest.MonkeyPatch) -> N
         with anyio.fail_after(5):
             # The one in use, and the one of this last request.
             await server.until(lambda server: server.open == 2)
-        assert len(pools._pools) == 2
+        assert len(pools._shards) == 2
         await done_with(responses[0])
         await pools.aclose()
 
@@ -114,7 +114,7 @@ async def test_closing_goes_on() -> None:
         for response in [await pools.handle_async_request(request(server)) for _ in range(3)]:
             await done_with(response)
 
-        first = next(iter(pools._pools)).transport
+        first = next(iter(pools._shards)).transport
         close = first.aclose
 
         async def close_and_fail() -> None:
@@ -166,7 +166,7 @@ async def test_one_context(server_tls: ssl.SSLContext, trusted: None, monkeypatc
         async with anyio.create_task_group() as group:
             for _ in range(12):
                 group.start_soon(client.tasks.get, "t-1")
-        assert len(client._transport.connections._pools[0]._pools) == 3
+        assert len(client._transport.connections._pools[0]._shards) == 3
     async with AsyncClient("sk-test", base_url=server.url) as other:
         assert other
     assert len(made_by) == 1
