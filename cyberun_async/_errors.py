@@ -207,8 +207,10 @@ class NotFoundError(APIError):
     suggestions: tuple[str, ...] = ()
 
     def suggest(self, slugs: Sequence[str]) -> None:
-        """Keep the nearest slugs, and name them in the message."""
+        """Keep the nearest slugs, and name them in the message, if there are any."""
         self.suggestions = tuple(slugs)
+        if not slugs:
+            return
         self.args = (self._text(f"did you mean {' or '.join(map(repr, slugs))}?"),)
 
     def _advice(self) -> str:

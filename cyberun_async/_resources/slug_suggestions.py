@@ -1,5 +1,6 @@
 """The nearest slugs to one that does not exist. (did you mean, typo)"""
 
+from collections.abc import Sequence
 from difflib import get_close_matches
 
 import anyio
@@ -12,6 +13,11 @@ from cyberun_async._transport.transport import Transport
 
 LIFETIME = 60.0
 """Seconds for which the slugs are kept: a batch of thousands may have the same typo in each item."""
+
+
+def nearest_slugs(workflow: str, slugs: Sequence[str]) -> list[str]:
+    """Give up to three slugs that are near to one, the nearest first; a UUID has none."""
+    return [] if is_uuid(workflow) else get_close_matches(workflow, slugs, n=3)
 
 
 class SlugSuggestions:
@@ -34,5 +40,4 @@ class SlugSuggestions:
             except CyberunError:
                 return
             self._slugs = [each.slug for each in page.items if each.slug]
-        if near := get_close_matches(workflow, self._slugs, n=3):
-            error.suggest(near)
+        error.suggest(nearest_slugs(workflow, self._slugs))

@@ -29,7 +29,7 @@ from cyberun_async import (
 from cyberun_async.cli._connect import Account, connect, connection, local_cyberun
 from cyberun_async.cli._exit import ExitCode
 from cyberun_async.cli._lists import show_result, show_task, show_tasks, show_workflow, show_workflows
-from cyberun_async.cli._parameters import Given, read_parameters
+from cyberun_async.cli._parameters import Given, get_workflow, read_parameters
 from cyberun_async.cli._show import Display, announce, describe, display, event_as_json
 from cyberun_async.cli._text import print_status, write_json, write_line
 
@@ -44,18 +44,14 @@ Local = Annotated[
     Parameter(
         negative="",
         show_default=False,
-        help="Use a local Cyberun, started for this command; it needs no key and no account.",
+        help="Use a local test server, started for this command: no key, no account.",
     ),
 ]
 Out = Annotated[
     Path | None,
-    Parameter(
-        name=["--out", "-o"], help="Download the files of the result into this folder, which is made if need be."
-    ),
+    Parameter(name=["--out", "-o"], help="Download the files of the result into this folder, made if missing."),
 ]
-Workflow = Annotated[
-    str, Parameter(help="The workflow's name (`text-to-image`), its name and version (`text-to-image@2`) or its UUID.")
-]
+Workflow = Annotated[str, Parameter(help="A slug, such as `text-to-image` or `text-to-image@2`, or a UUID.")]
 TaskId = Annotated[str, Parameter(help="The task's id, as `submit` and `tasks` print it.")]
 
 
@@ -74,12 +70,10 @@ class WaitOptions:
         float | None,
         Parameter(
             validator=above_zero,
-            help="Wait at most so many seconds for the task's end, then exit with 5; without it, wait until it ends.",
+            help="Wait so many seconds at most, then exit with 5.",
         ),
     ] = None
-    on_timeout: Annotated[
-        AbandonPolicy, Parameter(help="What becomes of the task then: it goes on, or is cancelled.")
-    ] = "leave"
+    on_timeout: Annotated[AbandonPolicy, Parameter(help="Leave the task running then, or cancel it.")] = "leave"
     out: Out = None
 
     @property
@@ -103,9 +97,9 @@ async def run(
     json: Json = False,
     account: Account = FROM_ENVIRONMENT,
 ) -> None:
-    """Submit a task, watch it, and download its files.
+    """Submit a task, follow it, and download its files.
 
-    Ctrl-C leaves the task running, and shows how to come back to it.
+    Ctrl-C leaves the task running, and prints the command that resumes the wait.
 
     Example: `cyberun-async run text-to-image -p prompt=dusk -p steps=12 --out out/`
     """
@@ -151,9 +145,9 @@ async def wait(
     json: Json = False,
     account: Account = FROM_ENVIRONMENT,
 ) -> None:
-    """Watch a task until it ends, and download its files if `--out` says where to.
+    """Follow a task until it ends, and download its files if `--out` says where to.
 
-    Ctrl-C leaves the task running, and shows how to come back to it.
+    Ctrl-C leaves the task running, and prints the command that resumes the wait.
 
     Example: `cyberun-async wait 019abc12-9012-7890-abcd-ef1234567896 --out out/`
     """
@@ -185,7 +179,7 @@ async def result(
         Parameter(
             negative="",
             show_default=False,
-            help="Show the signed links of the files, too; anyone who has one can fetch its file.",
+            help="Show the presigned URLs of the files, too; anyone who has one can fetch its file.",
         ),
     ] = False,
     json: Json = False,
@@ -203,9 +197,7 @@ async def download(
     task_id: TaskId,
     /,
     *,
-    out: Annotated[
-        Path, Parameter(name=["--out", "-o"], help="The folder for the files, which is made if need be.")
-    ] = Path(),
+    out: Annotated[Path, Parameter(name=["--out", "-o"], help="The folder for the files, made if missing.")] = Path(),
     json: Json = False,
     account: Account = FROM_ENVIRONMENT,
 ) -> None:
@@ -219,7 +211,7 @@ async def download(
 
 
 async def cancel(task_id: TaskId, /, *, json: Json = False, account: Account = FROM_ENVIRONMENT) -> None:
-    """Cancel a task, and show how it stands.
+    """Cancel a task, and show its status.
 
     A task that has ended stays as it is.
 
@@ -264,7 +256,7 @@ async def workflow(
     Example: `cyberun-async workflow text-to-image --local`
     """
     async with connection(account, local=local) as client:
-        show_workflow(await client.workflows.get(workflow), as_json=json)
+        show_workflow(await get_workflow(client, workflow), as_json=json)
 
 
 def serve(
@@ -277,13 +269,11 @@ def serve(
     ] = 0,
     pace: Annotated[
         float,
-        Parameter(
-            validator=above_zero, help="How many seconds a task's second takes; 0.1 makes tasks ten times as fast."
-        ),
+        Parameter(validator=above_zero, help="The speed of tasks: 0.1 makes them ten times as fast."),
     ] = 1.0,
     json: Json = False,
 ) -> None:
-    """Run a local Cyberun until Ctrl-C, and print what points clients at it.
+    """Run a local test server until Ctrl-C, and print how clients reach it.
 
     Example: `cyberun-async serve --port 8080`
     """
@@ -293,7 +283,7 @@ def serve(
             control = {"control_url": server.control_url, "control_token": server.control_token}
             write_json({"type": "server", **addresses, "api_key": server.api_key, **control})
         else:
-            print_status("A local Cyberun is running. In another terminal, point clients at it:\n")
+            print_status("A local test server is running. In another terminal, point clients at it:\n")
             write_line(f"export CYBERUN_BASE_URL={server.base_url}")
             write_line(f"export CYBERUN_API_KEY={server.api_key}")
             print_status(
@@ -395,8 +385,8 @@ def _is_unfinished(error: BaseException) -> bool:
 
 def _directions(command: Sequence[str], account: Account | None) -> str:
     if account is None:
-        return "The local Cyberun has stopped, and its tasks with it."
-    return f"Come back to it with: {shlex.join(['cyberun-async', *command, *account.as_options()])}"
+        return "The local test server has stopped, and its tasks with it."
+    return f"Resume with: {shlex.join(['cyberun-async', *command, *account.as_options()])}"
 
 
 async def _download(client: AsyncClient, show: Display, result: TaskResult, directory: Path) -> None:

@@ -35,6 +35,7 @@ from cyberun_async.cli._app import FROM_ENVIRONMENT, Json, Workflow, above_zero,
 from cyberun_async.cli._connect import Account, connect
 from cyberun_async.cli._exit import ExitCode
 from cyberun_async.cli._items import Fields, Lines, check_items, read_lines
+from cyberun_async.cli._parameters import get_workflow
 from cyberun_async.cli._results import Results
 from cyberun_async.cli._signals import TERMINATION
 from cyberun_async.cli._text import print_status, printable, write_json, write_line
@@ -48,48 +49,43 @@ SHUTDOWN_GRACE = 4
 
 async def batch(
     workflow: Workflow,
-    inputs: Annotated[
-        Path, Parameter(help="A file of JSON Lines, an object of parameters a line, or a CSV with their names on top.")
-    ],
+    inputs: Annotated[Path, Parameter(help="JSON Lines, or CSV with the parameters' names on top.")],
     /,
     *,
     out: Annotated[
         Path,
-        Parameter(
-            name=["--out", "-o"], help="The folder for the results; each item's files get a folder of their own in it."
-        ),
+        Parameter(name=["--out", "-o"], help="The folder for the results, with one folder an item."),
     ],
     journal: Annotated[
-        Path | None, Parameter(help="The file that remembers what was submitted; `journal` in `--out` by default.")
+        Path | None, Parameter(help="The file that records what was submitted; else `journal` in `--out`.")
     ] = None,
     key: Annotated[
-        str | None, Parameter(help="The field that names each item; by default its line number does.")
+        str | None, Parameter(help="The field that names an item and its folder; else its line number.")
     ] = None,
     max_in_flight: Annotated[
-        int, Parameter(validator=validators.Number(gte=1), help="Keep at most so many tasks going at once.")
+        int, Parameter(validator=validators.Number(gte=1), help="Keep so many tasks in flight at most.")
     ] = 100,
     timeout: Annotated[
-        float | None, Parameter(validator=above_zero, help="Wait at most so many seconds for each task.")
+        float | None, Parameter(validator=above_zero, help="Wait so many seconds at most for each task.")
     ] = None,
     resubmit: Annotated[
         tuple[Resubmit, ...],
-        Parameter(negative="", show_default=False, help="Submit these items again, each of which is billed again."),
+        Parameter(negative="", show_default=False, help="Submit these again; each is billed again."),
     ] = (),
     check: Annotated[
         bool,
         Parameter(
             negative="",
             show_default=False,
-            help="Only check every line, and say how many tasks would be submitted, each of which is billed.",
+            help="Only check every line, and count the tasks that would be billed.",
         ),
     ] = False,
     json: Json = False,
     account: Account = FROM_ENVIRONMENT,
 ) -> ExitCode:
-    """Take the items of a file through a workflow.
+    """Run a workflow for each item of a file.
 
-    Started again with the same line, it goes on where it was.
-    Ctrl-C once submits no more and sees through what runs; twice leaves, with the tasks running.
+    The same command resumes an interrupted batch. Ctrl-C stops submitting; a second one stops waiting.
 
     Example: `cyberun-async batch text-to-image prompts.csv --out out/`
     """
@@ -119,7 +115,7 @@ async def batch(
         except asyncio.CancelledError:
             if not tally.was_stopped:
                 raise
-            print_status("left: the same line goes on where this one was")
+            print_status("interrupted: the same command resumes the batch")
     return tally.summary(results)
 
 
@@ -130,7 +126,7 @@ async def _checked(client: AsyncClient, workflow: str, lines: Lines, *, as_json:
         InvalidParameters: One cannot be submitted, so none is.
 
     """
-    items = check_items(lines, definitions_of(await client.workflows.get(workflow)))
+    items = check_items(lines, definitions_of(await get_workflow(client, workflow)))
     for problem in items.problems:
         if as_json:
             write_json({"type": "problem", "line": problem.line, "message": problem.text})
@@ -275,9 +271,9 @@ def _interruptible(running: Batch, tally: Tally) -> Iterator[None]:
         running.stop()
         if TERMINATION.was_requested:
             timers.append(loop.call_later(SHUTDOWN_GRACE, task.cancel))
-            print_status(f"no more is submitted; what does not end within {SHUTDOWN_GRACE} s is left running")
+            print_status(f"nothing more is submitted; tasks that do not end within {SHUTDOWN_GRACE} s are left running")
         else:
-            print_status("no more is submitted, and what runs is seen through; Ctrl-C again leaves it running")
+            print_status("nothing more is submitted; waiting for the running tasks, Ctrl-C again leaves them running")
 
     before = signal.getsignal(signal.SIGINT)
     # SIGTERM comes this way, too.

@@ -21,6 +21,9 @@ GROUP = Group("Connection", sort_key=9)
 RETRIES = Retries(budget=10.0)
 """Shorter than in a service: somebody is watching, who may have mistyped the address."""
 
+NO_KEY = "sk-none"
+"""Stands in where there is no key; it is never sent."""
+
 PACE = 1.0
 """Of the tasks of `--local`: they take a few seconds, so that they can be watched."""
 
@@ -34,15 +37,15 @@ class Account:
         Path | None,
         Parameter(
             allow_leading_hyphen=True,
-            help="Read the API key from this file, `-` for stdin; else it is in the variable `CYBERUN_API_KEY`.",
+            help="Read the API key from a file, `-` for stdin; else from `CYBERUN_API_KEY`.",
         ),
     ] = None
     team_id: Annotated[
-        str | None, Parameter(help="The team's UUID, which a user's token needs; else it is in `CYBERUN_TEAM_ID`.")
+        str | None, Parameter(help="The team's UUID, which a user's token needs; else `CYBERUN_TEAM_ID`.")
     ] = None
     base_url: Annotated[
         str | None,
-        Parameter(help="The address of the API; else it is in `CYBERUN_BASE_URL`, else it is Cyberun Cloud's."),
+        Parameter(help="The API's URL; else `CYBERUN_BASE_URL`, else Cyberun Cloud's."),
     ] = None
 
     def as_options(self) -> list[str]:
@@ -54,9 +57,27 @@ class Account:
 @asynccontextmanager
 async def connect(account: Account) -> AsyncIterator[AsyncClient]:
     """Open a client for the account."""
-    key = _find_key() if account.key_file is None else _read_key(account.key_file)
-    async with AsyncClient(key, team_id=account.team_id, base_url=account.base_url, retries=RETRIES) as client:
+    async with _client_of(account) as client:
         yield client
+
+
+@asynccontextmanager
+async def connect_for_checks(account: Account) -> AsyncIterator[tuple[AsyncClient, str | None]]:
+    """Open a client although its key may be missing or unusable, and say what is wrong with the key."""
+    problem = None
+    try:
+        client = _client_of(account)
+    except ConfigurationError as error:
+        problem = str(error)
+        # What is wrong besides the key is raised here again.
+        client = AsyncClient(NO_KEY, base_url=account.base_url, retries=RETRIES)
+    async with client:
+        yield client, problem
+
+
+def _client_of(account: Account) -> AsyncClient:
+    key = _find_key() if account.key_file is None else _read_key(account.key_file)
+    return AsyncClient(key, team_id=account.team_id, base_url=account.base_url, retries=RETRIES)
 
 
 @asynccontextmanager

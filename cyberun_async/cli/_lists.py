@@ -1,6 +1,5 @@
 """Tasks and workflows, shown: columns on a terminal, tabs in a pipe, one JSON object a line for programs."""
 
-import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 
@@ -9,6 +8,7 @@ import attrs
 from cyberun_async import ParameterDef, Task, TaskResult, Workflow
 from cyberun_async._protocol.timestamps import format_timestamp
 from cyberun_async.cli._show import result_as_json
+from cyberun_async.cli._table import write_table
 from cyberun_async.cli._text import printable, write_json, write_line
 
 
@@ -22,7 +22,7 @@ async def show_tasks(tasks: AsyncIterator[Task], *, limit: int, as_json: bool) -
             write_json(_as_json("task", task))
         else:
             rows.append((task.id, task.status, _in_short(task.created_at), task.error or ""))
-    _write_table(("TASK", "STATUS", "CREATED", "ERROR"), rows)
+    write_table(("TASK", "STATUS", "CREATED", "ERROR"), rows)
 
 
 def show_task(task: Task, *, as_json: bool) -> None:
@@ -48,7 +48,7 @@ async def show_workflows(workflows: AsyncIterator[Workflow], *, as_json: bool) -
                     workflow.description or workflow.display_name or "",
                 )
             )
-    _write_table(("WORKFLOW", "VERSION", "STATUS", "DESCRIPTION"), rows)
+    write_table(("WORKFLOW", "VERSION", "STATUS", "DESCRIPTION"), rows)
 
 
 def show_workflow(workflow: Workflow, *, as_json: bool) -> None:
@@ -62,7 +62,7 @@ def show_workflow(workflow: Workflow, *, as_json: bool) -> None:
         write_line(printable(workflow.description))
     write_line("")
     rows = [(each.key, _type_of(each), _default_of(each), each.description or "") for each in workflow.parameters]
-    _write_table(("PARAMETER", "TYPE", "DEFAULT", "DESCRIPTION"), rows)
+    write_table(("PARAMETER", "TYPE", "DEFAULT", "DESCRIPTION"), rows)
     required = "".join(f" -p {each.key}={_sample_of(each)}" for each in workflow.parameters if each.required)
     write_line("")
     write_line(printable(f"cyberun-async run {name}{required} --out ."))
@@ -115,23 +115,3 @@ def _default_of(parameter: ParameterDef) -> str:
 
 def _sample_of(parameter: ParameterDef) -> str:
     return {"file": "@FILE", "number": "NUMBER", "boolean": "true"}.get(parameter.type, "TEXT")
-
-
-def _write_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Write columns for people, or one row a line with tabs for programs; nothing where there are no rows."""
-    cells = [[printable(cell) for cell in row] for row in rows]
-    if not cells:
-        return
-    if not sys.stdout.isatty():
-        for row in cells:
-            write_line("\t".join(row))
-        return
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(*heads, box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    table.columns[0].no_wrap = True
-    for row in cells:
-        table.add_row(*map(Text, row))
-    Console().print(table)

@@ -6,7 +6,7 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 
-from cyclopts import App, CycloptsError, Group
+from cyclopts import App, CycloptsError, Group, UnusedCliTokensError
 
 from cyberun_async._errors import CyberunError, NotFoundError
 from cyberun_async._protocol.redaction import redact
@@ -24,30 +24,30 @@ from cyberun_async.cli._text import (
     silence_output,
     write_json,
 )
+from cyberun_async.cli._wording import in_words_of_the_command_line
 
 OPTIONS = Group("Options", sort_key=8)
+PARAMETERS = Group("Arguments and options", sort_key=7)
+"""One box for both: the help of each command fits a screen of 30 lines."""
 
 COMMANDS: Mapping[str, Sequence[Callable[..., object]]] = {
-    "Run a workflow": [tasks.run, tasks.submit, tasks.wait, batch],
-    "Tasks": [tasks.tasks, tasks.result, tasks.events, tasks.download, tasks.cancel],
-    "Workflows": [tasks.workflows, tasks.workflow],
-    "Trying and checking": [tasks.serve, doctor, conformance],
+    "Tasks": [
+        *(tasks.run, tasks.submit, tasks.wait, batch),
+        *(tasks.tasks, tasks.result, tasks.events, tasks.download, tasks.cancel),
+    ],
+    "Workflows and tools": [tasks.workflows, tasks.workflow, tasks.serve, doctor, conformance],
 }
 """Every command, in the order of the help."""
 
 app = App(
     name="cyberun-async",
-    help="""Run tasks on Cyberun Cloud and fetch their files.
+    help="""Run tasks on Cyberun Cloud and fetch their files; the API key is in `CYBERUN_API_KEY`.
 
-Example, for which no account is needed:
-
-`cyberun-async run text-to-image -p prompt=dusk --local --out out/`
-
-The API key is in the variable `CYBERUN_API_KEY`.
-`cyberun-async COMMAND --help` shows what a command takes.
+Without an account: `cyberun-async run text-to-image -p prompt=dusk --local --out out/`
 """,
     help_format="markdown",
-    group_parameters=OPTIONS,
+    group_arguments=PARAMETERS,
+    group_parameters=PARAMETERS,
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
@@ -97,7 +97,7 @@ def _report(error: Exception, *, as_json: bool) -> ExitCode:
         error = BrokenOutput(error.strerror or str(error))
     is_foreseen = isinstance(error, (CyberunError, CycloptsError, BrokenOutput, OSError))
     # What was mistyped is repeated, and it may be a key.
-    message = redact(str(error) if is_foreseen else f"{type(error).__name__}: {error}")
+    message = redact(_message_of(error) if is_foreseen else f"{type(error).__name__}: {error}")
     if os.environ.get("CYBERUN_DEBUG"):
         traceback.print_exception(error)
     if as_json and not isinstance(error, BrokenOutput):
@@ -107,6 +107,13 @@ def _report(error: Exception, *, as_json: bool) -> ExitCode:
         )
     print_status(f"cyberun-async: {printable(message)}{_hint(error)}")
     return code
+
+
+def _message_of(error: Exception) -> str:
+    if isinstance(error, UnusedCliTokensError):
+        first, *_ = error.unused_tokens or [""]
+        return f"parameters take -p: -p {first}" if "=" in first else f"there is one argument too many: {first!r}"
+    return in_words_of_the_command_line(str(error))
 
 
 def _hint(error: Exception) -> str:

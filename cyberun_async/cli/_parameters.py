@@ -3,14 +3,16 @@
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from cyberun_async import AsyncClient, InvalidParameters, ParameterDef
+from cyberun_async import AsyncClient, CyberunError, InvalidParameters, NotFoundError, ParameterDef, Workflow
 from cyberun_async._protocol.files import is_path_in_form
+from cyberun_async._resources.slug_suggestions import nearest_slugs
 from cyberun_async.cli._text import read_stdin
 
 
@@ -25,7 +27,7 @@ class Given:
             name=["--param", "-p"],
             negative="",
             show_default=False,
-            help="Set a parameter by `key=value`, and one that takes a file by `key=@path`; can be repeated.",
+            help="Set a parameter: `key=value`, or a file: `key=@path`.",
         ),
     ] = ()
     file: Annotated[
@@ -33,7 +35,7 @@ class Given:
         Parameter(
             name=["--params-file", "-P"],
             allow_leading_hyphen=True,
-            help="Read parameters from this file, a JSON object, `-` for stdin; those of `-p` go before them.",
+            help="Read parameters from a JSON file, `-` for stdin; `-p` goes first.",
         ),
     ] = None
 
@@ -48,10 +50,20 @@ async def read_parameters(client: AsyncClient, workflow: str, given: Given) -> d
     texts, values = _split(given.pairs), _load(given.file)
     if not texts and not values:
         return {}
-    read, problems = read_values(texts, values, (await client.workflows.get(workflow)).parameters)
+    read, problems = read_values(texts, values, (await get_workflow(client, workflow)).parameters)
     if problems:
         raise InvalidParameters(problems)
     return read
+
+
+async def get_workflow(client: AsyncClient, name: str) -> Workflow:
+    """Read a workflow; where there is none of that name, the error names the nearest slugs."""
+    try:
+        return await client.workflows.get(name)
+    except NotFoundError as error:
+        with suppress(CyberunError):
+            error.suggest(nearest_slugs(name, [each.slug async for each in client.workflows.list() if each.slug]))
+        raise
 
 
 def read_values(

@@ -56,15 +56,17 @@ async def diagnose(
     submit: str | None = None,
     parameters: Mapping[str, object] | None = None,
     timeout: float = 20.0,
+    key_problem: str | None = None,
 ) -> Report:
-    """See whether the service can be reached, as whom, and whether event streams get through or are held back on the way.
+    """Check whether the service can be reached, as whom, and whether event streams get through or are buffered on the way.
 
     Args:
         client: An open client of the service.
         submit: A workflow of which one task is submitted, which costs money, to measure the stream with; else a running
             task is taken, where there is one.
         parameters: Of that task.
-        timeout: Seconds that the stream is watched for.
+        timeout: Seconds that the stream is followed for.
+        key_problem: Why there is no usable key; the client's own is then not sent, and only the checks before it are run.
 
     Raises:
         ConfigurationError: The client is closed.
@@ -72,5 +74,5 @@ async def diagnose(
     Source: https://docs.cyberun.cloud/api-reference/streaming-events
 
     """
-    run = Diagnosis(client, submit, parameters or {}, timeout)
+    run = Diagnosis(client, submit, parameters or {}, timeout, key_problem)
     return Report(client._settings.base_url, await run.run())

@@ -56,12 +56,18 @@ REFUSALS = {
 
 @attrs.define
 class Diagnosis:
-    """The checks of one run; each stands on those before it."""
+    """The checks of one run; each stands on those before it.
+
+    Attributes:
+        key_problem: Why there is no key to sign in with; the checks before that need none.
+
+    """
 
     client: AsyncClient
     submit: str | None
     parameters: Mapping[str, object]
     timeout: float
+    key_problem: str | None = None
     detour: str | None = None
     answer: Response | None = None
 
@@ -80,7 +86,7 @@ class Diagnosis:
             broken = next((each.name for each in findings if each.outcome == "fail" and each.name != "clock"), None)
             # A refusal tells the time as well.
             if broken is not None and (name != "clock" or self.answer is None):
-                findings.append(Finding(name, "skip", f"not looked at, since {broken} comes first"))
+                findings.append(Finding(name, "skip", f"not checked: fix {broken} first"))
             else:
                 findings.append(await finding_of(name, check))
         return tuple(findings)
@@ -117,6 +123,8 @@ class Diagnosis:
         return f"{host}:{port} has a certificate that verifies, and expires in {days:.0f} days"
 
     async def sign_in(self) -> str:
+        if self.key_problem is not None:
+            raise Differs(self.key_problem)
         call = Call("GET", "/r/tasks", NoneType, query={"per_page": 1})
         self.answer = answer = await self.client._transport.fetch(call)
         who = _family(answer.token)

@@ -356,5 +356,5 @@ def test_it_ends_by_ctrl_c(tmp_path: Path) -> None:
             until(lambda: received(server))
             os.killpg(program.pid, signal.SIGINT)
             errors = program.communicate()[1]
-    assert errors.splitlines() == ["waiting for 2 workers", "left: the same line goes on where this one was"]
+    assert errors.splitlines() == ["waiting for 2 workers", "left: the same command resumes the batch"]
     assert program.returncode == 130

@@ -57,10 +57,27 @@ def test_conformance(server: LocalCyberun, cyberun: Callable[..., Outcome]) -> N
     assert [line["name"] for line in done.lines if line["outcome"] == "fail"] == ["tasks.list"]
 
 
-def test_an_unusable_key_is_said_before_anything_is_looked_at(
-    cyberun: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        (None, "FAIL  key: there is no API key: set CYBERUN_API_KEY, or name a file that holds it with --key-file"),
+        ("ak-agent", "FAIL  key: an ak- key signs agents in at the gateway"),
+        ("eyJ-1", "FAIL  key: a user's token (JWT) works on a team's resources, so it needs a team: pass --team-id"),
+        ("k-1", "FAIL  key: the API key begins with none of sk-"),
+    ],
+    ids=["none", "an agent's", "a user's without a team", "of no kind"],
+)
+def test_an_unusable_key_is_a_line_among_the_others(
+    server: LocalCyberun, cyberun: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch, key: str | None, said: str
 ) -> None:
-    """A key that the REST API never takes is a mistake in the settings, with their exit code."""
-    monkeypatch.setenv("CYBERUN_API_KEY", "ak-agent")
-    done = cyberun("doctor")
-    assert (done.code, done.out) == (2, "")
+    """What needs no key is checked all the same, and no request goes out with a key that is none."""
+    monkeypatch.delenv("CYBERUN_API_KEY")
+    if key:
+        monkeypatch.setenv("CYBERUN_API_KEY", key)
+    before = len(server.requests)
+    done = cyberun("doctor", "--submit", "text-to-image")
+    assert done.code == 1
+    assert [line.split()[1] for line in done.out.splitlines()] == [f"{name}:" for name in CHECKS]
+    assert done.out.startswith("ok    dns")
+    assert f"\n{said}" in done.out
+    assert len(server.requests) == before

@@ -82,7 +82,7 @@ def test_a_deadline_cancels_the_task_where_that_was_asked_for(cyberun: Command, 
     task_id = re.search(r"task (\S+)", done.err)[1]
     assert done.code == 5
     assert "it was cancelled" in done.err
-    assert "Come back" not in done.err
+    assert "Resume with" not in done.err
     assert cyberun("result", task_id).out.splitlines()[1] == "status: cancelled"
 
 
@@ -168,7 +168,7 @@ def test_files_that_cannot_be_fetched_are_1_and_not_lost(cyberun: Command, monke
     monkeypatch.setattr(AsyncClient, "download", download)
     done = cyberun(*RUN, "--out", "out")
     assert done.code == 1
-    assert re.search(r"Come back to it with: cyberun-async download \S+ --out out\n", done.err)
+    assert re.search(r"Resume with: cyberun-async download \S+ --out out\n", done.err)
     assert done.err.endswith("cyberun-async: output_00001_.png: no space left on device\n")
 
 

@@ -108,6 +108,17 @@ def test_the_help_fits_the_terminal(columns: int, arguments: list[str]):
     assert "…" not in "".join(lines)
 
 
+@pytest.mark.parametrize("name", ["", *NAMES], ids=lambda name: name or "none")
+def test_the_help_fits_one_screen(cyberun: Command, monkeypatch: pytest.MonkeyPatch, name: str):
+    """At 100 columns and 30 lines, usage and example are in sight, with a line left for the prompt."""
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setattr(app, "console", Console(width=100))
+    shown = cyberun(*filter(None, [name]), "--help").out
+    assert len(shown.splitlines()) <= 29
+    assert shown.startswith("Usage: cyberun-async")
+    assert re.search(r"(Example|Without an account): cyberun-async ", shown)
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     {
@@ -120,7 +131,10 @@ def test_the_help_fits_the_terminal(columns: int, arguments: list[str]):
             "Unknown option: --otu. Did you mean --out? (cyberun-async run --help shows what there is)",
         ),
         "a port": (["serve", "--port", "99999"], "... --port. ... (cyberun-async serve --help shows what there is)"),
-        "a workflow": (["workflow", "text-to-imag"], "... 404: ... (cyberun-async workflows lists what there is)"),
+        "a workflow": (
+            ["workflow", "text-to-imag"],
+            "... 404: ... did you mean 'text-to-image'? (cyberun-async workflows lists what there is)",
+        ),
         "a task": (["result", "t-1"], "... 404: ... (cyberun-async tasks lists what there is)"),
         "a parameter": (
             ["run", "text-to-image", "-p", "promp=dusk"],

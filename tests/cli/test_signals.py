@@ -90,7 +90,7 @@ def test_run(account: LocalCyberun, interrupt: None, capfd: pytest.CaptureFixtur
     thread = terminated_once(account, 1, signal.SIGTERM, when=is_followed)
     assert main(["run", "text-to-image", "-p", "prompt=dusk"]) == 143
     thread.join()
-    assert "Come back to it with: cyberun-async wait " in capfd.readouterr().err
+    assert "Resume with: cyberun-async wait " in capfd.readouterr().err
 
 
 @IN_EITHER_WAY
@@ -117,7 +117,7 @@ def test_batch(
     done = 2 if ends else 0
     assert submissions(account) == 2
     assert captured.out.splitlines()[-1] == f"{done} done, 0 failed, 0 uncertain, {6 - done} left"
-    assert "no more is submitted; what does not end within" in captured.err
+    assert "nothing more is submitted; tasks that do not end within" in captured.err
     assert json.loads(Path("out/summary.json").read_text())["left"] == 6 - done
 
 
@@ -156,9 +156,9 @@ def test_ctrl_c(twice: bool, account: LocalCyberun, capfd: pytest.CaptureFixture
     finish.join()
     captured = capfd.readouterr()
     assert submissions(account) == 2
-    assert "Ctrl-C again leaves it running" in captured.err
+    assert "Ctrl-C again leaves them running" in captured.err
     assert captured.out.splitlines()[-1] == f"{0 if twice else 2} done, 0 failed, 0 uncertain, {6 if twice else 4} left"
-    assert ("the same line goes on where this one was" in captured.err) == twice
+    assert ("the same command resumes the batch" in captured.err) == twice
 
     is_over = threading.Event()
 

@@ -179,7 +179,7 @@ def test_leaving_leaves_the_task_running_and_says_how_to_come_back(
     assert shown.finish() == code
     assert "Traceback" not in shown.text
     assert shown.text.rindex("\x1b[?25h") > shown.text.rindex("\x1b[?25l")
-    back = re.search(r"Come back to it with: cyberun-async (wait \S+ --out out)\r\n", shown.text)
+    back = re.search(r"Resume with: cyberun-async (wait \S+ --out out)\r\n", shown.text)
     again = screen(*back[1].split())
     again.read_until("running")
     held.clock.advance_blocking(4)
@@ -193,8 +193,8 @@ def test_leaving_a_local_cyberun_says_that_it_is_gone(screen: Callable[..., Scre
     shown.read_until("running")
     shown.press(b"\x03")
     assert shown.finish() == 130
-    assert "The local Cyberun has stopped" in shown.text
-    assert "Come back" not in shown.text
+    assert "The local test server has stopped" in shown.text
+    assert "Resume with" not in shown.text
 
 
 def test_a_terminal_that_cannot_redraw_gets_lines(screen: Callable[..., Screen], held: LocalCyberun):
