@@ -11,7 +11,6 @@ What takes several requests is a method of `AsyncClient`; each single request is
 """
 
 import importlib
-import sys
 from typing import TYPE_CHECKING
 
 from cyberun_async._client import AsyncClient
@@ -39,6 +38,11 @@ from cyberun_async._errors import (
     WaitTimeout,
     WebhookError,
 )
+from cyberun_async._message_rate import RateLimiter, throttle
+from cyberun_async._observing import Observer, RequestStarted, ResponseReceived, RetryPlanned, WaitProgressed
+from cyberun_async._progress_bar import text_bar
+from cyberun_async._protocol.agents import GPU, Agent, SystemStats
+from cyberun_async._protocol.containers import Container, Invocation, Variable, Volume
 from cyberun_async._protocol.events import (
     CancelledEvent,
     CompletedEvent,
@@ -57,32 +61,22 @@ from cyberun_async._protocol.output_files import OutputFile
 from cyberun_async._protocol.record import Record
 from cyberun_async._protocol.status import TaskStatus
 from cyberun_async._protocol.tasks import Task, TaskResult
+from cyberun_async._protocol.webhooks import Webhook
+from cyberun_async._protocol.workflows import ParameterDef, Workflow
+from cyberun_async._resources.agents import Agents
+from cyberun_async._resources.containers import Containers
+from cyberun_async._resources.files import Files
+from cyberun_async._resources.ping import Ping
 from cyberun_async._resources.tasks import Tasks
+from cyberun_async._resources.webhooks import Webhooks
+from cyberun_async._resources.workflows import Workflows
 from cyberun_async._settings import Limits, Polling, Retries, Timeouts, TokenProvider
 from cyberun_async._wait.event_stream import EventStream
 from cyberun_async._wait.result import AbandonPolicy, EventCallback
 
 if TYPE_CHECKING:
-    from cyberun_async._batch.batch import Batch
-    from cyberun_async._batch.journal import Journal
-    from cyberun_async._batch.journal_entry import JournalEntry
-    from cyberun_async._batch.outcome import BatchCounts, Outcome
-    from cyberun_async._files.download import DownloadProgress
-    from cyberun_async._files.file_stream import FileStream
-    from cyberun_async._files.upload import UploadProgress
-    from cyberun_async._message_rate import RateLimiter, throttle
-    from cyberun_async._observing import Observer, RequestStarted, ResponseReceived, RetryPlanned, WaitProgressed
-    from cyberun_async._progress_bar import text_bar
-    from cyberun_async._protocol.agents import GPU, Agent, SystemStats
-    from cyberun_async._protocol.containers import Container, Invocation, Variable, Volume
-    from cyberun_async._protocol.webhooks import Webhook
-    from cyberun_async._protocol.workflows import ParameterDef, Workflow
-    from cyberun_async._resources.agents import Agents
-    from cyberun_async._resources.containers import Containers
-    from cyberun_async._resources.files import Files
-    from cyberun_async._resources.ping import Ping
-    from cyberun_async._resources.webhooks import Webhooks
-    from cyberun_async._resources.workflows import Workflows
+    from cyberun_async._batch import Batch, BatchCounts, Journal, JournalEntry, Outcome
+    from cyberun_async._files import DownloadProgress, FileStream, UploadProgress
 
 __all__ = [
     "GPU",
@@ -170,68 +164,30 @@ __all__ = [
     "throttle",
 ]
 
-_LATER = {
-    "Batch": "_batch.batch",
-    "DownloadProgress": "_files.download",
-    "Journal": "_batch.journal",
-    "Ping": "_resources.ping",
-    "FileStream": "_files.file_stream",
-    "RateLimiter": "_message_rate",
-    "throttle": "_message_rate",
-    "UploadProgress": "_files.upload",
-    "Observer": "_observing",
-    "RequestStarted": "_observing",
-    "ResponseReceived": "_observing",
-    "RetryPlanned": "_observing",
-    "WaitProgressed": "_observing",
-    "GPU": "_protocol.agents",
-    "Agent": "_protocol.agents",
-    "SystemStats": "_protocol.agents",
-    "text_bar": "_progress_bar",
-    "BatchCounts": "_batch.outcome",
-    "Outcome": "_batch.outcome",
-    "Container": "_protocol.containers",
-    "Invocation": "_protocol.containers",
-    "Variable": "_protocol.containers",
-    "Volume": "_protocol.containers",
-    "JournalEntry": "_batch.journal_entry",
-    "Webhook": "_protocol.webhooks",
-    "ParameterDef": "_protocol.workflows",
-    "Workflow": "_protocol.workflows",
-    "Agents": "_resources.agents",
-    "Containers": "_resources.containers",
-    "Files": "_resources.files",
-    "Webhooks": "_resources.webhooks",
-    "Workflows": "_resources.workflows",
+_LAZY = {
+    "_batch": ("Batch", "BatchCounts", "Journal", "JournalEntry", "Outcome"),
+    "_files": ("DownloadProgress", "FileStream", "UploadProgress"),
 }
-"""Where the names are that submitting and waiting do without: they are loaded when somebody asks for them."""
-
-
-def _publish(name: str, value: object) -> None:
-    """Give a name to the package, and its public address to what it stands for."""
-    globals()[name] = value
-    if getattr(value, "__module__", "").startswith(__name__):
-        value.__module__ = __name__
-
+"""The names that are imported with their first use, by the package that they come from; `_core.py` has the reason."""
 
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> object:
-        if name not in _LATER:
-            message = f"module {__name__!r} has no attribute {name!r}"
-            raise AttributeError(message)
-        importlib.import_module(f"{__name__}.{_LATER[name]}")
-        for each, module in _LATER.items():
-            # Others came with it.
-            if loaded := sys.modules.get(f"{__name__}.{module}"):
-                _publish(each, getattr(loaded, each))
-        return globals()[name]
+        for package, names in _LAZY.items():
+            if name in names:
+                module = importlib.import_module(f"{__name__}.{package}")
+                globals().update({each: getattr(module, each) for each in names})
+                return globals()[name]
+        message = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(message)
 
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-for _name in set(__all__) - set(_LATER):
-    _publish(_name, globals()[_name])
+for _name in __all__:
+    # Their public address, which errors show, and by which they are pickled.
+    if getattr(globals().get(_name), "__module__", "").startswith(__name__):
+        globals()[_name].__module__ = __name__
 del TYPE_CHECKING, _name

@@ -1,42 +1,29 @@
 """The client: settings in, flows and groups out, opened and closed once."""
 
 import os
-import sys
 import warnings
 from collections.abc import Callable, Collection, Mapping
-from contextlib import AbstractContextManager, nullcontext
-from functools import cached_property, partial
-from importlib.util import find_spec
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cyberun_async._errors import ConfigurationError
-from cyberun_async._extras import missing_extra
+from cyberun_async._core import ClientCore, show_wait
 from cyberun_async._protocol.endpoints import Dispatch
 from cyberun_async._protocol.files import FileSource, input_file
-from cyberun_async._protocol.key_format import check_key, check_team
 from cyberun_async._protocol.output_files import OutputFile
-from cyberun_async._protocol.secret import Key, sealed
+from cyberun_async._protocol.secret import sealed
 from cyberun_async._protocol.tasks import TaskResult
-from cyberun_async._resources.submitting import Definitions, prepare
+from cyberun_async._resources.agents import Agents
+from cyberun_async._resources.containers import Containers
+from cyberun_async._resources.files import Files
+from cyberun_async._resources.ping import Ping, ping
 from cyberun_async._resources.tasks import Tasks
-from cyberun_async._settings import (
-    DEFAULT_BASE_URL,
-    Limits,
-    Polling,
-    Retries,
-    Settings,
-    Timeouts,
-    TokenProvider,
-    check_base_url,
-    from_environment,
-)
+from cyberun_async._resources.webhooks import Webhooks
+from cyberun_async._resources.workflows import Workflows
+from cyberun_async._settings import Limits, Polling, Retries, Settings, Timeouts, TokenProvider
 from cyberun_async._transport.process_bound import refuse_copies
-from cyberun_async._transport.requests import check_own_client
-from cyberun_async._transport.transport import Transport
 from cyberun_async._validators import check_kind, explain_misuse
 from cyberun_async._wait.event_stream import EventStream
-from cyberun_async._wait.follower import TaskFollower
 from cyberun_async._wait.result import (
     AbandonPolicy,
     EventCallback,
@@ -48,9 +35,7 @@ from cyberun_async._wait.result import (
     submit,
     wait_for_result,
 )
-from cyberun_async._wait.shared_poller import SharedPoller
 
-# What submitting and waiting do without is loaded with its first use, by its public name where it has one.
 if TYPE_CHECKING:
     import httpx
     from typing_extensions import Self
@@ -62,15 +47,8 @@ if TYPE_CHECKING:
     from cyberun_async._batch.outcome import Outcome
     from cyberun_async._files.download import DownloadProgress
     from cyberun_async._files.file_stream import FileStream
-    from cyberun_async._files.storage import Storage
-    from cyberun_async._files.upload import UploadProgress, Uploads
-    from cyberun_async._observing import Instrumentation, Observer
-    from cyberun_async._resources.agents import Agents
-    from cyberun_async._resources.containers import Containers
-    from cyberun_async._resources.files import Files
-    from cyberun_async._resources.ping import Ping
-    from cyberun_async._resources.webhooks import Webhooks
-    from cyberun_async._resources.workflows import Workflows
+    from cyberun_async._files.upload import UploadProgress
+    from cyberun_async._observing import Observer
     from cyberun_async.webhooks import WebhookEvent
 
 
@@ -118,8 +96,6 @@ class AsyncClient:
 
     """
 
-    tasks: Tasks
-
     __reduce__ = refuse_copies
 
     def __init__(
@@ -138,92 +114,45 @@ class AsyncClient:
         observer: "Observer | None" = None,
         allow_insecure_http: bool = False,
     ) -> None:
-        """Check the settings; nothing is opened or sent yet."""
+        """Check the settings; nothing is opened or sent."""
         given = sealed(api_key)
         del api_key  # A traceback with local variables would show it.
-        token = given if callable(given) else _find_key(given)
-        team = team_id if team_id is not None else from_environment("CYBERUN_TEAM_ID")
-        url = base_url if base_url is not None else from_environment("CYBERUN_BASE_URL") or DEFAULT_BASE_URL
-        self._settings = Settings(
-            base_url=check_base_url(url, allow_insecure_http=allow_insecure_http),
-            token=token,
-            team_id=check_team(token if isinstance(token, Key) else None, team),
+        settings = Settings.resolve(
+            given,
+            team_id=team_id,
+            base_url=base_url,
+            http2=http2,
+            http_client=http_client,
+            observer=observer,
+            allow_insecure_http=allow_insecure_http,
             timeouts=timeouts,
             retries=retries,
             polling=polling,
             limits=limits,
-            http2=_check_http2(http2=http2, http_client=http_client),
-            instrumentation=_instrumentation(observer),
         )
-        self._transport = Transport(self._settings, http_client)
-        self._storage_client = storage_client
-        if storage_client is not None:
-            check_own_client(storage_client)
-        self._shared_poller = SharedPoller(self._transport, polling)
-        self._definitions = Definitions(self._transport)
-        self.tasks = Tasks(self._transport)
-
-    @cached_property
-    def workflows(self) -> "Workflows":
-        """What can be run."""
-        from cyberun_async import Workflows
-
-        return Workflows(self._transport)
-
-    @cached_property
-    def files(self) -> "Files":
-        """Input files."""
-        from cyberun_async import Files
-
-        return Files(self._transport)
-
-    @cached_property
-    def agents(self) -> "Agents":
-        """The machines that run tasks."""
-        from cyberun_async import Agents
-
-        return Agents(self._transport)
-
-    @cached_property
-    def containers(self) -> "Containers":
-        """Container services."""
-        from cyberun_async import Containers
-
-        return Containers(self._transport)
-
-    @cached_property
-    def webhooks(self) -> "Webhooks":
-        """Where deliveries go."""
-        from cyberun_async import Webhooks
-
-        return Webhooks(self._transport)
-
-    @cached_property
-    def _storage(self) -> "Storage":
-        from cyberun_async._files.storage import Storage
-
-        return Storage(self._settings, self._storage_client, self._transport.check_usable)
-
-    @cached_property
-    def _uploads(self) -> "Uploads":
-        from cyberun_async._files.upload import Uploads
-
-        return Uploads(self._transport, self._storage, self._settings)
+        self._core = ClientCore(settings, http_client, storage_client)
+        transport = self._core.transport
+        self.workflows: Workflows = Workflows(transport)
+        self.tasks: Tasks = Tasks(transport)
+        self.files: Files = Files(transport)
+        self.agents: Agents = Agents(transport)
+        self.containers: Containers = Containers(transport)
+        self.webhooks: Webhooks = Webhooks(transport)
 
     def __repr__(self) -> str:
         """Show where it talks to, and never the key."""
         # A traceback shows a client that was refused its settings, too.
-        where = self._settings.base_url if "_settings" in vars(self) else "without settings"
+        where = self._core.settings.base_url if "_core" in vars(self) else "without settings"
         return f"<{type(self).__name__} {where}>"
 
     @property
     def is_closed(self) -> bool:
         """Whether the client was closed; it can send nothing then."""
-        return self._transport.is_closed
+        return self._core.transport.is_closed
 
     async def __aenter__(self) -> "Self":
         """Give the client itself."""
-        self._transport.check_usable()
+        self._core.transport.check_usable()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -232,15 +161,11 @@ class AsyncClient:
 
     async def aclose(self) -> None:
         """Close every connection, under cancellation too; safe to call twice."""
-        try:
-            await self._transport.aclose()
-        finally:
-            if "_storage" in vars(self):
-                await self._storage.aclose()
+        await self._core.aclose()
 
     # Flows
 
-    async def ping(self, *, timeout: float = 5.0) -> "Ping":
+    async def ping(self, *, timeout: float = 5.0) -> Ping:
         """Check that the service is reached and accepts the key, by one cheap call that is not retried.
 
         For the readiness check of a backend. It reads a list of one task.
@@ -258,9 +183,7 @@ class AsyncClient:
         Source: https://docs.cyberun.cloud/api-reference/task/list-tasks
 
         """
-        from cyberun_async._resources.ping import ping
-
-        return await ping(self._transport, timeout)
+        return await ping(self._core.transport, timeout)
 
     async def submit(
         self,
@@ -308,12 +231,10 @@ class AsyncClient:
         """
         check_on_submitted(on_submitted)
         dispatch = Dispatch(dispatch_target, target_pool, submitter_region, tool_type)
-        call = await prepare(
-            self._definitions, lambda: self._uploads, workflow, parameters, validate=validate, dispatch=dispatch
-        )
-        submission = Submission()
+        core, submission = self._core, Submission()
+        call = await core.preparer.prepare(workflow, parameters, validate=validate, dispatch=dispatch)
         await submit(
-            self._transport, self._settings, call, submission, on_submitted, is_id_needed=on_submitted is not None
+            core.transport, core.settings, call, submission, on_submitted, is_id_needed=on_submitted is not None
         )
         assert submission.task_id is not None
         return submission.task_id
@@ -327,7 +248,7 @@ class AsyncClient:
         Source: https://docs.cyberun.cloud/api-reference/streaming-events
 
         """
-        return EventStream(TaskFollower(self._transport, self._shared_poller, task_id, self._settings.polling))
+        return EventStream(self._core.follow(task_id))
 
     async def wait_for_result(
         self,
@@ -364,9 +285,10 @@ class AsyncClient:
         Source: https://docs.cyberun.cloud/api-reference/task/get-task-result
 
         """
-        with _shown(f"task {task_id}", on_event, on_cancel, task_id=task_id) as (told, _):
-            wait = Wait(timeout=timeout, on_event=told, on_timeout=on_timeout, on_cancel=on_cancel, signal=signal)
-            return await wait_for_result(self._transport, self._shared_poller, self._settings, task_id, wait)
+        core = self._core
+        with show_wait(f"task {task_id}", on_event, on_cancel=on_cancel, task_id=task_id) as (emit, _):
+            wait = Wait(timeout=timeout, on_event=emit, on_timeout=on_timeout, on_cancel=on_cancel, signal=signal)
+            return await wait_for_result(core.transport, core.shared_poller, core.settings, task_id, wait)
 
     def wake(self, event: "WebhookEvent") -> None:
         """Wake the waits of a task that a webhook has told of; they look at it at once, whatever the delivery says.
@@ -377,7 +299,7 @@ class AsyncClient:
         """
         task_id = getattr(event, "task_id", None)
         check_kind(task_id, str, "the task_id of a delivery", "a string, as in what webhooks.verify() gives")
-        self._shared_poller.wake(event.task_id)
+        self._core.shared_poller.wake(event.task_id)
 
     async def run(
         self,
@@ -426,19 +348,12 @@ class AsyncClient:
 
         """
         dispatch = Dispatch(dispatch_target, target_pool, submitter_region, tool_type)
-        submission = partial(
-            prepare,
-            self._definitions,
-            lambda: self._uploads,
-            workflow,
-            parameters,
-            validate=validate,
-            dispatch=dispatch,
-        )
+        core = self._core
+        prepare = partial(core.preparer.prepare, workflow, parameters, validate=validate, dispatch=dispatch)
         check_on_submitted(on_submitted)
-        with _shown(workflow, on_event, on_cancel, on_submitted=on_submitted) as (told, noted):
-            wait = Wait(timeout=timeout, on_event=told, on_timeout=on_timeout, on_cancel=on_cancel, on_submitted=noted)
-            return await run(self._transport, self._shared_poller, self._settings, submission, wait)
+        with show_wait(workflow, on_event, on_cancel=on_cancel, on_submitted=on_submitted) as (emit, report):
+            wait = Wait(timeout=timeout, on_event=emit, on_timeout=on_timeout, on_cancel=on_cancel, on_submitted=report)
+            return await run(core.transport, core.shared_poller, core.settings, prepare, wait)
 
     def map(
         self,
@@ -508,11 +423,10 @@ class AsyncClient:
         Source: https://docs.cyberun.cloud/api-reference/task/execute-a-workflow-by-id
 
         """
-        from cyberun_async import Batch
-        from cyberun_async._batch.options import BatchOptions
-
         dispatch = Dispatch(dispatch_target, target_pool, submitter_region, tool_type)
-        options = BatchOptions(
+        return self._core.batches.map(
+            items,
+            partial(self._core.preparer.prepare, workflow, validate=validate, dispatch=dispatch),
             workflow=workflow,
             max_in_flight=max_in_flight,
             wait=Wait(timeout=timeout, on_event=on_event, on_timeout=on_timeout, on_cancel="leave"),
@@ -525,10 +439,6 @@ class AsyncClient:
             max_tasks=max_tasks,
             stop_after_failures=stop_after_failures,
         )
-        submission = partial(
-            prepare, self._definitions, lambda: self._uploads, workflow, validate=validate, dispatch=dispatch
-        )
-        return Batch(self._transport, self._shared_poller, self._settings, options, prepare=submission, items=items)
 
     async def submit_once(
         self,
@@ -571,22 +481,10 @@ class AsyncClient:
         Source: https://docs.cyberun.cloud/api-reference/task/execute-a-workflow-by-id
 
         """
-        from cyberun_async._batch.submit_once import submit_once
-
         dispatch = Dispatch(dispatch_target, target_pool, submitter_region, tool_type)
         values = {} if parameters is None else parameters
-        submission = partial(
-            prepare, self._definitions, lambda: self._uploads, workflow, values, validate=validate, dispatch=dispatch
-        )
-        return await submit_once(
-            self._transport,
-            self._settings,
-            journal,
-            workflow=workflow,
-            key=key,
-            parameters=values,
-            prepare=submission,
-        )
+        prepare = partial(self._core.preparer.prepare, workflow, values, validate=validate, dispatch=dispatch)
+        return await self._core.batches.submit_once(key, workflow, values, journal, prepare)
 
     async def upload(
         self,
@@ -618,7 +516,7 @@ class AsyncClient:
 
         """
         file = input_file(source, name=name, content_type=content_type, size=size)
-        return await self._uploads.upload(file, on_progress)
+        return await self._core.files.uploads.upload(file, on_progress)
 
     async def download(
         self,
@@ -652,19 +550,10 @@ class AsyncClient:
         Source: https://docs.cyberun.cloud/api-reference/task/get-task-result
 
         """
-        from cyberun_async import Outcome
-        from cyberun_async._files.download import download
-
-        return await download(
-            self._transport,
-            self._storage,
-            self._settings,
-            # An outcome without a result has an error that says why.
-            task.unwrap() if isinstance(task, Outcome) else task,
-            directory,
-            concurrency=concurrency,
-            on_progress=on_progress,
-        )
+        if hasattr(task, "unwrap"):
+            # An outcome of a batch; one without a result has an error that says why.
+            task = task.unwrap()
+        return await self._core.files.download(task, directory, concurrency=concurrency, on_progress=on_progress)
 
     def open_file(self, file: OutputFile) -> "FileStream":
         """Stream an output file without a disk, for a web backend that hands it on.
@@ -681,9 +570,7 @@ class AsyncClient:
         Source: https://docs.cyberun.cloud/api-reference/task/get-task-result
 
         """
-        from cyberun_async import FileStream
-
-        return FileStream(self._transport, self._storage, self._settings, file)
+        return self._core.files.open(file)
 
     async def read_file(self, file: OutputFile, *, max_bytes: int = 64 * 1024 * 1024) -> bytes:
         """Give the bytes of an output file, checked.
@@ -700,59 +587,16 @@ class AsyncClient:
         Source: https://docs.cyberun.cloud/api-reference/task/get-task-result
 
         """
-        from cyberun_async._files.file_stream import read_file
-
-        return await read_file(lambda: self.open_file(file), self._storage, max_bytes)
+        return await self._core.files.read(file, max_bytes)
 
     def __del__(self) -> None:
         """Warn of connections left open; closing them takes an event loop, which is not there any more."""
-        sides = (vars(self).get("_transport"), vars(self).get("_storage"))
-        if any(side is not None and side.is_open for side in sides):
+        core: ClientCore | None = vars(self).get("_core")
+        if core is not None and core.is_open:
             message = f"unclosed {self!r}: use 'async with AsyncClient()' or await aclose()"
             warnings.warn(message, ResourceWarning, source=self, stacklevel=2)
 
 
-def _shown(
-    title: str,
-    on_event: EventCallback | None,
-    on_cancel: AbandonPolicy,
-    *,
-    task_id: str | None = None,
-    on_submitted: "Callable[[str], object] | None" = None,
-) -> "AbstractContextManager[tuple[EventCallback | None, Callable[[str], object] | None]]":
-    """Show a wait in a notebook, unless its events are taken; elsewhere this costs a look into a dictionary."""
-    if on_event is None and "IPython" in sys.modules:
-        from cyberun_async._notebook import shown
-
-        return shown(title, on_submitted, task_id=task_id, on_cancel=on_cancel)
-    return nullcontext((on_event, on_submitted))
-
-
-def _instrumentation(observer: "Observer | None") -> "Instrumentation | None":
-    if observer is None:
-        return None
-    from cyberun_async._observing import Instrumentation, Observer
-
-    # It may be an object with some of the methods as well.
-    names = [name for name in vars(Observer) if name.startswith("on_")]
-    if isinstance(observer, type) or not any(callable(getattr(observer, name, None)) for name in names):
-        message = f"observer must be an instance of a subclass of Observer, not {observer!r}"
-        raise ConfigurationError(message)
-    return Instrumentation(observer)
-
-
-def _find_key(api_key: object) -> Key:
-    key = api_key if api_key is not None else sealed(from_environment("CYBERUN_API_KEY", "CYBERUN_KEY"))
-    if key is None:
-        message = "there is no API key: set CYBERUN_API_KEY or pass api_key; keys are made on the Access page of Cyberun Cloud"
-        raise ConfigurationError(message)
-    return check_key(key)
-
-
-def _check_http2(*, http2: bool, http_client: object) -> bool:
-    if http2 and http_client is not None:
-        message = "http2 is for the client's own connections: set it on your http_client instead"
-        raise ConfigurationError(message)
-    if http2 and find_spec("h2") is None:
-        raise ConfigurationError(missing_extra("http2", "http2"))
-    return http2
+def core_of(client: AsyncClient) -> ClientCore:
+    """Give what friends of a client may use: the relay, and the conformance checks."""
+    return client._core

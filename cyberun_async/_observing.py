@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from cyberun_async._errors import CyberunError
+from cyberun_async._errors import ConfigurationError, CyberunError
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from cyberun_async._protocol.call import Call
 
 log = logging.getLogger("cyberun_async.observer")
@@ -123,6 +125,20 @@ class Instrumentation:
 
     def __init__(self, observer: Observer) -> None:
         self._observer = observer
+
+    @classmethod
+    def of(cls, observer: Observer) -> "Self":
+        """Check an observer, which may also be any object with some of its methods.
+
+        Raises:
+            ConfigurationError: It has none of them, or is a class.
+
+        """
+        names = [name for name in vars(Observer) if name.startswith("on_")]
+        if isinstance(observer, type) or not any(callable(getattr(observer, name, None)) for name in names):
+            message = f"observer must be an instance of a subclass of Observer, not {observer!r}"
+            raise ConfigurationError(message)
+        return cls(observer)
 
     def request(self, call: "Call[Any]", attempt: int) -> RequestStarted:
         """Report that an attempt of a call begins."""

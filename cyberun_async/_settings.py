@@ -2,22 +2,23 @@
 
 import os
 from collections.abc import Awaitable, Callable, Mapping
-from ipaddress import ip_address
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import attrs
 
 from cyberun_async._errors import ConfigurationError
+from cyberun_async._extras import missing_extra
+from cyberun_async._observing import Instrumentation
+from cyberun_async._protocol.base_url import DEFAULT_BASE_URL, check_base_url
+from cyberun_async._protocol.key_format import check_key, check_team
+from cyberun_async._protocol.secret import Key, sealed
 
 if TYPE_CHECKING:
-    from cyberun_async._observing import Instrumentation
-    from cyberun_async._protocol.secret import Key
+    from cyberun_async._observing import Observer
 
 TokenProvider = Callable[[], Awaitable[str]]
 """An async callable that gives a valid JWT each time it is asked; requests that wait at the same time share one call."""
-
-DEFAULT_BASE_URL = "https://core.cyberun.cloud/api/v1"
 
 
 def _positive(owner: object, field: "attrs.Attribute[float]", value: float) -> None:
@@ -163,23 +164,54 @@ class Settings:
         token: The key, or the provider of tokens; never shown.
         team_id: Set only where it must be sent.
         http2: Whether calls may be sent by HTTP/2.
-        telling: Tells the observer, if there is one.
+        instrumentation: Reports to the observer, if there is one.
 
     """
 
     base_url: str
-    token: "Key | TokenProvider" = attrs.field(repr=False)
+    token: Key | TokenProvider = attrs.field(repr=False)
     team_id: str | None = None
     timeouts: Timeouts = attrs.field(default=Timeouts(), validator=_check_kind)
     retries: Retries = attrs.field(default=Retries(), validator=_check_kind)
     polling: Polling = attrs.field(default=Polling(), validator=_check_kind)
     limits: Limits = attrs.field(default=Limits(), validator=_check_kind)
     http2: bool = False
-    instrumentation: "Instrumentation | None" = None
+    instrumentation: Instrumentation | None = None
 
+    @classmethod
+    def resolve(
+        cls,
+        api_key: object,
+        *,
+        team_id: str | None,
+        base_url: str | None,
+        http2: bool,
+        http_client: object,
+        observer: "Observer | None",
+        allow_insecure_http: bool,
+        **values: Any,
+    ) -> "Settings":
+        """Fill in from the environment what was not given, and check how the options go together.
 
-API_PATH = "/api/v1"
-"""What the documented base URLs end with."""
+        Args:
+            api_key: What `sealed()` gives for it: a traceback with local variables would show another.
+            values: Those that are kept as they are given.
+
+        Raises:
+            ConfigurationError: One of them cannot work.
+
+        """
+        token = api_key if callable(api_key) else _find_key(api_key)
+        team = team_id if team_id is not None else from_environment("CYBERUN_TEAM_ID")
+        url = base_url if base_url is not None else from_environment("CYBERUN_BASE_URL") or DEFAULT_BASE_URL
+        return cls(
+            base_url=check_base_url(url, allow_insecure_http=allow_insecure_http),
+            token=token,
+            team_id=check_team(token if isinstance(token, Key) else None, team),
+            http2=_check_http2(http2=http2, http_client=http_client),
+            instrumentation=None if observer is None else Instrumentation.of(observer),
+            **values,
+        )
 
 
 def from_environment(*names: str, environment: Mapping[str, str] = os.environ) -> str | None:
@@ -188,64 +220,18 @@ def from_environment(*names: str, environment: Mapping[str, str] = os.environ) -
     return next((value for value in values if value), None)
 
 
-def check_base_url(url: str, *, allow_insecure_http: bool) -> str:
-    """Give the base URL in the form that paths are appended to.
-
-    Raises:
-        ConfigurationError: It has no scheme or host, or carries user info, a query or a fragment,
-            or would send the key in the clear to a host that is not loopback.
-
-    """
-    if not isinstance(url, str):
-        message = f"base_url must be a string, not {type(url).__name__}"
+def _find_key(api_key: object) -> Key:
+    key = api_key if api_key is not None else sealed(from_environment("CYBERUN_API_KEY", "CYBERUN_KEY"))
+    if key is None:
+        message = "there is no API key: set CYBERUN_API_KEY or pass api_key; keys are made on the Access page of Cyberun Cloud"
         raise ConfigurationError(message)
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError as error:
-        message = f"base_url is not a URL ({error}): write https://host/api/v1"
-        raise ConfigurationError(message) from None
-    for wrong, message in (
-        (
-            any(c.isspace() or not c.isprintable() for c in url),
-            "base_url contains white space or control characters: remove them",
-        ),
-        (parts.scheme not in {"http", "https"}, "base_url needs a scheme: write https://host/api/v1"),
-        (not host, "base_url needs a host: write https://host/api/v1"),
-        ("@" in parts.netloc, "base_url must not carry a user or password: give the key as api_key"),
-        (
-            "?" in url or "#" in url,
-            "base_url must not carry a query or a fragment: end it with the path, as in https://host/api/v1",
-        ),
-        (
-            parts.path.rstrip("/").endswith(API_PATH * 2),
-            f"base_url ends with {API_PATH} twice: write it once",
-        ),
-        (
-            parts.scheme == "http" and not allow_insecure_http and not is_loopback(host or ""),
-            (
-                "base_url is http:// to a host that is not loopback, which would show the key to the network: "
-                "use https://, or pass allow_insecure_http=True"
-            ),
-        ),
-    ):
-        if wrong:
-            raise ConfigurationError(message)
-    return url.rstrip("/")
+    return check_key(key)
 
 
-def not_found_advice(base_url: str) -> str | None:
-    """Say what is wrong with a base URL without the API's path; a gateway may have another one, so it is not refused."""
-    if urlsplit(base_url).path.endswith(API_PATH):
-        return None
-    return f"base_url does not end with {API_PATH}; the API is usually at {base_url}{API_PATH}"
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host is this machine."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
+def _check_http2(*, http2: bool, http_client: object) -> bool:
+    if http2 and http_client is not None:
+        message = "http2 is for the client's own connections: set it on your http_client instead"
+        raise ConfigurationError(message)
+    if http2 and find_spec("h2") is None:
+        raise ConfigurationError(missing_extra("http2", "http2"))
+    return http2

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
-from cyberun_async._client import AsyncClient
+from cyberun_async._client import AsyncClient, core_of
 from cyberun_async._errors import ConfigurationError
 from cyberun_async._protocol.paths import segment
 from cyberun_async._protocol.tasks import TaskResult
@@ -18,7 +18,6 @@ from cyberun_async._relay.relayed_stream import RelayedStream
 from cyberun_async._relay.shared_wait import SharedFollower
 from cyberun_async._relay.signal_handlers import chained
 from cyberun_async._validators import check_kind, explain_misuse
-from cyberun_async._wait.follower import TaskFollower
 from cyberun_async._wait.result import AbandonPolicy, EventCallback, Wait, wait_for_result
 
 if TYPE_CHECKING:
@@ -195,12 +194,11 @@ class Relay:
 
         """
         client = self._client_or(client)
-        transport, shared_poller, settings = client._transport, client._shared_poller, client._settings
+        core = core_of(client)
         wait = Wait(timeout=timeout, on_event=on_event, on_timeout=on_timeout, on_cancel=on_cancel)
-        watch = TaskFollower(transport, shared_poller, task_id, settings.polling)
-        shared = SharedFollower(self._pool, client, watch)
+        shared = SharedFollower(self._pool, client, core.follow(task_id))
         try:
-            return await wait_for_result(transport, shared_poller, settings, task_id, wait, watch=shared)
+            return await wait_for_result(core.transport, core.shared_poller, core.settings, task_id, wait, watch=shared)
         finally:
             await shared.aclose()
 

@@ -29,7 +29,7 @@ async def test_entered() -> None:
     client = AsyncClient("sk-abc")
     async with client as entered:
         assert entered is client
-        assert not client._transport.is_open
+        assert not client._core.transport.is_open
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])

@@ -109,7 +109,7 @@ def test_where_the_key_comes_from(
     """The argument comes before the environment, and that in the documented order."""
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert AsyncClient(argument)._settings.token == Key(key)
+    assert AsyncClient(argument)._core.settings.token == Key(key)
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_environment_that_cannot_work(environment: dict[str, str], words: str, m
 def test_where_the_team_comes_from(argument: str | None, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """So with the team."""
     monkeypatch.setenv("CYBERUN_TEAM_ID", "from-the-environment")
-    assert AsyncClient(JWT, team_id=argument)._settings.team_id == expected
+    assert AsyncClient(JWT, team_id=argument)._core.settings.team_id == expected
 
 
 # From the server's side

@@ -11,12 +11,8 @@ import pytest
 import cyberun_async
 
 LATER = [
-    "cyberun_async._batch.batch",
-    "cyberun_async._files.download",
-    "cyberun_async._batch.journal",
-    "cyberun_async._files.upload",
-    "cyberun_async._observing",
-    "cyberun_async._protocol.containers",
+    "cyberun_async._batch",
+    "cyberun_async._files",
     "cyberun_async._files.storage",
     "httpcore",
     "sqlite3",
@@ -33,7 +29,7 @@ def printed_by(program: str) -> list[str]:
 
 
 def test_import_loads_what_a_wait_needs() -> None:
-    """Batches, files, the rarer groups and httpcore are not loaded by the import, nor by making a client."""
+    """Batches, files and httpcore are not loaded by the import, nor by making a client."""
     program = f"""
 import sys
 from cyberun_async import AsyncClient
@@ -49,9 +45,8 @@ print(*[name for name in {LATER} if name in sys.modules])
     [
         pytest.param("cyberun_async.Outcome", "cyberun_async._batch.outcome", id="a name"),
         pytest.param("from cyberun_async import *", "cyberun_async._batch.journal", id="every name"),
-        pytest.param("client.containers", "cyberun_async._protocol.containers", id="a group"),
         pytest.param("client.map('demo', [])", "cyberun_async._batch.batch", id="a batch"),
-        pytest.param("client._storage", "cyberun_async._files.storage", id="files"),
+        pytest.param("client._core.files.storage", "cyberun_async._files.storage", id="files"),
     ],
 )
 def test_first_use_loads_the_rest(use: str, loaded: str) -> None:

@@ -6,7 +6,8 @@ import attrs
 import pytest
 
 from cyberun_async import AsyncClient, ConfigurationError, Limits, Polling, Retries, Timeouts
-from cyberun_async._settings import DEFAULT_BASE_URL, Settings, check_base_url, from_environment, is_loopback
+from cyberun_async._protocol.base_url import DEFAULT_BASE_URL, check_base_url, is_loopback
+from cyberun_async._settings import Settings, from_environment
 
 KINDS = [Timeouts, Retries, Polling, Limits]
 WHOLE = {field.name for field in attrs.fields(Limits)}
@@ -120,7 +121,9 @@ def test_bad_base_url(url: str, words: str) -> None:
 
 def test_insecure_on_purpose() -> None:
     """Who asks for it may send the key in the clear."""
-    assert AsyncClient("sk-abc", base_url="http://host", allow_insecure_http=True)._settings.base_url == "http://host"
+    assert (
+        AsyncClient("sk-abc", base_url="http://host", allow_insecure_http=True)._core.settings.base_url == "http://host"
+    )
 
 
 @pytest.mark.parametrize(
@@ -138,7 +141,7 @@ def test_where_it_comes_from(
     """The argument comes before the environment, and that before the service itself."""
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert AsyncClient("sk-abc", base_url=argument)._settings.base_url == url
+    assert AsyncClient("sk-abc", base_url=argument)._core.settings.base_url == url
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,11 @@ from urllib.parse import urlsplit
 import attrs
 
 from cyberun_async._errors import InvalidParameters
+from cyberun_async._protocol.base_url import is_loopback
 from cyberun_async._protocol.call import Call
 from cyberun_async._protocol.fields import extra_field, on_wire, redact_repr, wire
 from cyberun_async._protocol.paths import segment
 from cyberun_async._protocol.record import Record
-from cyberun_async._settings import is_loopback
 
 
 @redact_repr

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import anyio
 import attrs
 
+from cyberun_async._client import core_of
 from cyberun_async._errors import ConfigurationError, CyberunError
 from cyberun_async._protocol.events import ErrorEvent
 from cyberun_async._relay.channel import Account, Channel, account_of
@@ -77,7 +78,7 @@ class ChannelPool:
 
     def join(self, task_id: str, client: "AsyncClient") -> Channel:
         """Give the channel of a task to one more reader."""
-        key = _Key(account_of(client._settings), task_id)
+        key = _Key(account_of(core_of(client).settings), task_id)
         channel = self._channels.get(key)
         if channel is None or not channel.takes_readers:
             channel = self._channels[key] = Channel(self._history, self._linger)

@@ -1,4 +1,4 @@
-"""Submitting a task once its parameters are known to fit."""
+"""Before a submission: checking its parameters, uploading its files. (validate)"""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -10,13 +10,14 @@ from cyberun_async._protocol.call import Call
 from cyberun_async._protocol.endpoints import Dispatch
 from cyberun_async._protocol.files import is_file_like
 from cyberun_async._protocol.tasks import Submitted
+from cyberun_async._protocol.validation import definitions_of, problems_with
+from cyberun_async._protocol.workflows import ParameterDef, get_workflow
 from cyberun_async._resources.slug_suggestions import SlugSuggestions
 from cyberun_async._transport.single_flight import SingleFlight
 from cyberun_async._transport.transport import Transport
 
 if TYPE_CHECKING:
     from cyberun_async._files.upload import Uploads
-    from cyberun_async._protocol.workflows import ParameterDef
 
 MAX_REMEMBERED = 256
 """Workflows whose definitions are kept; a service has far fewer."""
@@ -26,11 +27,15 @@ class Definitions:
     """The parameters of the workflows seen so far."""
 
     def __init__(self, transport: Transport) -> None:
-        """Remember none yet."""
+        """Remember none."""
         self._transport = transport
         self._remembered: dict[str, tuple[ParameterDef, ...]] = {}
         self._reads: SingleFlight[str, tuple[ParameterDef, ...]] = SingleFlight()
         self._suggestions = SlugSuggestions(transport)
+
+    def __repr__(self) -> str:
+        """Show which workflows they are of."""
+        return f"<{type(self).__name__} of {', '.join(self._remembered) or 'no workflow'}>"
 
     async def check(self, workflow: str, parameters: Mapping[str, object]) -> None:
         """Check parameters against a workflow's definition; only a fresh one may refuse them.
@@ -40,8 +45,6 @@ class Definitions:
             APIError: The definition cannot be read.
 
         """
-        from cyberun_async._protocol.validation import problems_with
-
         remembered = self._remembered.get(workflow)
         if remembered is not None and not problems_with(parameters, remembered):
             return
@@ -53,7 +56,7 @@ class Definitions:
         if problems:
             raise InvalidParameters(problems)
 
-    async def _read_together(self, workflow: str) -> "tuple[ParameterDef, ...]":
+    async def _read_together(self, workflow: str) -> tuple[ParameterDef, ...]:
         """Read a definition once for all who want it now: a thousand tasks need it once.
 
         One that fails is its caller's failure: the next in line reads again, and only if that fails too, all do.
@@ -66,10 +69,7 @@ class Definitions:
                 raise
         return await self._reads.run(workflow, lambda: self._read(workflow))
 
-    async def _read(self, workflow: str) -> "tuple[ParameterDef, ...]":
-        from cyberun_async._protocol.validation import definitions_of
-        from cyberun_async._protocol.workflows import get_workflow
-
+    async def _read(self, workflow: str) -> tuple[ParameterDef, ...]:
         try:
             definition = await self._transport.send(get_workflow(workflow))
         except NotFoundError as error:
@@ -82,24 +82,36 @@ class Definitions:
         return parameters
 
 
-async def prepare(
-    definitions: Definitions,
-    uploads: Callable[[], "Uploads"],
-    workflow: str,
-    parameters: Mapping[str, object] | None,
-    *,
-    validate: bool,
-    dispatch: Dispatch,
-) -> Call[Submitted]:
-    """Give the call that submits a task, once its parameters are known to fit; see `AsyncClient.submit`."""
-    values = {} if parameters is None else parameters
-    call = endpoints.run_workflow(workflow, values, dispatch)
-    with _nothing_is_submitted():
-        if validate:
-            await definitions.check(workflow, values)
-        if any(is_file_like(value) for value in values.values()):
-            call = endpoints.run_workflow(workflow, await uploads().of_parameters(values), dispatch)
-    return call
+class SubmissionPreparer:
+    """Checks the parameters of a submission, and uploads the files among them.
+
+    Args:
+        transport: Reads the definitions of workflows.
+        uploads: Gives what sends files, which is imported where there is one.
+
+    """
+
+    def __init__(self, transport: Transport, uploads: Callable[[], "Uploads"]) -> None:
+        """Read nothing."""
+        self._definitions = Definitions(transport)
+        self._uploads = uploads
+
+    def __repr__(self) -> str:
+        """Show which workflows are remembered."""
+        return f"<{type(self).__name__} with {self._definitions!r}>"
+
+    async def prepare(
+        self, workflow: str, parameters: Mapping[str, object] | None, *, validate: bool, dispatch: Dispatch
+    ) -> Call[Submitted]:
+        """Give the call that submits a task, once its parameters are known to fit; see `AsyncClient.submit`."""
+        values = {} if parameters is None else parameters
+        call = endpoints.run_workflow(workflow, values, dispatch)
+        with _nothing_is_submitted():
+            if validate:
+                await self._definitions.check(workflow, values)
+            if any(is_file_like(value) for value in values.values()):
+                call = endpoints.run_workflow(workflow, await self._uploads().of_parameters(values), dispatch)
+        return call
 
 
 @contextmanager

@@ -7,8 +7,8 @@ import anyio.to_thread
 import httpx
 
 from cyberun_async._errors import ConfigurationError
+from cyberun_async._protocol.base_url import is_loopback
 from cyberun_async._protocol.secret import Secret
-from cyberun_async._settings import is_loopback
 from cyberun_async._transport.no_proxy import is_excluded
 from cyberun_async._transport.requests import usable_url
 

@@ -8,6 +8,7 @@ import attrs
 import httpx
 
 from cyberun_async._errors import APIError, DecodeError
+from cyberun_async._protocol.base_url import not_found_advice
 from cyberun_async._protocol.call import Call
 from cyberun_async._protocol.codec import item_builder, structure
 from cyberun_async._protocol.error_responses import api_error
@@ -16,7 +17,6 @@ from cyberun_async._protocol.mismatch_log import MismatchLog
 from cyberun_async._protocol.redaction import redact, redacted
 from cyberun_async._protocol.secret import Key
 from cyberun_async._protocol.tasks import Task, TaskResult, check_task, with_task_id
-from cyberun_async._settings import not_found_advice
 
 T = TypeVar("T")
 

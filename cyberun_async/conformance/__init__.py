@@ -14,7 +14,7 @@ Source: https://docs.cyberun.cloud/api-reference
 
 from collections.abc import Mapping
 
-from cyberun_async._client import AsyncClient
+from cyberun_async._client import AsyncClient, core_of
 from cyberun_async.conformance._checks import Conformance
 from cyberun_async.conformance._diagnosis import Diagnosis
 from cyberun_async.conformance._report import Finding, Report
@@ -47,7 +47,7 @@ async def check(
 
     """
     run = Conformance(client, submit, parameters or {}, timeout)
-    return Report(client._settings.base_url, await run.run())
+    return Report(core_of(client).settings.base_url, await run.run())
 
 
 async def diagnose(
@@ -75,4 +75,4 @@ async def diagnose(
 
     """
     run = Diagnosis(client, submit, parameters or {}, timeout, key_problem)
-    return Report(client._settings.base_url, await run.run())
+    return Report(core_of(client).settings.base_url, await run.run())

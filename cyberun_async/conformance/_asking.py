@@ -6,7 +6,7 @@ from typing import Any
 
 import attrs
 
-from cyberun_async._client import AsyncClient
+from cyberun_async._client import AsyncClient, core_of
 from cyberun_async._errors import DecodeError
 from cyberun_async._protocol.call import Call
 from cyberun_async._protocol.codec import structure
@@ -48,7 +48,7 @@ async def ask(
 async def send(client: AsyncClient, call: Call[object], *, expect: int | None) -> Answer:
     """Send a call, once; see `ask`."""
     method, path = call.method, call.path
-    answer = await client._transport.fetch(call)
+    answer = await core_of(client).transport.fetch(call)
     if expect is not None and answer.status != expect:
         if answer.status >= 300:
             said = api_error(
@@ -69,7 +69,7 @@ Reader = Callable[[object], object]
 
 def reader_of(client: AsyncClient, kind: Any) -> Reader:
     """Give how a client reads a type."""
-    return lambda value: structure(value, kind, client._transport.mismatches)
+    return lambda value: structure(value, kind, core_of(client).transport.mismatches)
 
 
 def differs(problem: str, values: Sequence[object], read: Reader) -> Differs:

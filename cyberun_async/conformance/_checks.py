@@ -8,7 +8,7 @@ from uuid import UUID
 
 import attrs
 
-from cyberun_async._client import AsyncClient
+from cyberun_async._client import AsyncClient, core_of
 from cyberun_async._errors import DecodeError
 from cyberun_async._protocol.agents import Agent
 from cyberun_async._protocol.containers import Container
@@ -20,7 +20,6 @@ from cyberun_async._protocol.json_text import parse_json
 from cyberun_async._protocol.pages import Page
 from cyberun_async._protocol.tasks import Submitted, Task, TaskResult
 from cyberun_async._protocol.workflows import ParameterDef, Workflow
-from cyberun_async._resources.submitting import prepare
 from cyberun_async.conformance._asking import Reader, ask, differs, hold, reader_of, send
 from cyberun_async.conformance._following import Followed, follow, judge
 from cyberun_async.conformance._report import Differs, Finding, Skipped, finding_of
@@ -168,16 +167,9 @@ class Conformance:
     async def run_workflow(self) -> str:
         if self.submit is None:
             raise Skipped("nothing is submitted unless asked for, since it costs money")
-        client = self.client
-        call = await prepare(
-            client._definitions,
-            lambda: client._uploads,
-            self.submit,
-            self.parameters,
-            validate=True,
-            dispatch=Dispatch(),
-        )
-        body = (await send(client, call, expect=202)).body
+        prepare = core_of(self.client).preparer.prepare
+        call = await prepare(self.submit, self.parameters, validate=True, dispatch=Dispatch())
+        body = (await send(self.client, call, expect=202)).body
         hold("the answer", [body], SUBMITTED, self._reads(Submitted))
         assert isinstance(body, dict)
         self.task_id = str(body["task_id"])

@@ -11,7 +11,7 @@ import anyio
 import attrs
 from anyio.streams.tls import TLSAttribute
 
-from cyberun_async._client import AsyncClient
+from cyberun_async._client import AsyncClient, core_of
 from cyberun_async._errors import DecodeError, TransportError
 from cyberun_async._protocol.call import Call
 from cyberun_async._protocol.http_dates import parse_http_date
@@ -107,9 +107,9 @@ class Diagnosis:
         host, port = self._place
         if self.detour is not None:
             raise Skipped(f"{self.detour}; the next check tells whether it works")
-        is_tls = self.client._settings.base_url.startswith("https:")
+        is_tls = core_of(self.client).settings.base_url.startswith("https:")
         connect = partial(_certificate_expiry if is_tls else _connect, host, port)
-        seconds = self.client._settings.timeouts.connect
+        seconds = core_of(self.client).settings.timeouts.connect
         try:
             expires = await map_exceptions(lambda: _within(seconds, connect), partial(map_error, CONNECTING))
         except TransportError as error:
@@ -126,7 +126,7 @@ class Diagnosis:
         if self.key_problem is not None:
             raise Differs(self.key_problem)
         call = Call("GET", "/r/tasks", NoneType, query={"per_page": 1})
-        self.answer = answer = await self.client._transport.fetch(call)
+        self.answer = answer = await core_of(self.client).transport.fetch(call)
         who = _family(answer.token)
         if answer.status in REFUSALS:
             said, advice = REFUSALS[answer.status]
@@ -140,7 +140,7 @@ class Diagnosis:
         return f"{who} is accepted"
 
     async def name_team(self) -> str:
-        team_id = self.client._settings.team_id
+        team_id = core_of(self.client).settings.team_id
         if team_id is None:
             return "the key belongs to one team, and the server knows which; no team is sent"
         return f"the token is accepted for the team {team_id}"
@@ -180,13 +180,13 @@ class Diagnosis:
         raise Skipped("there is no task", MEASURE)
 
     async def _find_detour(self) -> str | None:
-        if not self.client._transport.is_own:
+        if not core_of(self.client).transport.is_own:
             return "the connections are made by an httpx client of your own"
-        return "the environment names a proxy" if await find_proxy(self.client._settings.base_url) else None
+        return "the environment names a proxy" if await find_proxy(core_of(self.client).settings.base_url) else None
 
     @property
     def _place(self) -> tuple[str, int]:
-        url = urlsplit(self.client._settings.base_url)
+        url = urlsplit(core_of(self.client).settings.base_url)
         return url.hostname or "", url.port or (443 if url.scheme == "https" else 80)
 
 

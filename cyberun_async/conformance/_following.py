@@ -3,7 +3,7 @@
 import anyio
 import attrs
 
-from cyberun_async._client import AsyncClient
+from cyberun_async._client import AsyncClient, core_of
 from cyberun_async._errors import CyberunError
 from cyberun_async._protocol.endpoints import stream_task_events
 from cyberun_async._transport.sse import ServerSentEvent
@@ -81,7 +81,7 @@ async def follow(client: AsyncClient, task_id: str, *, whole: bool, timeout: flo
 
 async def _watch(client: AsyncClient, task_id: str, seen: Followed, *, whole: bool) -> None:
     try:
-        connection = await client._transport.open_stream(stream_task_events(task_id))
+        connection = await core_of(client).transport.open_stream(stream_task_events(task_id))
         seen.opened = anyio.current_time() - seen.start
         try:
             while not seen.is_over and (whole or seen.was_live is None):
@@ -103,7 +103,7 @@ async def _watch(client: AsyncClient, task_id: str, seen: Followed, *, whole: bo
 
 async def _look(client: AsyncClient, task_id: str, seen: Followed) -> None:
     """Look until the task has ended, and give the stream a little longer."""
-    interval = client._settings.polling.interval
+    interval = core_of(client).settings.polling.interval
     while not await _has_ended(client, task_id):  # noqa: ASYNC110 - another's task sets no event here
         await anyio.sleep(interval)
     seen.ended = anyio.current_time() - seen.start

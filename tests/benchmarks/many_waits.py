@@ -50,14 +50,14 @@ async def requests(count: int) -> float:
     with serving(str(count)) as (base_url, key, ids):
         async with client_of(base_url, key) as client:
             sent = 0
-            fetch = client._transport.fetch
+            fetch = client._core.transport.fetch
 
             async def counting(*call: object, **options: object) -> object:
                 nonlocal sent
                 sent += 1
                 return await fetch(*call, **options)
 
-            client._transport.fetch = counting
+            client._core.transport.fetch = counting
             waits = [asyncio.create_task(client.wait_for_result(each)) for each in ids]
             await asyncio.sleep(INTERVAL * 2)
             before, intervals = sent, 8

@@ -47,9 +47,9 @@ def importing(modules: str) -> Contestant:
 
 
 def test_import(table: Table) -> None:
-    """Importing the SDK costs little more than importing what it stands on."""
+    """Importing the SDK costs at most half as much again as importing what it stands on."""
     contestants = {name: importing(modules) for name, modules in IMPORTS.items()}
     figures = asyncio.run(in_turn(contestants, rounds=5, unit="s"))
     table.compare(
-        "CPU of importing the package, against that of its five dependencies", figures, to=FIVE, goal=at_most(1.2)
+        "CPU of importing the package, against that of its five dependencies", figures, to=FIVE, goal=at_most(1.5)
     )

@@ -97,7 +97,7 @@ def test_opening(table: Table, server: str) -> None:
             call = stream_task_events(TASK_ID)
 
             async def open_ours() -> None:
-                connection = await ours._transport.open_stream(call)
+                connection = await ours._core.transport.open_stream(call)
                 await connection.receive()
                 await connection.aclose()
 

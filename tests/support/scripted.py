@@ -198,7 +198,7 @@ async def connected(
 
 def at_work(client: AsyncClient) -> tuple[int, int]:
     """Count the requests in a client's pools, and the streams that it has not got back."""
-    transport = client._transport
+    transport = client._core.transport
     load = sum(pool.load for pools in transport.connections._pools for pool in pools._shards)
     return load, transport._settings.limits.max_streams - transport.connections.free_streams
 

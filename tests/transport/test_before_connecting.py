@@ -62,7 +62,7 @@ async def test_authorities(
     variable, _, value = setting.partition("=")
     monkeypatch.setenv(variable, value.replace("FOLDER", str(tmp_path)))
     async with client_of() as client:
-        storage = Storage(client._settings, None, client._transport.check_usable)
+        storage = Storage(client._core.settings, None, client._core.transport.check_usable)
         calls: list[Callable[[], Awaitable[object]]] = [
             lambda: client.submit("text-to-image", validate=False),
             lambda: client.run("text-to-image", {}),

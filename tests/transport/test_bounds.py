@@ -46,8 +46,8 @@ async def get(body: bytes, *, status: int = 200, headers: str = "", length: bool
             try:
                 return await client.tasks.get("t-1")
             finally:
-                assert client._transport.connections.call_slots.value == LIMITS.max_connections
-                assert [pool.load for pool in client._transport.connections._pools[0]._shards] in ([], [0])
+                assert client._core.transport.connections.call_slots.value == LIMITS.max_connections
+                assert [pool.load for pool in client._core.transport.connections._pools[0]._shards] in ([], [0])
 
 
 def deflated(data: bytes) -> bytes:

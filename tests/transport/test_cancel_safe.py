@@ -86,7 +86,7 @@ async def opened(
                 timeouts=Timeouts(**timeouts),
             )
         )
-        connection = await client._transport.open_stream(CALL)
+        connection = await client._core.transport.open_stream(CALL)
         assert connection.is_patient
         yield Opened(connection, peers[0], client)
         await connection.aclose()

@@ -33,7 +33,7 @@ async def no_place_is_taken(client: AsyncClient) -> bool:
         async with anyio.create_task_group() as group:
             for _ in range(2 * SLOTS):
                 group.start_soon(client.tasks.get, "t-1")
-    transport = client._transport
+    transport = client._core.transport
     assert transport.connections.call_slots.value == SLOTS
     assert transport.connections.free_streams == SLOTS
     assert [pool.load for pools in transport.connections._pools for pool in pools._shards if pool.load] == []
@@ -103,7 +103,7 @@ async def test_scope_cancels_a_call(turns: int) -> None:
 async def test_asyncio_cancels_opening_a_stream(turns: int, times: int) -> None:
     """A stream whose opening asyncio cancels frees its place, and its connection is closed."""
     async with raw_server(open_slowly) as server, client_of(server) as client:
-        opening = asyncio.ensure_future(client._transport.open_stream(endpoints.stream_task_events("t-1")))
+        opening = asyncio.ensure_future(client._core.transport.open_stream(endpoints.stream_task_events("t-1")))
         for _ in range(turns):
             await checkpoint()
         for _ in range(times):
@@ -131,7 +131,7 @@ async def test_scope_cancels_opening_a_stream(turns: int) -> None:
                     scope.cancel()
 
                 group.start_soon(cancel)
-                opened.append(await client._transport.open_stream(endpoints.stream_task_events("t-1")))
+                opened.append(await client._core.transport.open_stream(endpoints.stream_task_events("t-1")))
         for connection in opened:
             await connection.aclose()
         with anyio.fail_after(5):
@@ -158,7 +158,7 @@ async def test_connections_in_the_making(turns: int) -> None:
                 call.cancel()
             await asyncio.gather(*calls, return_exceptions=True)
             assert await client.tasks.get("t-1")
-            pools = [pool for pools in client._transport.connections._pools for pool in pools._shards]
+            pools = [pool for pools in client._core.transport.connections._pools for pool in pools._shards]
             assert [pool.load for pool in pools if pool.load] == []
             httpcore_pools = [pool.transport._pool for pool in pools]
             assert [str(c) for pool in httpcore_pools for c in pool.connections if not c.is_idle()] == []

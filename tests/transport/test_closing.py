@@ -42,11 +42,11 @@ async def test_twice() -> None:
     async with raw_server(always_answer) as server:
         client = client_of(server)
         await client.tasks.get("t-1")
-        assert client._transport.is_open
+        assert client._core.transport.is_open
         await client.aclose()
         assert await is_closed_to(server)
         await client.aclose()
-        assert not client._transport.is_open
+        assert not client._core.transport.is_open
 
 
 async def test_unused() -> None:
@@ -62,7 +62,7 @@ async def test_closed_client() -> None:
     async with raw_server(always_answer) as server:
         client = client_of(server)
         await client.aclose()
-        for call in (client.tasks.get("t-1"), client._transport.open_stream(endpoints.stream_task_events("t-1"))):
+        for call in (client.tasks.get("t-1"), client._core.transport.open_stream(endpoints.stream_task_events("t-1"))):
             with pytest.raises(ConfigurationError, match="closed: make a new one"):
                 await call
         with pytest.raises(ConfigurationError, match="closed"):
@@ -151,7 +151,7 @@ async def test_with_transfers_in_flight(turns: int) -> None:
 
     async def download(client: AsyncClient, url: str) -> None:
         with pytest.raises((StorageFailure, ConfigurationError), match="closed"):
-            await client._storage.get(Secret(url), {})
+            await client._core.files.storage.get(Secret(url), {})
 
     async with raw_server(stay_silent) as server:
         client = client_of(server)
@@ -163,7 +163,7 @@ async def test_with_transfers_in_flight(turns: int) -> None:
             with anyio.fail_after(3):
                 await client.aclose()
         assert await is_closed_to(server)
-        assert not client._storage.is_open
+        assert not client._core.files.storage.is_open
 
 
 async def test_with_an_open_stream() -> None:
@@ -176,7 +176,7 @@ async def test_with_an_open_stream() -> None:
 
     async with raw_server(open_stream) as server:
         client = client_of(server)
-        connection = await client._transport.open_stream(endpoints.stream_task_events("t-1"))
+        connection = await client._core.transport.open_stream(endpoints.stream_task_events("t-1"))
 
         async def read() -> None:
             with pytest.raises(TransportError):
@@ -215,7 +215,7 @@ def test_another_event_loop() -> None:
         await client.tasks.cancel("t-1")
 
     async def open_stream() -> None:
-        await client._transport.open_stream(endpoints.stream_task_events("t-1"))
+        await client._core.transport.open_stream(endpoints.stream_task_events("t-1"))
 
     async def enter() -> None:
         async with client:
@@ -237,7 +237,7 @@ def test_closed_in_another_event_loop() -> None:
             clients.append(client_of(server))
             await clients[0].tasks.get("t-1")
             # They have to be gone for this test to leave nothing behind.
-            for pools in clients[0]._transport.connections._pools:
+            for pools in clients[0]._core.transport.connections._pools:
                 for pool in pools._shards:
                     await pool.transport.aclose()
 

@@ -68,7 +68,7 @@ async def a_submission(client: AsyncClient) -> None:
 
 
 async def a_stream(client: AsyncClient) -> None:
-    connection = await client._transport.open_stream(endpoints.stream_task_events("t-1"))
+    connection = await client._core.transport.open_stream(endpoints.stream_task_events("t-1"))
     try:
         await connection.receive()
     finally:
@@ -164,7 +164,7 @@ async def test_links_that_are_none(url: str, tmp_path: Path) -> None:
     async with AsyncClient(KEY) as client:
         for use in (
             lambda: client.read_file(file_at(url)),
-            lambda: client._storage.put(*put_to(url, {}), no_blocks()),
+            lambda: client._core.files.storage.put(*put_to(url, {}), no_blocks()),
         ):
             with pytest.raises(Exception, match="not one that can be used") as caught:
                 await use()
@@ -199,7 +199,7 @@ async def test_headers_that_are_none(headers: dict[str, str]) -> None:
     """So is a header of an upload that cannot be sent, and it is not quoted."""
     async with AsyncClient(KEY) as client:
         with pytest.raises(Exception, match="a header that belongs to the presigned URL cannot be sent") as caught:
-            await client._storage.put(*put_to(LINK, headers), no_blocks())
+            await client._core.files.storage.put(*put_to(LINK, headers), no_blocks())
     assert not caught.value.retryable
 
 
@@ -254,5 +254,5 @@ async def test_sources(failure: Exception) -> None:
                 await client.upload(blocks(), name="a.bin", size=6)
             assert caught.value is failure
             with pytest.raises(type(failure)) as caught:
-                await client._storage.put(*put_to(LINK, {}), blocks())
+                await client._core.files.storage.put(*put_to(LINK, {}), blocks())
             assert caught.value is failure

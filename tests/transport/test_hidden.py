@@ -239,7 +239,7 @@ async def test_pickles(part: Callable[[AsyncClient], object], send: Callable[[ob
 def test_settings() -> None:
     """So are its settings."""
     with pytest.raises(ConfigurationError):
-        pickle.dumps(attrs.evolve(AsyncClient(KEY)._settings))
+        pickle.dumps(attrs.evolve(AsyncClient(KEY)._core.settings))
 
 
 def test_an_event_is_no_secret() -> None:

@@ -105,7 +105,7 @@ async def test_streams(server_tls: ssl.SSLContext, trusted: None) -> None:
     async with raw_server(serve, tls=server_tls) as server:
         async with AsyncClient("sk-test", base_url=server.url, http2=True) as client:
             await client.tasks.get("t-1")
-            connection = await client._transport.open_stream(endpoints.stream_task_events("t-1"))
+            connection = await client._core.transport.open_stream(endpoints.stream_task_events("t-1"))
             await client.tasks.get("t-1")
             await connection.aclose()
     assert protocols == ["h2", "http/1.1"]
@@ -127,7 +127,7 @@ async def test_off_by_default(server_tls: ssl.SSLContext, trusted: None) -> None
 def test_extra_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the extra, the option says what to install."""
     find_spec = util.find_spec
-    monkeypatch.setattr("cyberun_async._client.find_spec", lambda name: None if name == "h2" else find_spec(name))
+    monkeypatch.setattr("cyberun_async._settings.find_spec", lambda name: None if name == "h2" else find_spec(name))
     with pytest.raises(ConfigurationError, match=r"pip install '.\[http2\]'"):
         AsyncClient("sk-test", http2=True)
 

@@ -38,7 +38,7 @@ async def test_others_get_their_turn(name: str) -> None:
     async with answering(body) as http, AsyncClient("sk-1", http_client=http) as client:
         async with anyio.create_task_group() as group:
             group.start_soon(others)
-            page = await client._transport.send(endpoints.list_tasks(1, 100))
+            page = await client._core.transport.send(endpoints.list_tasks(1, 100))
             is_read = True
     assert len(page.items) == len(TASKS)
     assert isinstance(page.items[0], Task)
@@ -65,11 +65,11 @@ async def test_a_cancelled_read() -> None:
     body = json.dumps({"task_list": TASKS}).encode()
     async with answering(body) as http, AsyncClient("sk-1", http_client=http, retries=Retries(budget=0)) as client:
         async with anyio.create_task_group() as group:
-            group.start_soon(client._transport.send, endpoints.list_tasks(1, 100))
+            group.start_soon(client._core.transport.send, endpoints.list_tasks(1, 100))
             for _ in range(10):
                 await checkpoint()
             group.cancel_scope.cancel()
-        assert len((await client._transport.send(endpoints.list_tasks(1, 100))).items) == len(TASKS)
+        assert len((await client._core.transport.send(endpoints.list_tasks(1, 100))).items) == len(TASKS)
 
 
 class Stuck(httpx.AsyncBaseTransport):
@@ -89,7 +89,7 @@ async def test_no_generator_is_left(call: object) -> None:
     """A request that is cancelled while it is sent leaves nothing to the collector, which trio would complain of."""
     async with httpx.AsyncClient(transport=Stuck()) as http, AsyncClient("sk-1", http_client=http) as client:
         async with anyio.create_task_group() as group:
-            group.start_soon(client._transport.send, call)
+            group.start_soon(client._core.transport.send, call)
             await anyio.wait_all_tasks_blocked()
             group.cancel_scope.cancel()
         gc.collect()
@@ -98,7 +98,7 @@ async def test_no_generator_is_left(call: object) -> None:
 async def test_body_of_a_request() -> None:
     """It is there each time it is asked for, for a client of one's own that sends it again."""
     client = AsyncClient("sk-1")
-    request = make_request(endpoints.presign_file("a", 1, "x/y"), client._settings, Key("sk-1"), {}, {})
+    request = make_request(endpoints.presign_file("a", 1, "x/y"), client._core.settings, Key("sk-1"), {}, {})
     assert isinstance(request.stream, httpx.AsyncByteStream)
     expected = b'{"file_name":"a","file_size":1,"content_type":"x/y"}'
     assert [block async for block in request.stream] == [expected]

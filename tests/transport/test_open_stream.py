@@ -57,7 +57,7 @@ async def accept(peer: Peer) -> None:
 async def test_request(last_event_id: str, sent: bytes | None) -> None:
     """It asks for events, uncached and uncompressed, from the last one seen, where that fits into a header."""
     async with raw_server(accept) as server, client_of(server) as client:
-        connection = await client._transport.open_stream(CALL, last_event_id=last_event_id)
+        connection = await client._core.transport.open_stream(CALL, last_event_id=last_event_id)
         await connection.aclose()
         fields = fields_of(server.requests[0])
     assert fields[b"accept"] == b"text/event-stream"
@@ -78,7 +78,7 @@ async def test_content_encoding(encoding: str) -> None:
         await peer.send(b"data: {}\n\n")
 
     async with raw_server(answer) as server, client_of(server) as client:
-        connection = await client._transport.open_stream(CALL)
+        connection = await client._core.transport.open_stream(CALL)
         assert [event.data for event in await connection.receive() or ()] == ["{}"]
         await connection.aclose()
 
@@ -94,7 +94,7 @@ async def test_content_type(kind: str) -> None:
         await peer.send(f"HTTP/1.1 200 OK\r\nContent-Type:{kind}\r\n\r\ndata: {{}}\n\n".encode())
 
     async with raw_server(answer) as server, client_of(server) as client:
-        connection = await client._transport.open_stream(CALL)
+        connection = await client._core.transport.open_stream(CALL)
         assert [event.data for event in await connection.receive() or ()] == ["{}"]
         await connection.aclose()
 
@@ -141,8 +141,8 @@ async def test_not_a_stream(status: int, head: str, kind: type[Exception], words
     async with raw_server(answer) as server, client_of(server) as client:
         for _ in range(3):
             with pytest.raises(kind, match=words):
-                await client._transport.open_stream(CALL)
-        assert client._transport.has_free_stream
+                await client._core.transport.open_stream(CALL)
+        assert client._core.transport.has_free_stream
         with anyio.fail_after(5):
             await server.until(lambda server: server.open == 0)
 
@@ -156,8 +156,8 @@ async def test_no_answer() -> None:
 
     async with raw_server(stay_silent) as server, client_of(server, call=0.05) as client:
         with pytest.raises(TransportTimeout, match=r"not done within 0\.05 s"):
-            await client._transport.open_stream(CALL)
-        assert client._transport.connections.free_streams == 2
+            await client._core.transport.open_stream(CALL)
+        assert client._core.transport.connections.free_streams == 2
         with anyio.fail_after(5):
             await server.until(lambda server: server.open == 0)
 
@@ -166,7 +166,7 @@ async def test_budget() -> None:
     """Streams have a number of their own; whoever waits for a free one is told of each."""
     told = []
     async with raw_server(accept) as server, client_of(server) as client:
-        transport = client._transport
+        transport = client._core.transport
         transport.on_free_stream = lambda: told.append(transport.connections.free_streams)
         streams = [await transport.open_stream(CALL) for _ in range(2)]
         assert not transport.has_free_stream
@@ -183,9 +183,9 @@ async def test_nobody_there() -> None:
         pass
     async with client_of(server) as client:
         with pytest.raises(TransportError) as caught:
-            await client._transport.open_stream(CALL)
+            await client._core.transport.open_stream(CALL)
         assert not caught.value.may_have_been_sent
-        assert client._transport.connections.free_streams == 2
+        assert client._core.transport.connections.free_streams == 2
 
 
 async def test_fresh_token() -> None:
@@ -204,7 +204,7 @@ async def test_fresh_token() -> None:
 
     async with raw_server(check) as server:
         async with AsyncClient(provide, team_id="team", base_url=server.url) as client:
-            connection = await client._transport.open_stream(CALL)
+            connection = await client._core.transport.open_stream(CALL)
             await connection.aclose()
         assert len(server.requests) == 2
     assert next(tokens) == "eyJ-never"
@@ -222,7 +222,7 @@ async def test_calls_beside_streams() -> None:
             await always_answer(peer)
 
     async with raw_server(serve) as server, client_of(server) as client:
-        streams = [await client._transport.open_stream(CALL) for _ in range(2)]
+        streams = [await client._core.transport.open_stream(CALL) for _ in range(2)]
         assert (await client.tasks.get("t-1")).id == "t-1"
         for stream in streams:
             await stream.aclose()

@@ -121,7 +121,7 @@ async def test_streams_by_their_client() -> None:
         await peer.until_closed()
 
     async with raw_server(open_stream) as server, httpx.AsyncClient() as http, client_of(server, http) as client:
-        connection = await client._transport.open_stream(endpoints.stream_task_events("t-1"))
+        connection = await client._core.transport.open_stream(endpoints.stream_task_events("t-1"))
         assert [event.data for event in await connection.receive() or ()] == ["{}"]
         await connection.aclose()
 
@@ -147,7 +147,7 @@ async def test_aiohttp() -> None:
             assert (await client.tasks.get("t-1")).id == "t-1"
             with pytest.raises(NotFoundError, match="no such task"):
                 await client.tasks.get("unknown")
-            connection = await client._transport.open_stream(endpoints.stream_task_events("t-1"))
+            connection = await client._core.transport.open_stream(endpoints.stream_task_events("t-1"))
             assert [event.data for event in await connection.receive() or ()] == ["{}"]
             await connection.aclose()
 

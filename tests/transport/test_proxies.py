@@ -98,7 +98,7 @@ async def test_forwarding(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy.port}")
         async with AsyncClient("sk-test", base_url="http://cyberun.test", allow_insecure_http=True) as client:
             assert (await client.tasks.get("t-1")).id == "t-1"
-            connection = await client._transport.open_stream(endpoints.stream_task_events("t-1"))
+            connection = await client._core.transport.open_stream(endpoints.stream_task_events("t-1"))
             assert await connection.receive() == []
             await connection.aclose()
         assert lines(proxy.requests) == [

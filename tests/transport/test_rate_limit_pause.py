@@ -90,7 +90,7 @@ async def test_while_a_token_is_asked_for() -> None:
 
         async def stream() -> None:
             with pytest.raises(Exception, match="text/event-stream"):
-                await client._transport.open_stream(endpoints.stream_task_events("t-2"))
+                await client._core.transport.open_stream(endpoints.stream_task_events("t-2"))
 
         async with anyio.create_task_group() as group:
             group.start_soon(client.tasks.get, "t-1")
@@ -167,5 +167,5 @@ async def test_cancel_of_a_batch() -> None:
     async with client_of(api) as client:
         async with client.map("w", [{}], on_exit="cancel", validate=False):
             await anyio.sleep(5)
-            client._transport.credential.rate_limit.begin(50)
+            client._core.transport.credential.rate_limit.begin(50)
     assert api.asked[-1][1] == "/r/tasks/t-1/cancel"

@@ -23,7 +23,7 @@ KEY = "sk-secret-of-this-test"
 async def test_transport() -> None:
     """A transport shows its parts, of which none shows the key."""
     async with AsyncClient(KEY, base_url="http://localhost") as client:
-        transport = client._transport
+        transport = client._core.transport
         assert repr(transport) == (
             "<Transport to http://localhost: <Connections: 100 streams free, <InFlight: 0 requests>, "
             "(<ShardedTransport: 0 requests in 0 pools>, <ShardedTransport: 0 requests in 0 pools>)>, "
@@ -39,7 +39,7 @@ async def test_stream() -> None:
     """A stream shows whether waiting for it can be cancelled, and where it stands."""
     async with scripted() as server, connected(server) as client:
         server.on("events", hold(SSE_HEAD, status_event("running")))
-        connection = await client._transport.open_stream(endpoints.stream_task_events(TASK))
+        connection = await client._core.transport.open_stream(endpoints.stream_task_events(TASK))
         name, body = f"Connection /r/tasks/{TASK}/events", connection._body
         assert repr(connection).startswith(f"<{name}: <CancelSafeBody: cancel-safe, reading, silent for ")
         await connection.receive()

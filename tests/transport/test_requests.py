@@ -62,7 +62,7 @@ async def test_bytes(key: str, call: Call[object], line: str, rest: str) -> None
     async with raw_server(answer) as server:
         async with AsyncClient(key, team_id="team", base_url=server.url, limits=Limits(max_connections=1)) as client:
             with pytest.raises(Exception, match="failed with 400"):
-                await client._transport.send(call)
+                await client._core.transport.send(call)
         expected = f"{line} HTTP/1.1\r\n{COMMON.format(port=server.port, key=key, version=VERSION)}{rest}"
         assert in_order(server.requests[0].decode()) == in_order(expected)
 

@@ -124,7 +124,7 @@ async def test_one_slows_all(header: str, monkeypatch: pytest.MonkeyPatch) -> No
 
         async def open_stream() -> None:
             with pytest.raises(Exception, match="text/event-stream"):
-                await client._transport.open_stream(endpoints.stream_task_events("t-1"))
+                await client._core.transport.open_stream(endpoints.stream_task_events("t-1"))
 
         async with anyio.create_task_group() as group:
             group.start_soon(client.tasks.get, "t-1")
@@ -141,7 +141,7 @@ async def test_streams_count() -> None:
     script = Script(answer(429, "20"), answer())
     async with client_of(script) as client:
         with pytest.raises(RateLimitError):
-            await client._transport.open_stream(endpoints.stream_task_events("t-1"))
+            await client._core.transport.open_stream(endpoints.stream_task_events("t-1"))
         await client.tasks.get("t-1")
     assert script.after == pytest.approx([0, 20])
 

@@ -107,7 +107,7 @@ async def test_echo(secret: str, status: int, body: str, logged: list[str]) -> N
         ) as client:
             with pytest.raises(APIError) as caught:
                 await client.tasks.get("t-1")
-            assert secret not in repr(client) + repr(client._settings) + repr(vars(client._transport))
+            assert secret not in repr(client) + repr(client._core.settings) + repr(vars(client._core.transport))
     seen = everything_about(caught.value) + repr(keeper.records) + "\n".join(map(str, keeper.records))
     for piece in (secret, secret[:20], "deadbeef"):
         assert piece not in seen
@@ -162,7 +162,7 @@ async def test_nonsense(secret: str, reply: bytes, is_stream: bool) -> None:
 
     async with raw_server(answer) as server:
         async with AsyncClient(secret, team_id="team", base_url=server.url, retries=Retries(budget=0)) as client:
-            call = client._transport.open_stream(endpoints.stream_task_events("t-1"))
+            call = client._core.transport.open_stream(endpoints.stream_task_events("t-1"))
             with pytest.raises(CyberunError) as caught:
                 await (call if is_stream else client.tasks.get("t-1"))
             if not is_stream:
@@ -213,14 +213,14 @@ async def test_what_is_sent(logged: list[str]) -> None:
         return TOKEN
 
     async with AsyncClient(provide, team_id="team") as client:
-        request = make_request(endpoints.get_task("t-1"), client._settings, Key(TOKEN), {}, {})
+        request = make_request(endpoints.get_task("t-1"), client._core.settings, Key(TOKEN), {}, {})
         assert request.headers["Authorization"] == f"Bearer {TOKEN}"
         for shown in (
             request,
             request.headers,
             client,
-            client._settings,
-            attrs.evolve(client._settings, token=Key(KEY)),
+            client._core.settings,
+            attrs.evolve(client._core.settings, token=Key(KEY)),
         ):
             assert TOKEN not in repr(shown)
             assert KEY not in repr(shown)

@@ -95,8 +95,8 @@ async def test_streams_keep_nothing() -> None:
 
     async with raw_server(open_stream) as server, AsyncClient("sk-test", base_url=server.url) as client:
         call = endpoints.stream_task_events("t-1")
-        connections = [await client._transport.open_stream(call) for _ in range(3)]
-        streams = client._transport.connections._pools[1]
+        connections = [await client._core.transport.open_stream(call) for _ in range(3)]
+        streams = client._core.transport.connections._pools[1]
         assert loads(streams) == [1, 1, 1]
         raw = connections[0]._body._stream.get_extra_info("socket")
         assert raw.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
@@ -166,7 +166,7 @@ async def test_one_context(server_tls: ssl.SSLContext, trusted: None, monkeypatc
         async with anyio.create_task_group() as group:
             for _ in range(12):
                 group.start_soon(client.tasks.get, "t-1")
-        assert len(client._transport.connections._pools[0]._shards) == 3
+        assert len(client._core.transport.connections._pools[0]._shards) == 3
     async with AsyncClient("sk-test", base_url=server.url) as other:
         assert other
     assert len(made_by) == 1

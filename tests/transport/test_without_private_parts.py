@@ -87,6 +87,6 @@ async def test_connection() -> None:
     """A stream says that waiting for its bytes cannot be cancelled."""
     async with scripted() as server, connected(server) as client:
         server.on("events", hold(SSE_HEAD))
-        connection = await client._transport.open_stream(endpoints.stream_task_events(TASK))
+        connection = await client._core.transport.open_stream(endpoints.stream_task_events(TASK))
         assert not connection.is_patient
         await connection.aclose()

@@ -461,7 +461,7 @@ async def test_a_connection_is_given_back_once() -> None:
     """However often it is closed, it frees one place among the streams."""
     async with scripted() as server, connected(server) as client:
         server.on("events", hold(SSE_HEAD))
-        connection = await client._transport.open_stream(endpoints.stream_task_events(TASK))
+        connection = await client._core.transport.open_stream(endpoints.stream_task_events(TASK))
         assert at_work(client) == (1, 1)
 
         await connection.aclose()

@@ -52,7 +52,7 @@ async def paused(seconds: float, *, status: int = 202) -> AsyncIterator[tuple[As
     async with AsyncClient(
         "sk-test", base_url="http://localhost", http_client=http, retries=Retries(initial=0.01)
     ) as client:
-        client._transport.credential.rate_limit.begin(seconds)
+        client._core.transport.credential.rate_limit.begin(seconds)
         yield client, sent
 
 

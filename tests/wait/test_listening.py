@@ -48,7 +48,7 @@ ENDED = WebhookEvent(event_type="task.completed", task_id=TASK, status=TaskStatu
 async def is_listening(client: AsyncClient) -> None:
     """Wait until a wait has nothing to do but to listen."""
     with anyio.fail_after(5):
-        while not client._shared_poller._listening:
+        while not client._core.shared_poller._listening:
             await checkpoint()
 
 
@@ -236,8 +236,8 @@ def wake(client: AsyncClient) -> None:
 
 def sweep(client: AsyncClient) -> None:
     """Hear of it by the looks of others, as far as this wait is concerned."""
-    for look in list(client._shared_poller._listening):
-        client._shared_poller._tell(look, PollDecision.FETCH_RESULT)
+    for look in list(client._core.shared_poller._listening):
+        client._core.shared_poller._tell(look, PollDecision.FETCH_RESULT)
 
 
 @virtual
@@ -292,8 +292,8 @@ async def test_a_sweep_of_others_wakes_who_listens(told: PollDecision | TaskStat
             await story.tell(status_event("running"))
             await is_listening(client)
             remote.status = "completed" if ends else "running"
-            for look in list(client._shared_poller._listening):
-                client._shared_poller._tell(look, told)
+            for look in list(client._core.shared_poller._listening):
+                client._core.shared_poller._tell(look, told)
             if not ends:
                 await anyio.wait_all_tasks_blocked()
                 await story.tell(status_event("hibernating"))
@@ -335,7 +335,7 @@ async def test_cancelled_by_asyncio_in_the_same_turn(*, is_first: bool, anyio_ba
             task.cancel()
         await asyncio.wait([task])
         assert task.cancelled()
-        assert not client._shared_poller._listening
+        assert not client._core.shared_poller._listening
 
 
 # Many

@@ -151,7 +151,7 @@ async def test_the_leader_leaves(connect: Connect, server: LocalCyberun) -> None
                 await anyio.lowlevel.checkpoint()
             await server.clock.advance(9)
         assert len(done) == MANY // 2
-        shared_poller = client._shared_poller
+        shared_poller = client._core.shared_poller
         assert (shared_poller._leader, len(shared_poller._urgent), len(shared_poller._parked)) == (None, 0, 0)
 
 

@@ -1,0 +1,81 @@
+"""Uploads and downloads of one client, on connections of their own to the storage."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cyberun_async._files.download import DownloadProgress, download
+from cyberun_async._files.file_stream import FileStream, read_file
+from cyberun_async._files.storage import Storage
+from cyberun_async._files.upload import Uploads
+from cyberun_async._protocol.output_files import OutputFile
+from cyberun_async._protocol.tasks import TaskResult
+from cyberun_async._settings import Settings
+from cyberun_async._transport.transport import Transport
+
+if TYPE_CHECKING:
+    import httpx
+
+
+class FileTransfers:
+    """Sends and fetches files.
+
+    Args:
+        transport: Asks for presigned URLs.
+        settings: The client's.
+        storage_client: A client of the user's own to send through; it is never closed here.
+
+    Attributes:
+        storage: Takes and gives the bytes.
+        uploads: Sends input files.
+
+    """
+
+    def __init__(
+        self, transport: Transport, settings: Settings, storage_client: "httpx.AsyncClient | None" = None
+    ) -> None:
+        """Open nothing."""
+        self._transport = transport
+        self._settings = settings
+        self.storage: Storage = Storage(settings, storage_client, transport.check_usable)
+        self.uploads: Uploads = Uploads(transport, self.storage, settings)
+
+    def __repr__(self) -> str:
+        """Show whether there may be connections."""
+        return f"<{type(self).__name__} {'open' if self.is_open else 'without connections'}>"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there may be connections."""
+        return self.storage.is_open
+
+    async def aclose(self) -> None:
+        """End what is going on and close every connection, under cancellation too; safe to call twice."""
+        await self.storage.aclose()
+
+    async def download(
+        self,
+        task: str | TaskResult,
+        directory: "str | os.PathLike[str]",
+        *,
+        concurrency: int,
+        on_progress: DownloadProgress | None,
+    ) -> list[Path]:
+        """Fetch every file of a result; see `AsyncClient.download`."""
+        return await download(
+            self._transport,
+            self.storage,
+            self._settings,
+            task,
+            directory,
+            concurrency=concurrency,
+            on_progress=on_progress,
+        )
+
+    def open(self, file: OutputFile) -> FileStream:
+        """Stream a file; see `AsyncClient.open_file`."""
+        return FileStream(self._transport, self.storage, self._settings, file)
+
+    async def read(self, file: OutputFile, max_bytes: int) -> bytes:
+        """Give a file's bytes; see `AsyncClient.read_file`."""
+        return await read_file(lambda: self.open(file), self.storage, max_bytes)
