@@ -85,10 +85,19 @@ class Connections:
             ConfigurationError: One of the two is the case.
 
         """
+        self.check_open()
+        self._loop_guard.check()
+
+    def check_open(self) -> None:
+        """Refuse closed connections, also those that were closed meanwhile.
+
+        Raises:
+            ConfigurationError: They are.
+
+        """
         if self.is_closed:
             message = "this client is closed: make a new one"
             raise ConfigurationError(message)
-        self._loop_guard.check()
 
     def release_stream(self) -> None:
         """Give the slot of a stream back."""

@@ -2,6 +2,8 @@
 
 import anyio
 
+_NEVER = float("-inf")
+
 
 class RateLimitPause:
     """Until when the server wants to hear nothing more from one credential.
@@ -15,7 +17,7 @@ class RateLimitPause:
 
     def __init__(self) -> None:
         self.refused: int = 0
-        self._not_before = float("-inf")
+        self._not_before = _NEVER
 
     def __repr__(self) -> str:
         """Show until when, on the clock of the event loop."""
@@ -28,7 +30,8 @@ class RateLimitPause:
     @property
     def is_on(self) -> bool:
         """Whether nothing may be sent now."""
-        return anyio.current_time() < self._not_before
+        # Mostly there was none, and to ask for the time costs each call more.
+        return self._not_before != _NEVER and anyio.current_time() < self._not_before
 
     async def wait(self) -> None:
         """Wait for its end, which another 429 may put off meanwhile."""

@@ -5,7 +5,7 @@ A call's life, from the outside in:
     send                    until it has succeeded, or its failure stands (`retry.py` decides)
       fetch                 a token; again with another one after a 401
         a rate limit's pause, then a slot; where a pause began meanwhile, the slot is given back first
-          _round_trip       tells the observer, maps what failed
+          _round_trip       reports to the observer, maps what failed
             run_in_child_task
               RoundTrip     the request out, the response in, in a task of its own
 
@@ -196,7 +196,7 @@ class Transport:
         is_last = not sign_in.has_provider
         token = await sign_in.token(call)
         while True:
-            if not urgent:
+            if pause.is_on and not urgent:
                 await pause.wait()
             async with slot:
                 if pause.is_on and not urgent:
@@ -322,8 +322,8 @@ class Transport:
         *arguments: object,
         trace: SendTrace | None = None,
     ) -> Response:
-        """Send one request in a child task, tell the observer, and map what fails below."""
-        self.check_usable()
+        """Send one request in a child task, report to the observer, and map what fails below."""
+        self.connections.check_open()
         settings, started = self._settings, anyio.current_time()
         instrumentation = settings.instrumentation
         request = None if instrumentation is None else instrumentation.request(call, attempt)
