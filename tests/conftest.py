@@ -21,6 +21,7 @@ import hypothesis
 import pytest
 from anyio.lowlevel import checkpoint
 from blockbuster import blockbuster_ctx
+from support.sampling import count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -33,7 +34,9 @@ a thread of this process, and sees the end of it a little later than the test do
 """
 
 # A shared machine is no stop-watch, and a run that fails must fail again.
-hypothesis.settings.register_profile("default", deadline=None, print_blob=True)
+hypothesis.settings.register_profile(
+    "default", deadline=None, print_blob=True, max_examples=count(sample=25, soak=5_000)
+)
 hypothesis.settings.register_profile("ci", parent=hypothesis.settings(), derandomize=True)
 hypothesis.settings.load_profile("default")
 
@@ -48,6 +51,12 @@ def pytest_configure(config: pytest.Config) -> None:
             del os.environ[name]
     if os.environ.get("CI"):
         hypothesis.settings.load_profile("ci")
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Take what hypothesis tries at random for a sweep: the gate tries a few examples, and the soak thousands."""
+    if hasattr(getattr(item, "obj", None), "hypothesis"):
+        item.add_marker(pytest.mark.soak)
 
 
 def pytest_collection_finish() -> None:

@@ -247,7 +247,9 @@ async def test_token_that_expires_during_a_wait(server: LocalCyberun) -> None:
         given.append(second)
 
     async with client_of(server, newest) as client:
-        result = await client.run("text-to-image", {"prompt": "a lighthouse"}, on_event=expire)
+        result = await client.run(
+            "text-to-image", {"prompt": "a lighthouse", "width": 64, "height": 64}, on_event=expire
+        )
     assert result.files
     assert given[-1] == second
 

@@ -131,6 +131,9 @@ class _Bytes(httpx.AsyncByteStream):
         yield b"{}"
 
 
+SMALL = {"prompt": "a lighthouse", "width": 64, "height": 64}
+
+
 @pytest.fixture
 def server() -> LocalCyberun:
     """A local Cyberun to be started by the test."""
@@ -141,7 +144,7 @@ async def test_waits(server: LocalCyberun) -> None:
     """A wait is told from its beginning over each status to its end."""
     keeper, seen = Keeper(), []
     async with server, AsyncClient(server.api_key, base_url=server.base_url, observer=keeper) as client:
-        result = await client.run("text-to-image", {"prompt": "a lighthouse"}, timeout=15, on_event=seen.append)
+        result = await client.run("text-to-image", SMALL, timeout=15, on_event=seen.append)
     first, *middle, last = keeper.waits
     assert first == WaitProgressed(first.number, result.id, None)
     assert last == WaitProgressed(first.number, result.id, "completed", is_over=True)
@@ -181,7 +184,7 @@ async def test_failing_observer(server: LocalCyberun, caplog: pytest.LogCaptureF
     """What an observer raises is logged, and changes nothing."""
     async with server:
         async with AsyncClient(server.api_key, base_url=server.base_url, observer=Failing()) as client:  # type: ignore[arg-type]
-            result = await client.run("text-to-image", {"prompt": "a lighthouse"}, timeout=15)
+            result = await client.run("text-to-image", SMALL, timeout=15)
     assert result.files
     logged = {record.getMessage() for record in caplog.records if record.name == "cyberun_async.observer"}
     assert logged == {f"an observer failed in {name}" for name in ("on_request", "on_response", "on_wait")}

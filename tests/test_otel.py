@@ -50,6 +50,7 @@ def spans() -> Iterator[Spans]:
     assert (spans.observer._requests, spans.observer._waits, spans.observer._newest_wait) == ({}, {}, {})
 
 
+SMALL = {"prompt": "a lighthouse", "width": 64, "height": 64}
 LIFE = [
     scripts.after(1),
     scripts.status("waiting"),
@@ -67,7 +68,7 @@ async def test_wait(spans: Spans) -> None:
     async with LocalCyberun(pace=0.1) as server:
         server.script("text-to-image", LIFE)
         async with AsyncClient(server.api_key, base_url=server.base_url, observer=spans.observer) as client:
-            result = await client.run("text-to-image", {"prompt": "a lighthouse"}, validate=False, timeout=15)
+            result = await client.run("text-to-image", SMALL, validate=False, timeout=15)
     wait = spans.named("cyberun wait")
     assert dict(wait.attributes or {}) == {"cyberun.task_id": result.id, "cyberun.task_status": "completed"}
     assert wait.status.status_code is StatusCode.UNSET

@@ -92,10 +92,10 @@ async def test_what_failed_is_submitted_again_when_asked(
 
 async def test_what_was_submitted_is_waited_for(connect: Connect, server: LocalCyberun, journal: Journal) -> None:
     """A batch that was left goes on with the tasks that it had."""
-    items = [(f"item {n}", {"seconds": 60}) for n in range(30)]
+    items = [(f"item {n}", {"seconds": 60}) for n in range(12)]
     async with connect() as client:
         async with client.map("work", items, journal=journal) as batch:
-            await eventually(lambda: len(batch._runner.tasks) == 30)
+            await eventually(lambda: len(batch._runner.tasks) == 12)
         await server.clock.advance(60)
         outcomes = await client.map("work", items, journal=journal).gather()
     assert all(each.succeeded for each in outcomes)

@@ -31,12 +31,12 @@ NEVER = {"end": "stay"}
 
 async def test_gather_gives_all_in_the_order_of_the_items(connect: Connect) -> None:
     """Each item has one outcome, with its key, its parameters, its task, and its result or its own failure."""
-    items = [{"n": n, "end": "fail" if n % 5 == 4 else ""} for n in range(40)]
+    items = [{"n": n, "end": "fail" if n % 5 == 4 else ""} for n in range(20)]
     async with connect() as client:
         outcomes = await client.map("work", items).gather()
 
-    assert [(each.index, each.key, each.parameters) for each in outcomes] == [(n, str(n), items[n]) for n in range(40)]
-    assert len({each.task_id for each in outcomes}) == 40
+    assert [(each.index, each.key, each.parameters) for each in outcomes] == [(n, str(n), items[n]) for n in range(20)]
+    assert len({each.task_id for each in outcomes}) == 20
     for n, outcome in enumerate(outcomes):
         assert outcome.succeeded == (n % 5 != 4)
         if outcome.succeeded:
@@ -89,13 +89,13 @@ async def test_items_are_read_no_faster_than_there_is_room(connect: Connect, is_
 
 async def test_outcomes_that_nobody_takes_hold_the_batch_up(connect: Connect, server: LocalCyberun) -> None:
     """A consumer that falls behind meets no more than a window's worth of outcomes."""
-    async with connect() as client, client.map("work", ({"n": n} for n in range(30)), max_in_flight=4) as batch:
+    async with connect() as client, client.map("work", ({"n": n} for n in range(16)), max_in_flight=4) as batch:
         await batch.__anext__()
         while len(batch._ready) < 4 or batch.in_flight:
             await anyio.wait_all_tasks_blocked()
         before = len(submitted(server))
         assert before <= 1 + 4 + 4
-        assert len([outcome async for outcome in batch]) == 29
+        assert len([outcome async for outcome in batch]) == 15
 
 
 async def test_the_error_of_the_items_comes_last(connect: Connect) -> None:
@@ -179,9 +179,9 @@ async def test_leaving_early(connect: Connect, on_exit: Any, status: str) -> Non
     seen: list[str] = []
 
     async def leave_early(client: AsyncClient) -> None:
-        async with client.map("work", [NEVER] * 40 + [{}], max_in_flight=41, on_exit=on_exit) as batch:
+        async with client.map("work", [NEVER] * 20 + [{}], max_in_flight=21, on_exit=on_exit) as batch:
             await batch.__anext__()
-            await eventually(lambda: len(batch._runner.tasks) == 40)
+            await eventually(lambda: len(batch._runner.tasks) == 20)
             message = "enough"
             raise RuntimeError(message)
 
@@ -189,7 +189,7 @@ async def test_leaving_early(connect: Connect, on_exit: Any, status: str) -> Non
         with pytest.raises(RuntimeError, match="enough"):
             await leave_early(client)
         seen.extend([task.status async for task in client.tasks.list()])
-    assert sorted(seen) == sorted(["completed", *[status] * 40])
+    assert sorted(seen) == sorted(["completed", *[status] * 20])
 
 
 async def test_cancelling_the_caller(connect: Connect, server: LocalCyberun) -> None:
@@ -315,11 +315,11 @@ async def test_a_storm_of_429(connect: Connect, server: LocalCyberun, budget: fl
     """Refusals for rate narrow the batch and lose nothing: every item is submitted once, and the window widens again."""
     storm = server.faults.status(429, on="workflows.run", times=12)
     async with connect(retries=Retries(budget=budget, initial=0.01, maximum=0.05)) as client:
-        batch = client.map("work", [{"n": n} for n in range(60)], max_in_flight=20)
+        batch = client.map("work", [{"n": n} for n in range(40)], max_in_flight=20)
         outcomes = await batch.gather()
     assert storm.struck == 12
     assert all(each.succeeded for each in outcomes)
-    assert len(submitted(server)) == 60
+    assert len(submitted(server)) == 40
     assert batch._admission.window.round > 0
     assert batch._admission.window.size > 1
 

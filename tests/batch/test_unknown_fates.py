@@ -53,7 +53,7 @@ def fail_when(monkeypatch: pytest.MonkeyPatch, refused: Any) -> None:
     monkeypatch.setattr(journal_module, "put", refusing)
 
 
-ITEMS: list[Any] = [(f"item {n}", {"n": n}) for n in range(30)]
+ITEMS: list[Any] = [(f"item {n}", {"n": n}) for n in range(12)]
 
 
 @pytest.mark.parametrize("lost", [("submitted",), ("submitted", "finished"), ("finished",)], ids="-".join)

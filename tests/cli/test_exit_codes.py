@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     Command = Callable[..., Outcome]
 
-RUN = ("run", "text-to-image", "-p", "prompt=dusk")
+RUN = ("run", "text-to-image", "-p", "prompt=dusk", "-p", "width=64", "-p", "height=64")
 
 ENDS: dict[str, tuple[Sequence[Step], int, str]] = {
     "failed": (

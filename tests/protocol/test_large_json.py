@@ -46,9 +46,18 @@ def test_depth(opening: str, blanks: int) -> None:
 
 
 @pytest.mark.parametrize("value", ["[]", "{}", "1", '""', '{"a":1}', "[[],[]]"])
-def test_number_of_values(value: str) -> None:
+def test_what_counts_as_a_value(value: str) -> None:
+    """Each is counted, whatever it is."""
+    text = "[" + ",".join([value] * 100_001) + "]"
+    with pytest.raises(DecodeError, match="more than 100000 values"):
+        shape_of(text, 100_000)
+    with pytest.raises(DecodeError, match="more than 100000 values"):
+        parse_json(text, 100_000)
+
+
+def test_number_of_values() -> None:
     """Too many values are refused before any is built, though their bytes are few enough."""
-    text = "[" + ",".join([value] * (MAX_VALUES + 1)) + "]"
+    text = "[" + ",".join(["1"] * (MAX_VALUES + 1)) + "]"
     with pytest.raises(DecodeError, match=f"more than {MAX_VALUES} values"):
         finished(parse_in_steps(text.encode()))
     with pytest.raises(DecodeError, match=f"more than {MAX_VALUES} values"):

@@ -50,6 +50,12 @@ async def submit_many(client: AsyncClient, number: int) -> list[str]:
     return [await client.workflows.run("text-to-image", {"prompt": str(each)}) for each in range(number)]
 
 
+@pytest.fixture
+def short_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have pages of ten asked for, so that a list of several takes few submissions."""
+    monkeypatch.setattr("cyberun_async._transport.paginator.MAX_PAGE_SIZE", 10)
+
+
 # Workflows
 
 
@@ -133,7 +139,7 @@ async def test_cancel(client: AsyncClient, server: LocalCyberun) -> None:
 
 async def test_list_tasks(client: AsyncClient, server: LocalCyberun) -> None:
     """All tasks are listed over as many pages as it takes, and those of one status where that is asked."""
-    ids = await submit_many(client, 120)
+    ids = await submit_many(client, 105)
     for task_id in ids[:3]:
         await client.tasks.cancel(task_id)
     listed = [task.id async for task in client.tasks.list()]
@@ -156,45 +162,49 @@ async def test_list_tasks_by_a_new_word(client: AsyncClient) -> None:
         await anext(aiter(client.tasks.list(status="paused")))
 
 
+@pytest.mark.usefixtures("short_pages")
 async def test_tasks_submitted_while_they_are_listed(client: AsyncClient) -> None:
     """What is added in front of a list meanwhile neither hides nor repeats what was there."""
-    ids = await submit_many(client, 130)
+    ids = await submit_many(client, 13)
     listed: list[str] = []
     numbers = count()
     async for task in client.tasks.list():
         listed.append(task.id)
-        if next(numbers) == 99:
-            await submit_many(client, 10)
+        if next(numbers) == 9:
+            await submit_many(client, 2)
 
     assert set(ids) <= set(listed)
     assert len(set(listed)) == len(listed)
 
 
+@pytest.mark.usefixtures("short_pages")
 async def test_tasks_that_end_while_they_are_listed(client: AsyncClient) -> None:
     """What leaves a list meanwhile does not take others with it."""
-    ids = await submit_many(client, 130)
+    ids = await submit_many(client, 13)
     listed: list[str] = []
     async for task in client.tasks.list(status="pending"):
         listed.append(task.id)
-        if len(listed) == 100:
-            for task_id in listed[:40]:
+        if len(listed) == 10:
+            for task_id in listed[:4]:
                 await client.tasks.cancel(task_id)
 
     assert sorted(listed) == sorted(ids)
 
 
+@pytest.mark.usefixtures("short_pages")
 async def test_leaving_a_list_early(client: AsyncClient, server: LocalCyberun) -> None:
     """A list can be left at any item; nothing is open, and no page is read in advance."""
-    await submit_many(client, 101)
+    await submit_many(client, 11)
     async for _ in client.tasks.list():
         break
 
     assert asked(server).count("tasks.list") == 1
 
 
+@pytest.mark.usefixtures("short_pages")
 async def test_one_list_for_several_tasks(client: AsyncClient) -> None:
     """Several workers may take from one list, and each item goes to one of them."""
-    ids = await submit_many(client, 110)
+    ids = await submit_many(client, 21)
     tasks = client.tasks.list()
     taken: list[str] = []
 
@@ -210,11 +220,12 @@ async def test_one_list_for_several_tasks(client: AsyncClient) -> None:
     assert sorted(taken) == sorted(ids)
 
 
+@pytest.mark.usefixtures("short_pages")
 async def test_a_list_goes_on_after_a_failure(client: AsyncClient, server: LocalCyberun) -> None:
     """After a page that failed, the next step asks for that page again."""
-    ids = await submit_many(client, 101)
+    ids = await submit_many(client, 11)
     tasks = client.tasks.list()
-    listed = [(await anext(tasks)).id for _ in range(100)]
+    listed = [(await anext(tasks)).id for _ in range(10)]
     server.revoke(server.api_key)
     with pytest.raises(AuthenticationError):
         await anext(tasks)

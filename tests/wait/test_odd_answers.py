@@ -81,7 +81,7 @@ async def all_of_a_batch_complete(client: AsyncClient) -> None:
 
 @pytest.mark.soak
 @pytest.mark.parametrize("limits", [Limits(), WITHOUT_STREAMS], ids=["with streams", "without streams"])
-@pytest.mark.parametrize("seed", seeds(sample=3, soak=500))
+@pytest.mark.parametrize("seed", seeds(sample=2, soak=500))
 async def test_everything_ends_right(server: LocalCyberun, seed: int, limits: Limits) -> None:
     """Each wait, batch and relay ends with the right status, whatever the answers look like."""
     server.faults.clear()

@@ -289,7 +289,7 @@ async def wait(service: Service, client: AsyncClient, task_id: str) -> None:
 
 @pytest.mark.soak
 @pytest.mark.parametrize("loop", ["asyncio", "trio"])
-@pytest.mark.parametrize("seed", seeds(sample=20, soak=500))
+@pytest.mark.parametrize("seed", seeds(sample=10, soak=500))
 def test_each_wait_ends_right(seed: int, loop: str) -> None:
     """With the result, within the bound, however the stream and the API behave until then."""
     random.seed(seed)
@@ -321,7 +321,7 @@ async def try_in_vain(seed: int, clock: Clock) -> None:
 
 @pytest.mark.soak
 @pytest.mark.parametrize("loop", ["asyncio", "trio"])
-@pytest.mark.parametrize("seed", seeds(sample=6, soak=200))
+@pytest.mark.parametrize("seed", seeds(sample=4, soak=200))
 def test_each_wait_ends(seed: int, loop: str) -> None:
     """Where the result can never be read, with a named error, whatever else is answered meanwhile."""
     random.seed(seed)
