@@ -19,8 +19,8 @@ from cyberun_async._files.checksums import Checksum, Digest, new_digest
 from cyberun_async._files.existing import ExistingFiles, note_digest
 from cyberun_async._files.file_system import status_of
 from cyberun_async._files.part_file import PartFile, map_disk_errors
-from cyberun_async._files.ranges import NOTHING, Delivery, Have
 from cyberun_async._files.remote_file import CHECKED, NO_MD5, Links, Output, files_of, log
+from cyberun_async._files.resume import NOTHING, Delivery, Have
 from cyberun_async._files.storage import Storage, StorageBody, StorageFailure
 from cyberun_async._protocol.filenames import numbered, shortened
 from cyberun_async._protocol.output_files import OutputFile

@@ -8,7 +8,7 @@ from typing import Any
 from cyberun_async._files.checksums import Checksum, new_digest
 from cyberun_async._files.file_system import hash_stretch, is_taken, probe_time, status_of
 from cyberun_async._files.part_file import PartFile
-from cyberun_async._files.ranges import Delivery
+from cyberun_async._files.resume import Delivery
 from cyberun_async._protocol.filenames import numbered
 
 InThread = Callable[..., Awaitable[Any]]

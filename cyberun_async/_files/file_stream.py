@@ -9,8 +9,8 @@ import anyio.to_thread
 
 from cyberun_async._errors import StorageError
 from cyberun_async._files.checksums import Checksum, contradict, new_digest
-from cyberun_async._files.ranges import NOTHING, Delivery, Have
 from cyberun_async._files.remote_file import CHECKED, NO_MD5, Links, Output, log
+from cyberun_async._files.resume import NOTHING, Delivery, Have
 from cyberun_async._files.storage import Storage, StorageBody, StorageFailure
 from cyberun_async._protocol.output_files import OutputFile
 from cyberun_async._settings import Settings

@@ -22,7 +22,7 @@ from cyberun_async._files.file_system import (
     rename_to_new,
     set_time,
 )
-from cyberun_async._files.ranges import NOTHING, Have, read_version, write_version
+from cyberun_async._files.resume import NOTHING, Have, read_version, write_version
 
 WORTH_RESUMING = 8 * 1024 * 1024
 """Bytes from which the version beside a temporary file is flushed to the disk, which costs as much as a small file."""

@@ -5,7 +5,7 @@ import logging
 import anyio
 
 from cyberun_async._errors import StorageError, TaskCancelled, TaskFailed
-from cyberun_async._files.ranges import NOTHING, Delivery, Have, range_headers, read_delivery, size_in_refusal
+from cyberun_async._files.resume import NOTHING, Delivery, Have, range_headers, read_delivery, size_in_refusal
 from cyberun_async._files.retry import Refusal, RetryBudget, read_refusal
 from cyberun_async._files.storage import Storage, StorageBody, StorageFailure
 from cyberun_async._protocol import endpoints

@@ -9,7 +9,7 @@ import attrs
 import httpx
 
 from cyberun_async._concurrency import InFlight, run_in_child_task, run_shielded
-from cyberun_async._files.ranges import content_length
+from cyberun_async._files.resume import content_length
 from cyberun_async._protocol.error_responses import ERROR_TEXT
 from cyberun_async._protocol.redaction import redact
 from cyberun_async._protocol.secret import Link, Secret, secrets_of_url

@@ -188,7 +188,7 @@ async def test_parameters_without_a_digest(connect: Connect, journal: Journal) -
     async with connect() as client:
         outcome = await outcome_of(client, {"n": object()}, journal)
     assert isinstance(outcome.error, InvalidParameters)
-    assert "to be known again" in str(outcome.error)
+    assert "to be recognised again" in str(outcome.error)
 
 
 # The file

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cyberun_async._files.checksums import Checksum, checksum_of
-from cyberun_async._files.ranges import (
+from cyberun_async._files.resume import (
     NOTHING,
     Have,
     range_headers,
