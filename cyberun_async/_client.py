@@ -45,9 +45,9 @@ if TYPE_CHECKING:
     from cyberun_async._batch.decisions import Resubmit
     from cyberun_async._batch.journal import Journal
     from cyberun_async._batch.outcome import Outcome
-    from cyberun_async._files.download import DownloadProgress
+    from cyberun_async._files.file_download import DownloadProgress
     from cyberun_async._files.file_stream import FileStream
-    from cyberun_async._files.upload import UploadProgress
+    from cyberun_async._files.file_upload import UploadProgress
     from cyberun_async._observing import Observer
     from cyberun_async.webhooks import WebhookEvent
 

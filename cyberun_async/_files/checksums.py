@@ -44,7 +44,7 @@ class Checksum:
 
 
 def checksum_of(headers: Mapping[str, str]) -> Checksum | None:
-    """Give the best checksum of the whole file that the headers of a full or partial answer carry."""
+    """Give the best checksum of the whole file that the headers of a full or partial response carry."""
     said = dict(_said_in_base64(headers))
     for algorithm, size in _SIZES.items():
         for text in said[algorithm]:

@@ -7,14 +7,14 @@ from typing import Any
 
 from cyberun_async._files.checksums import Checksum, new_digest
 from cyberun_async._files.file_system import hash_stretch, is_taken, probe_time, status_of
+from cyberun_async._files.filenames import numbered
 from cyberun_async._files.part_file import PartFile
 from cyberun_async._files.resume import Delivery
-from cyberun_async._protocol.filenames import numbered
 
 InThread = Callable[..., Awaitable[Any]]
 """Does what blocks in a thread."""
 
-MAX_KNOWN = 10_000
+MAX_CACHED = 10_000
 
 _digests: dict[tuple[object, ...], str] = {}
 """What files come to, by all that changes when their bytes do, so that many of one name are not hashed for each other."""
@@ -22,7 +22,7 @@ _digests: dict[tuple[object, ...], str] = {}
 
 def note_digest(path: Path, status: os.stat_result, algorithm: str, value: str) -> None:
     """Note what a file comes to, for as long as it does not change."""
-    if len(_digests) >= MAX_KNOWN:
+    if len(_digests) >= MAX_CACHED:
         _digests.clear()
     _digests[_identity(path, status, algorithm)] = value
 
@@ -54,7 +54,7 @@ class ExistingFiles:
         return bool(await self._in_thread(lambda: any(is_taken(path) for path in paths)))
 
     async def find(self, name: str, delivery: Delivery) -> Path | None:
-        """Give the one that is what an answer describes."""
+        """Give the one that is what a response describes."""
         for candidate in numbered(name):
             path = self._directory / candidate
             if not await self._in_thread(is_taken, path):
@@ -64,7 +64,7 @@ class ExistingFiles:
         raise AssertionError("unreachable")
 
     async def is_same(self, path: Path, delivery: Delivery) -> bool:
-        """Whether a file is what an answer describes: by its checksum, or else by its size and its time."""
+        """Whether a file is what a response describes: by its checksum, or else by its size and its time."""
         status = await self._in_thread(status_of, path)
         if status is None or status.st_size != delivery.total:
             return False

@@ -9,9 +9,12 @@ import anyio.to_thread
 
 from cyberun_async._errors import StorageError
 from cyberun_async._files.checksums import Checksum, contradict, new_digest
-from cyberun_async._files.remote_file import CHECKED, NO_MD5, Links, Output, log
+from cyberun_async._files.presigned_urls import PresignedUrls, log
+from cyberun_async._files.remote_file import ETAG_IS_NO_MD5, MAX_CHECKED_FETCHES, RemoteFile
 from cyberun_async._files.resume import NOTHING, Delivery, Have
-from cyberun_async._files.storage import Storage, StorageBody, StorageFailure
+from cyberun_async._files.storage import Storage
+from cyberun_async._files.storage_body import StorageBody
+from cyberun_async._files.storage_failure import StorageFailure
 from cyberun_async._protocol.output_files import OutputFile
 from cyberun_async._settings import Settings
 from cyberun_async._transport.process_bound import refuse_copies
@@ -58,10 +61,10 @@ class FileStream(AsyncIterator[bytes]):
         check_kind(file, OutputFile, "file", "one of TaskResult.files")
         self.file = file
         self.size: int | None = None
-        self._links = Links(transport, file.task_id, (file,))
+        self._urls = PresignedUrls(transport, file.task_id, (file,))
         self._storage = storage
         self._settings = settings
-        self._output: Output | None = None
+        self._remote: RemoteFile | None = None
         self._delivery: Delivery | None = None
         self._body: StorageBody | None = None
         self._at = self._to_skip = 0
@@ -83,11 +86,11 @@ class FileStream(AsyncIterator[bytes]):
             try:
                 chunk = await self._receive()
             except StorageFailure as failure:
-                await self._let_go()
-                await self._asked().pause(failure)
+                await self._release()
+                await self._remote_file().pause(failure)
                 continue
             except BaseException:
-                await self._let_go()
+                await self._release()
                 raise
             if chunk:
                 return chunk
@@ -112,39 +115,39 @@ class FileStream(AsyncIterator[bytes]):
         fresh = chunk[skipped:]
         self._at += len(fresh)
         if self._until is not None and self._at > self._until:
-            raise self._asked().error(f"more than the announced {self._until} bytes came; open it again")
+            raise self._remote_file().error(f"more than the announced {self._until} bytes came; open it again")
         if fresh:
-            self._asked().progressed(self._at)
+            self._remote_file().progressed(self._at)
         return fresh
 
     async def _open(self) -> None:
         before = self._delivery
-        # Nobody compares the checksum here, so each answer has to say of which version it is.
+        # Nobody compares the checksum here, so each response has to say of which version it is.
         have = NOTHING if before is None else _after(before, self._at)
-        delivery, self._body = await self._asked().ask(have)
+        delivery, self._body = await self._remote_file().ask(have)
         if not self._at or before is None:
             self._delivery, self.size = delivery, delivery.total
-        elif delivery.start == 0 and not _is_same_version(before, delivery):
-            raise self._asked().error("the transfer was interrupted and cannot be resumed; open it again")
+        elif delivery.starts_over and not _is_same_version(before, delivery):
+            raise self._remote_file().error("the transfer was interrupted and cannot be resumed; open it again")
         self._to_skip = 0 if delivery.start else self._at
         self.size = delivery.total if self.size is None else self.size
         self._until = self.size if delivery.end is None else delivery.end
         if delivery.is_complete:
-            await self._let_go()
+            await self._release()
 
     async def _end(self) -> None:
-        may_be_cut = self._body is not None and self._body.may_be_cut
-        await self._let_go()
+        may_be_truncated = self._body is not None and self._body.may_be_truncated
+        await self._release()
         if self.size is not None and self._at < self.size:
             raise StorageFailure(f"{self._at} of {self.size} bytes came", retryable=True)
-        if may_be_cut:
-            await self._asked().ensure_size(self._at)
+        if may_be_truncated:
+            await self._remote_file().ensure_size(self._at)
         self._is_over = True
 
-    def _asked(self) -> Output:
-        if self._output is None:
-            self._output = Output(self._storage, self._links, self.file, self._settings.retries)
-        return self._output
+    def _remote_file(self) -> RemoteFile:
+        if self._remote is None:
+            self._remote = RemoteFile(self._storage, self._urls, self.file, self._settings.retries)
+        return self._remote
 
     @property
     def checksum(self) -> Checksum | None:
@@ -158,9 +161,9 @@ class FileStream(AsyncIterator[bytes]):
 
     async def is_confirmed(self) -> bool:
         """Whether the storage still says what it said with the bytes that were given: their number, and their version."""
-        return await self._asked().confirms(self._at, self._delivery.etag if self._delivery else None)
+        return await self._remote_file().confirms(self._at, self._delivery.etag if self._delivery else None)
 
-    async def _let_go(self) -> None:
+    async def _release(self) -> None:
         body, self._body = self._body, None
         if body is not None:
             await body.aclose()
@@ -168,7 +171,7 @@ class FileStream(AsyncIterator[bytes]):
     async def aclose(self) -> None:
         """Close the stream; safe to call twice."""
         self._is_over = True
-        await self._let_go()
+        await self._release()
 
     async def __aenter__(self) -> "Self":
         """Give the stream itself."""
@@ -198,18 +201,18 @@ def _is_same_version(one: Delivery, other: Delivery) -> bool:
 
 async def read_file(open_stream: Callable[[], FileStream], storage: Storage, max_bytes: int) -> bytes:
     """Give the bytes of a file, checked; see `AsyncClient.read_file`."""
-    came: str | None = None
+    fetched: str | None = None
     async with storage.gate:
-        for _ in range(CHECKED):
-            stream, before = open_stream(), came
+        for _ in range(MAX_CHECKED_FETCHES):
+            stream, before = open_stream(), fetched
             data = await _read(stream, max_bytes)
             if stream.checksum is None:
                 return data
-            came = await anyio.to_thread.run_sync(_hash, data, stream.checksum)
-            if came == stream.checksum.value:
+            fetched = await anyio.to_thread.run_sync(_hash, data, stream.checksum)
+            if fetched == stream.checksum.value:
                 return data
-            if came == before and not stream.checksum.is_sure and await stream.is_confirmed():
-                log.warning(NO_MD5, stream.file.name)
+            if fetched == before and not stream.checksum.is_sure and await stream.is_confirmed():
+                log.warning(ETAG_IS_NO_MD5, stream.file.name)
                 return data
     raise StorageError(
         "what arrived does not have the checksum that the storage gives",

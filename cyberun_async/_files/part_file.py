@@ -24,7 +24,7 @@ from cyberun_async._files.file_system import (
 )
 from cyberun_async._files.resume import NOTHING, Have, read_version, write_version
 
-WORTH_RESUMING = 8 * 1024 * 1024
+FLUSH_THRESHOLD = 8 * 1024 * 1024
 """Bytes from which the version beside a temporary file is flushed to the disk, which costs as much as a small file."""
 
 _OPEN = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
@@ -136,7 +136,7 @@ class PartFile:
             written = os.write(self._descriptor, rest)
             rest = rest[written:]
             self.have = attrs.evolve(self.have, size=self.have.size + written)
-        if not self._is_version_flushed and self.have.size >= WORTH_RESUMING:
+        if not self._is_version_flushed and self.have.size >= FLUSH_THRESHOLD:
             self._flush_version()
 
     def _flush_version(self) -> None:

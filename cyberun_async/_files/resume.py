@@ -1,10 +1,21 @@
-"""Which bytes of a file an answer brings, and which are asked for, so that a download can resume.
+"""Whether a download resumes: continue, start over, or complete; decided by the response to a range request.
 
 What was fetched of one version of a file must never be continued with bytes of another. A version is known by its strong
-entity tag and its size. A storage is asked for a range with `If-Range`, and its 206 is believed where it repeats the
-tag, as RFC 9110 asks for, and does not contradict the size. A 206 without a tag is believed only where a checksum of the
-whole file will be compared in the end. A 206 that is longer than its range is not believed at all: some servers
-send the whole file under the head of a part. In every other case the download starts over, which is never wrong.
+entity tag and its size. `range_headers` asks for what is missing with `If-Range`, and `read_delivery` decides:
+
+| the response to the range request | decision |
+| --- | --- |
+| 206 from where the bytes end, with the same tag, and of the same size | continue |
+| the same without a tag | continue if the checksum of the complete file will be compared; else start over |
+| 206 of another size, another version, another range, or longer than its range | start over |
+| 200 | start over, with the body of this response |
+| 416 that says the size that is there, with a tag | complete: there is nothing more |
+| any other 416 | start over |
+| anything else | an error response: `storage_errors.py` says whether it is retried, with a fresh URL or not |
+
+Starting over is never wrong. Where `read_delivery` gives `None` for a 206 or a 416, `remote_file.py` asks for the file
+again without a range. A 206 that is longer than its range is not believed at all: some servers send the complete file
+under the head of a part.
 
 A file of which all bytes are there is confirmed by its last byte, asked for again: a 416, which most servers send
 without a tag, says nothing of the version.
@@ -26,7 +37,7 @@ _CONTENT_RANGE = re.compile(r"bytes (?:(\d{1,18})-(\d{1,18})|\*)/(\d{1,18}|\*)",
 _ACTUAL_SIZE = re.compile(rb"<ActualObjectSize>(\d{1,18})</ActualObjectSize>")
 _SIZE = re.compile(r"\d{1,18}", re.ASCII)
 
-_MOST_OF_A_TAG = 1000
+_MAX_ETAG_CHARS = 1000
 """Characters of an entity tag: a longer one would not get through as a header."""
 
 
@@ -62,7 +73,7 @@ NOTHING = Have()
 
 @attrs.frozen(kw_only=True)
 class Delivery:
-    """What an answer brings.
+    """What a response brings.
 
     Attributes:
         start: Where in the file its first byte belongs.
@@ -72,7 +83,7 @@ class Delivery:
         checksum: What the whole file has to come to, where the storage says so in a way that can be trusted.
         modified: When the file was made, in seconds since 1970, where the storage says so.
         encoding: The `Content-Encoding` that the file is stored with, if that is a compression.
-        is_confirmed: Whether the answer says itself of which version it is.
+        is_confirmed: Whether the response says itself of which version it is.
 
     """
 
@@ -86,8 +97,13 @@ class Delivery:
     is_confirmed: bool = True
 
     @property
+    def starts_over(self) -> bool:
+        """Whether it brings the file from its first byte, so that nothing of what is there is used."""
+        return self.start == 0
+
+    @property
     def is_complete(self) -> bool:
-        """Whether nothing was missing; what the answer has for a body is no part of the file then."""
+        """Whether nothing was missing; what the response has for a body is no part of the file then."""
         return self.start == self.total
 
 
@@ -99,7 +115,7 @@ def range_headers(have: Have) -> dict[str, str]:
 
 
 def read_delivery(status: int, headers: Mapping[str, str], have: Have) -> Delivery | None:
-    """Give what an answer to `range_headers` brings, or `None` where it brings nothing that can be used."""
+    """Give what a response to `range_headers` brings, or `None` where it brings nothing that can be used."""
     if status == 200:
         length = content_length(headers)
         return _delivery(headers, 0, length, length, NOTHING)
@@ -119,7 +135,7 @@ def read_delivery(status: int, headers: Mapping[str, str], have: Have) -> Delive
 
 
 def _may_continue(headers: Mapping[str, str], have: Have) -> bool:
-    """Whether an answer is of the version that is there, or will turn out not to be."""
+    """Whether a response is of the version that is there, or will turn out not to be."""
     if not have.size:
         return True
     etag = strong_etag(headers)
@@ -129,7 +145,7 @@ def _may_continue(headers: Mapping[str, str], have: Have) -> bool:
     return is_alike and (etag == have.etag if etag else is_proven)
 
 
-def size_in_refusal(body: bytes) -> int | None:
+def size_in_error(body: bytes) -> int | None:
     """Read the size of a file from the body of a 416, where S3 has it; not every storage has the header for it."""
     match = _ACTUAL_SIZE.search(body)
     return int(match[1]) if match else None
@@ -143,7 +159,7 @@ def strong_etag(headers: Mapping[str, str]) -> str | None:
 
 def is_usable_etag(etag: str) -> bool:
     """Whether an entity tag can be sent back as a header."""
-    return etag.isascii() and etag.isprintable() and 0 < len(etag) <= _MOST_OF_A_TAG
+    return etag.isascii() and etag.isprintable() and 0 < len(etag) <= _MAX_ETAG_CHARS
 
 
 def content_length(headers: Mapping[str, str]) -> int | None:

@@ -1,78 +1,10 @@
-"""What an answer of the storage means, and whether a transfer is tried again."""
+"""How long a transfer is retried: a budget that starts over whenever the transfer gets further. (back-off)"""
 
 import random
-import re
-from collections.abc import Callable, Mapping, Sequence
-from html import unescape
-
-import attrs
+from collections.abc import Callable
 
 from cyberun_async._backoff import backoff
-from cyberun_async._protocol.error_responses import retry_after_of
-from cyberun_async._protocol.redaction import redact
-from cyberun_async._protocol.secret import Secret
 from cyberun_async._settings import Retries
-
-_TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
-
-# Expired and forged links are refused by 403 (S3), or by 400 or 401 elsewhere.
-_LINK_REFUSED = frozenset({400, 401, 403})
-
-_MEANINGS = {
-    401: "the storage rejected the presigned URL",
-    403: "the storage rejected the presigned URL",
-    404: "the storage does not have it (any more): inputs are kept for a day, and outputs for 7 days or without end, "
-    "as the deployment is set",
-    410: "the storage does not have it any more",
-}
-
-_GONE = frozenset({404, 410})
-
-_CODE = re.compile(r"<Code>([A-Za-z0-9._-]{1,64})</Code>")
-_MESSAGE = re.compile(r"<Message>([^<]{1,300})</Message>")
-
-
-@attrs.frozen
-class Refusal:
-    """An answer of the storage that is not what was asked for.
-
-    Attributes:
-        status: The HTTP status code.
-        reason: In words, without the signature that some storages put into theirs.
-        retry_after: Seconds that it asked to wait.
-
-    """
-
-    status: int
-    reason: str
-    retry_after: float | None = None
-
-    @property
-    def is_transient(self) -> bool:
-        """Whether the same request may succeed a little later."""
-        return self.status in _TRANSIENT
-
-    @property
-    def advice(self) -> str:
-        """What is left to do where trying again is not."""
-        return "submit the task again" if self.status in _GONE else "ask whoever runs this Cyberun"
-
-    @property
-    def is_of_the_link(self) -> bool:
-        """Whether a fresh link may be what it takes."""
-        return self.status in _LINK_REFUSED
-
-
-def read_refusal(status: int, headers: Mapping[str, str], body: bytes, secrets: Sequence[Secret[str]] = ()) -> Refusal:
-    """Give what a refusal says; of its body only what S3 documents as its code and message, less every secret."""
-    text = body.decode("utf-8", "replace")
-    found = [redact(unescape(match[1]), secrets) for match in (_CODE.search(text), _MESSAGE.search(text)) if match]
-    if 300 <= status < 400:
-        meaning = "the storage redirects to another place, which is not followed"
-    else:
-        meaning = _MEANINGS.get(status, "the storage refused")
-    said = f": {', '.join(found)}" if found else ""
-    return Refusal(status, f"{meaning} ({status}{said})", retry_after_of(headers))
 
 
 class RetryBudget:
@@ -84,11 +16,14 @@ class RetryBudget:
     """
 
     def __init__(self, retries: Retries, jitter: Callable[[], float] = random.random) -> None:
-        """Start before the first attempt."""
         self._retries = retries
         self._jitter = jitter
         self.furthest = 0
         self._forget()
+
+    def __repr__(self) -> str:
+        """Show how often it has failed, and how far it came."""
+        return f"<{type(self).__name__}, {self._failures} failures after {self.furthest} bytes>"
 
     def _forget(self) -> None:
         self._failures = 0

@@ -13,7 +13,7 @@ import anyio.to_thread
 from cyberun_async._errors import CyberunError, StorageError
 from cyberun_async._protocol.files import InputFile, is_path
 
-BLOCK = 1024 * 1024
+BLOCK_SIZE = 1024 * 1024
 """Bytes read in one go: large enough that changing threads costs less than the disk."""
 
 T = TypeVar("T")
@@ -78,7 +78,7 @@ class _Bytes:
         return True
 
     async def read(self) -> bytes:
-        block = bytes(self._data[self._at : self._at + BLOCK])
+        block = bytes(self._data[self._at : self._at + BLOCK_SIZE])
         self._at += len(block)
         return block
 
@@ -133,7 +133,7 @@ class _File:
                 self._io.close()
             raise
         # Some give all they have at once, and take no number.
-        self._most = (BLOCK,) if _takes_a_number(self._io.read) else ()
+        self._most = (BLOCK_SIZE,) if _takes_a_number(self._io.read) else ()
 
     async def rewind(self) -> bool:
         if self._start is not None:
@@ -199,7 +199,7 @@ def _position(source: BinaryIO) -> int | None:
 
 def _takes_a_number(read: Callable[..., object]) -> bool:
     try:
-        inspect.signature(read).bind(BLOCK)
+        inspect.signature(read).bind(BLOCK_SIZE)
     except TypeError:
         return False
     except ValueError:  # Some built-in functions do not say what they take.

@@ -4,7 +4,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cyberun_async._files.download import DownloadProgress, download
+from cyberun_async._files.download import download
+from cyberun_async._files.file_download import DownloadProgress
 from cyberun_async._files.file_stream import FileStream, read_file
 from cyberun_async._files.storage import Storage
 from cyberun_async._files.upload import Uploads

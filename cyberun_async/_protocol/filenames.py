@@ -39,7 +39,7 @@ def safe_name(wanted: str) -> str:
     name = _FORBIDDEN.sub("_", _visible(wanted)).strip(" .") or "file"
     if _RESERVED.match(name):
         name = f"_{name}"
-    return name if len(name.encode()) <= MAX_BYTES else _join(*_split(name))
+    return name if len(name.encode()) <= MAX_BYTES else join_name(*split_extension(name))
 
 
 def unique_names(wanted: Sequence[str]) -> tuple[str, ...]:
@@ -50,24 +50,6 @@ def unique_names(wanted: Sequence[str]) -> tuple[str, ...]:
     that no other wants.
     """
     return tuple(_distinct([safe_name(name) for name in wanted]))
-
-
-def numbered(name: str) -> Iterator[str]:
-    """Give the names that a file may have in a directory where others have some: its own, then `image-2.png`, …."""
-    yield name
-    yield from _numbered(name, count(2))
-
-
-def shortened(name: str) -> Iterator[str]:
-    """Give a name, and then shorter ones for file systems that find it too long; each keeps its extension.
-
-    A file system that encrypts names may take no more than 143 bytes, of which a temporary name needs some.
-    """
-    yield name
-    stem, extension = _split(name)
-    for most in (120, 80, 40, 20):
-        if len(name.encode()) > most:
-            yield _join(stem, extension, most)
 
 
 def name_from_key(key: str) -> str:
@@ -94,7 +76,7 @@ def name_from_output(output_key: str, stored_as: str) -> str:
 
     Source: https://docs.cyberun.cloud/api-reference/task/get-task-result (`download_urls`).
     """
-    extension = _split(stored_as)[1]
+    extension = split_extension(stored_as)[1]
     if output_key.lower().endswith(extension.lower()):
         return output_key
     return output_key + extension
@@ -115,15 +97,16 @@ def _distinct(names: Sequence[str]) -> Iterator[str]:
             numbers[identity] = count(2)
             yield name
         else:
-            candidates = _numbered(name, numbers[identity])
+            candidates = numbered_names(name, numbers[identity])
             free = next(c for c in candidates if _identity(c) not in taken)
             taken.add(_identity(free))
             yield free
 
 
-def _numbered(name: str, numbers: Iterable[int]) -> Iterator[str]:
-    stem, extension = _split(name)
-    return (_join(stem, f"-{number}{extension}") for number in numbers)
+def numbered_names(name: str, numbers: Iterable[int]) -> Iterator[str]:
+    """Give a name with each number before its extension: `image-2.png`."""
+    stem, extension = split_extension(name)
+    return (join_name(stem, f"-{number}{extension}") for number in numbers)
 
 
 def _identity(name: str) -> str:
@@ -132,11 +115,13 @@ def _identity(name: str) -> str:
     return unicodedata.normalize("NFD", folded)
 
 
-def _split(name: str) -> tuple[str, str]:
+def split_extension(name: str) -> tuple[str, str]:
+    """Give the stem and the extension of a name, with its dot; `.tar.gz` is one."""
     extension = _EXTENSION.search(name)
     return (name[: extension.start()], extension[0]) if extension else (name, "")
 
 
-def _join(stem: str, ending: str, most: int = MAX_BYTES) -> str:
+def join_name(stem: str, ending: str, most: int = MAX_BYTES) -> str:
+    """Join a stem and an ending, with no more bytes of UTF-8 than that; the stem is what is shortened."""
     room = most - len(ending.encode())
     return stem.encode()[:room].decode(errors="ignore").rstrip(" .") + ending

@@ -16,7 +16,7 @@ from support.in_memory import TASK_ID, Reply, in_memory
 
 from cyberun_async import AsyncClient, OutputFile, Retries, StorageError
 from cyberun_async._files import existing, file_system, part_file
-from cyberun_async._protocol.filenames import shortened
+from cyberun_async._files.filenames import shortened
 
 DATA = bytes(range(256)) * 40
 MODIFIED = "Sat, 01 Feb 2025 10:00:01 GMT"
@@ -336,7 +336,7 @@ def sha256_of(data: bytes) -> str:
 def test_known_digests_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is known of files does not grow without end."""
     monkeypatch.setattr(existing, "_digests", {})
-    monkeypatch.setattr(existing, "MAX_KNOWN", 3)
+    monkeypatch.setattr(existing, "MAX_CACHED", 3)
     for index in range(9):
         existing.note_digest(tmp_path / str(index), tmp_path.stat(), "md5", "0")
         assert len(existing._digests) <= 3

@@ -11,11 +11,11 @@ from cyberun_async._files.resume import (
     range_headers,
     read_delivery,
     read_version,
-    size_in_refusal,
+    size_in_error,
     strong_etag,
     write_version,
 )
-from cyberun_async._files.retry import read_refusal
+from cyberun_async._files.storage_errors import read_storage_error
 from cyberun_async._protocol.content_types import content_type_of, is_accepted
 
 MD5 = "5d41402abc4b2a76b9719d911017c592"
@@ -216,8 +216,8 @@ def test_resumed_after_a_power_cut() -> None:
 
 def test_size_in_refusal() -> None:
     """S3 says the size of a file in the body of a 416."""
-    assert size_in_refusal(b"<Error><ActualObjectSize>12</ActualObjectSize></Error>") == 12
-    assert size_in_refusal(b"<Error/>") is None
+    assert size_in_error(b"<Error><ActualObjectSize>12</ActualObjectSize></Error>") == 12
+    assert size_in_error(b"<Error/>") is None
 
 
 @pytest.mark.parametrize(
@@ -272,6 +272,6 @@ def test_accept(accept: list[str], name: str, accepted: bool) -> None:
 )
 def test_refusal(status: int, body: bytes, expected: str) -> None:
     """Of a refusal's body, only what is documented as its code and message is told."""
-    reason = read_refusal(status, {}, body).reason
+    reason = read_storage_error(status, {}, body).reason
     assert reason.endswith(expected)
     assert "secret" not in reason

@@ -14,7 +14,7 @@ from support.raw import Peer, RawServer, always_answer, raw_server
 
 from cyberun_async import AsyncClient, ConfigurationError, Limits, TransportError
 from cyberun_async._concurrency import ClientClosed, InFlight, run_in_child_task
-from cyberun_async._files.storage import StorageFailure
+from cyberun_async._files.storage_failure import StorageFailure
 from cyberun_async._protocol import endpoints
 from cyberun_async._protocol.secret import Secret
 
