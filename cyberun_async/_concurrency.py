@@ -21,6 +21,7 @@ cancellation stops it, and nothing is lost. From `begin` on a shield keeps cance
 response says which task to cancel or to report; `reset` takes the shield down again before a retry.
 """
 
+import inspect
 import sys
 from collections.abc import Awaitable, Callable
 from types import TracebackType
@@ -289,3 +290,10 @@ async def shield_with_grace(work: Callable[[], Awaitable[object]], flight: Fligh
     async with FlatTaskGroup() as group:
         group.start_soon(shielded)
         group.start_soon(limit_once_cancelled)
+
+
+async def call_back(callback: Callable[..., object], *args: object) -> None:
+    """Call a function of the user's, which may be async."""
+    outcome = callback(*args)
+    if inspect.isawaitable(outcome):
+        await outcome

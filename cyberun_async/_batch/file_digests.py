@@ -1,4 +1,4 @@
-"""By what the parameters of an item are known again: a digest, in which a file counts by what it is.
+"""By what the parameters of an item are recognized: a digest, in which a file counts by what it is. (dedup, idempotent)
 
 A digest that depends on a file begins with the word by which files were compared, so that a journal written with the
 other one, or by the first version, which compared the spelling of paths, is still understood.
@@ -39,12 +39,15 @@ class FileDigests:
     """
 
     def __init__(self, compare: CompareFiles) -> None:
-        """Check the word."""
         if compare not in get_args(CompareFiles):
             choice = " or ".join(repr(word) for word in get_args(CompareFiles))
             raise ConfigurationError(f"compare_files must be {choice}, not {compare!r}")
         self._compare = compare
         self._known: dict[tuple[object, ...], str] = {}
+
+    def __repr__(self) -> str:
+        """Show by what files are compared, and how many were read."""
+        return f"<{type(self).__name__} by {self._compare}, {len(self._known)} files>"
 
     async def digest(self, parameters: Parameters) -> str:
         """Give the digest of an item's parameters.

@@ -61,7 +61,6 @@ class Journal:
     """
 
     def __init__(self, path: "str | os.PathLike[str]", *, compare_files: CompareFiles = "content") -> None:
-        """Check the options."""
         check_kind(path, (str, os.PathLike), "the path of a journal", "a path")
         self.path: Path = Path(path)
         self._files = FileDigests(compare_files)

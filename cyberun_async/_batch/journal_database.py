@@ -1,8 +1,17 @@
-"""The open file of a journal: shared by those who use it in one event loop, and written to in groups.
+"""The open file of a journal: shared by its users in one event loop, and written to in groups (group commit).
 
-Writes that are due at about the same time share one transaction: whoever gets the lock first has everything done that
-is queued by then (group commit). Two rules keep a cancellation from losing anything. A job leaves the queue in the
-thread that does it, so nobody can be cancelled between the two; and what a thread does is waited for to its end.
+**Who has it.** SQLite's own exclusive lock keeps other processes out for as long as the file is open. Inside of one
+process, `acquire` and `release` count the users, and the last one closes the file. All of them belong to one event loop,
+and at most one is a batch: a second one could submit the items of the first. `lock_timeout` waits for another process.
+
+**Group commit.** A write is on the disk (`fsync`) before the submission that depends on it is sent, and an fsync takes
+milliseconds. So a caller appends its job to a queue and asks for the lock (`_turn`); whoever gets the lock carries out
+everything that is queued by then, in one transaction, in a thread, and the others find their jobs done. A thousand items
+in flight thus share a few transactions. A job that fails is carried out by itself (`carry_out`), and fails for itself.
+
+**Cancellation.** Three rules keep it from losing or inventing anything. A job leaves the queue in the thread that does
+it, so nobody can be cancelled between the two. What a thread does is waited for to its end, since nobody else would know
+how it ended. A job whose caller was cancelled before is dropped: what was given up is not written behind its back.
 """
 
 import math
@@ -41,7 +50,6 @@ class JournalDatabase:
     """
 
     def __init__(self, path: Path, on_open: Callable[[], object] = lambda: None) -> None:
-        """Keep the path."""
         self.path: Path = path
         self.place: Path = path
         self._on_open = on_open
@@ -53,6 +61,11 @@ class JournalDatabase:
         self._opening: anyio.Lock
         self._turn: anyio.Lock
         self._one_thread: anyio.CapacityLimiter
+
+    def __repr__(self) -> str:
+        """Show where it is, who uses it, and what is queued."""
+        state = "closed" if self._db is None else "open"
+        return f"<{type(self).__name__} {self.place}, {state}, {self._users} users, {len(self._jobs)} jobs queued>"
 
     async def acquire(self, *, for_batch: bool = False, lock_timeout: float = 0.0) -> None:
         """Open the file unless it is open.

@@ -80,16 +80,24 @@ PUT = (
 
 
 class Job:
-    """One piece of work for the database, and what came of it."""
+    """One piece of work for the database, and what came of it.
+
+    Args:
+        work: What to do; it is done again where the transaction that it shared has failed.
+
+    """
 
     __slots__ = ("failure", "is_done", "is_dropped", "value", "work")
 
     def __init__(self, work: Callable[[sqlite3.Connection], object]) -> None:
-        """Keep the work; it is done again where the transaction that it shared has failed."""
         self.work = work
         self.is_done = self.is_dropped = False
         self.value: object = None
         self.failure: Exception | None = None
+
+    def __repr__(self) -> str:
+        """Show whether it is done."""
+        return f"<{type(self).__name__}, {'done' if self.is_done else 'dropped' if self.is_dropped else 'queued'}>"
 
 
 def connect(path: Path) -> sqlite3.Connection:

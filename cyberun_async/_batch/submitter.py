@@ -46,6 +46,10 @@ class Submitter:
         self._tasks = tasks
         self._prepare = prepare
 
+    def __repr__(self) -> str:
+        """Show how many items may be submitted at once, and how many tasks are in flight."""
+        return f"<{type(self).__name__}, {self.slots.value} slots free, {len(self._tasks)} tasks in flight>"
+
     async def prepare(self, parameters: Parameters) -> Call[Submitted]:
         """Give the call that submits an item; what cannot be sent is found out before it is written down as being sent."""
         call = await self._prepare(parameters)

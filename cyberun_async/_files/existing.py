@@ -43,10 +43,13 @@ class ExistingFiles:
     """
 
     def __init__(self, directory: Path, name: str, in_thread: InThread) -> None:
-        """Look at nothing yet."""
         self._directory = directory
         self._name = name
         self._in_thread = in_thread
+
+    def __repr__(self) -> str:
+        """Show where they are."""
+        return f"<{type(self).__name__} {str(self._directory / self._name)!r}>"
 
     async def any(self) -> bool:
         """Whether there may be one, under its own name or under that of a file that is stored compressed."""

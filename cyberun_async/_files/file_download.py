@@ -16,7 +16,6 @@ file gets its name, in one step (a hard link or a rename), so no process and no 
 """
 
 import errno
-import inspect
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
@@ -26,7 +25,7 @@ import anyio.to_thread
 import attrs
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-from cyberun_async._concurrency import run_all
+from cyberun_async._concurrency import call_back, run_all
 from cyberun_async._errors import StorageError
 from cyberun_async._files.checksums import Checksum, Digest, new_digest
 from cyberun_async._files.existing import ExistingFiles, note_digest
@@ -279,9 +278,7 @@ class FileDownload:
 
     async def _report_progress(self, done: int, total: int | None) -> None:
         if self._downloads.on_progress is not None:
-            outcome = self._downloads.on_progress(self._file, done, total)
-            if inspect.isawaitable(outcome):
-                await outcome
+            await call_back(self._downloads.on_progress, self._file, done, total)
 
     async def _in_thread(self, work: Callable[..., _T], *args: object) -> _T:
         with map_disk_errors(self._file.name, self._remote.done, self._file.task_id):

@@ -14,14 +14,13 @@ object yet, so nothing wrong is stored. A storage may respond before it has all 
 source may be slow, and a success that came too early is a failure.
 """
 
-import inspect
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 
 import anyio
 from anyio.streams.memory import MemoryObjectSendStream
 
-from cyberun_async._concurrency import run_all
+from cyberun_async._concurrency import call_back, run_all
 from cyberun_async._errors import APIError, StorageError
 from cyberun_async._files.retry import RetryBudget
 from cyberun_async._files.source import Source
@@ -230,9 +229,7 @@ class FileUpload:
     async def _report_progress(self, done: int) -> None:
         self._retry_budget.progressed(done)
         if self._on_progress is not None:
-            outcome = self._on_progress(self._file, done, self._source.size)
-            if inspect.isawaitable(outcome):
-                await outcome
+            await call_back(self._on_progress, self._file, done, self._source.size)
 
     # What went wrong
 

@@ -1,4 +1,18 @@
-"""Files on their way to a directory. All of this blocks: it runs in threads."""
+"""The temporary file of a download, from which a later one resumes. All of this blocks: it runs in threads.
+
+Two hidden files stand in the directory while a file is fetched: `.NAME.ID.part` has its first bytes, `.NAME.ID.etag` says
+of which version they are (`resume.write_version`). What makes it safe to trust them after a crash:
+
+- the version is removed before the data are truncated, and written before the first byte of the new version, so that
+  whenever the process dies, data never stand beside the version of others;
+- only one process writes: the data file is locked (`flock`) as long as it is open, and a name that was taken away, or
+  that has a second name, between opening and locking is not used;
+- after a power cut the tail may be NULs that were never flushed. The version says on which start of which machine it was
+  written; what was written before the last start is resumed only where a checksum will be compared.
+
+Where the file system has no locks, names are random, and nothing is left behind to resume from. `close` keeps what can
+be resumed, and removes the rest; `place` gives the complete file its name.
+"""
 
 import errno
 import hashlib
@@ -64,7 +78,6 @@ class PartFile:
     """
 
     def __init__(self, directory: Path, name: str, identity: str) -> None:
-        """Touch nothing yet."""
         self._stem = f".{name}.{hashlib.sha256(identity.encode('utf-8', 'surrogatepass')).hexdigest()[:10]}"
         self._directory = directory
         self._name_files("")
@@ -72,6 +85,11 @@ class PartFile:
         self._is_shared, self._is_version_flushed = True, False
         self.have = NOTHING
         self.time: float | None = None
+
+    def __repr__(self) -> str:
+        """Show where it is, and how much of it is there."""
+        state = "open" if self._descriptor >= 0 else "closed"
+        return f"<{type(self).__name__} {str(self._data)!r}, {self.have.size} of {self.have.total} bytes, {state}>"
 
     def _name_files(self, token: str) -> None:
         self._data = self._directory / f"{self._stem}{token}.part"

@@ -1,6 +1,5 @@
 """Waiting for a result, to a deadline, with a say in what becomes of the task."""
 
-import inspect
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -9,7 +8,7 @@ from typing import Literal, Protocol
 import anyio
 import attrs
 
-from cyberun_async._concurrency import FlatTaskGroup, Flight, run_shielded, shield_with_grace
+from cyberun_async._concurrency import FlatTaskGroup, Flight, call_back, run_shielded, shield_with_grace
 from cyberun_async._errors import ConfigurationError, TaskCancelled, TaskFailed, WaitTimeout
 from cyberun_async._protocol import endpoints
 from cyberun_async._protocol.call import Call
@@ -210,13 +209,6 @@ async def report_submitted(callback: Callable[..., object], *args: str) -> None:
         with suppress(AttributeError):
             error.task_id = args[-1]  # type: ignore[attr-defined]
         raise
-
-
-async def call_back(callback: Callable[..., object], *args: object) -> None:
-    """Call a function of the user's, which may be async."""
-    outcome = callback(*args)
-    if inspect.isawaitable(outcome):
-        await outcome
 
 
 async def _wait(
