@@ -30,12 +30,20 @@ async def test_reprs_of_a_download(tmp_path: Path) -> None:
     async with a_shelf() as shelf, shelf.client() as client:
         shelf.put("a.bin", bytes(10))
         (file,) = (await client.tasks.result(TASK_ID)).files
-        urls = PresignedUrls(client._transport, TASK_ID, (file,))
-        download = FileDownload(Downloads(client._storage, client._settings, urls, tmp_path, None), file)
+        urls = PresignedUrls(client._core.transport, TASK_ID, (file,))
+        download = FileDownload(
+            Downloads(client._core.files.storage, client._core.settings, urls, tmp_path, None), file
+        )
         shown = [
-            repr(each) for each in (urls, download, client._storage, RemoteFile(client._storage, urls, file, Retries()))
+            repr(each)
+            for each in (
+                urls,
+                download,
+                client._core.files.storage,
+                RemoteFile(client._core.files.storage, urls, file, Retries()),
+            )
         ]
-        body = await client._storage.get(urls.url(file), {})
+        body = await client._core.files.storage.get(urls.url(file), {})
         shown += [repr(body)]
         while await body.receive() is not None:
             pass
@@ -59,9 +67,11 @@ async def test_reprs_of_an_upload() -> None:
     async with a_shelf() as shelf, shelf.client() as client:
         file = InputFile(b"abc", name="a.bin")
         source = await open_source(file)
-        upload = FileUpload(client._transport, client._storage, client._settings, file, source, on_progress=None)
+        upload = FileUpload(
+            client._core.transport, client._core.files.storage, client._core.settings, file, source, on_progress=None
+        )
         assert repr(upload) == "<FileUpload of a.bin, 0 of 3 bytes>"
-        assert repr(Uploads(client._transport, client._storage, client._settings)) == (
+        assert repr(Uploads(client._core.transport, client._core.files.storage, client._core.settings)) == (
             "<Uploads to <Storage, without connections>>"
         )
         await source.aclose()
