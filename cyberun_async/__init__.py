@@ -28,6 +28,7 @@ from cyberun_async._errors import (
     PermissionDeniedError,
     RateLimitError,
     ServerError,
+    SignInRequired,
     StorageError,
     TaskCancelled,
     TaskError,
@@ -71,6 +72,8 @@ from cyberun_async._resources.tasks import Tasks
 from cyberun_async._resources.webhooks import Webhooks
 from cyberun_async._resources.workflows import Workflows
 from cyberun_async._settings import Limits, Polling, Retries, Timeouts, TokenProvider
+from cyberun_async._transport.cached_token import CachedToken
+from cyberun_async._transport.refreshing_token import RefreshingToken
 from cyberun_async._wait.event_stream import EventStream
 from cyberun_async._wait.result import AbandonPolicy, EventCallback
 
@@ -89,6 +92,7 @@ __all__ = [
     "BadRequestError",
     "Batch",
     "BatchCounts",
+    "CachedToken",
     "CancelledEvent",
     "CompletedEvent",
     "ConfigurationError",
@@ -125,11 +129,13 @@ __all__ = [
     "RateLimitError",
     "RateLimiter",
     "Record",
+    "RefreshingToken",
     "RequestStarted",
     "ResponseReceived",
     "Retries",
     "RetryPlanned",
     "ServerError",
+    "SignInRequired",
     "StatusEvent",
     "StorageError",
     "SystemStats",

@@ -15,6 +15,7 @@ CyberunError
 ├── TransportError                       the server did not answer
 │   └── TransportTimeout (TimeoutError)
 ├── TokenError                           the token provider failed
+├── SignInRequired                       a refresh token that cannot be used any more
 ├── DecodeError                          an answer that is not what the API documents
 ├── TaskError                            the task ended without a result
 │   ├── TaskFailed
@@ -285,6 +286,22 @@ class TransportError(CyberunError):
 
 class TransportTimeout(TransportError, TimeoutError):
     """The server did not answer in time."""
+
+
+class SignInRequired(CyberunError):
+    """The refresh token of a `RefreshingToken` cannot be used any more: the user has to sign in again.
+
+    Attributes:
+        reason: What became of the refresh token; `__cause__` is the error that showed it, the first time.
+
+    """
+
+    reason: str
+
+    def __init__(self, reason: str) -> None:
+        """Build the message from the facts."""
+        self.reason = reason
+        super().__init__(f"the refresh token {reason}: sign in again, and make a RefreshingToken of the new one")
 
 
 class TokenError(CyberunError):

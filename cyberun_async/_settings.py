@@ -18,7 +18,11 @@ if TYPE_CHECKING:
     from cyberun_async._observing import Observer
 
 TokenProvider = Callable[[], Awaitable[str]]
-"""An async callable that gives a valid JWT each time it is asked; requests that wait at the same time share one call."""
+"""An async callable that gives a valid JWT each time it is asked; requests that wait at the same time share one call.
+
+One that keeps tokens has a method `invalidate(token)`, too, which is called with a token that the service has rejected with
+401, before the provider is asked again: `CachedToken` and `RefreshingToken` have it.
+"""
 
 
 def _positive(owner: object, field: "attrs.Attribute[float]", value: float) -> None:

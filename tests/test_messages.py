@@ -38,6 +38,7 @@ from cyberun_async import (
     RateLimitError,
     Retries,
     ServerError,
+    SignInRequired,
     StorageError,
     TaskCancelled,
     TaskError,
@@ -468,6 +469,12 @@ TABLE: Mapping[type[CyberunError], Sequence[tuple[str, Meeting, str]]] = {
                 )
             ),
             "POST /r/workflows/slug/w/run got no response (no connection in time); the request was not sent: check base_url and the network, or retry"),
+    ],
+    SignInRequired: [
+        ("rejected", lambda _: raise_(SignInRequired("was rejected (refresh token is invalid or was used)")),
+            "the refresh token was rejected (refresh token is invalid or was used): sign in again, and make a RefreshingToken of the new one"),
+        ("lost", lambda _: raise_(SignInRequired("may have been used by a refresh whose response was lost")),
+            "the refresh token may have been used by a refresh whose response was lost: sign in again, and make a RefreshingToken of the new one"),
     ],
     TokenError: [
         ("a provider that has no connection itself", lambda _: raise_(

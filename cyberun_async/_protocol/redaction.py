@@ -38,7 +38,8 @@ def redact(text: str, secrets: Iterable[Secret[str]] = ()) -> str:
 def _forms(secret: Secret[str]) -> set[str]:
     """Give the ways in which servers quote a text: as it is, in a URL, and in JSON."""
     text = secret.reveal()
-    return {text, quote(text, safe="", errors="surrogatepass"), json.dumps(text)[1:-1]}
+    # Without a key there is nothing to cut out.
+    return {text, quote(text, safe="", errors="surrogatepass"), json.dumps(text)[1:-1]} if text else set()
 
 
 MAX_SHOWN = 2000

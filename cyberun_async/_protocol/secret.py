@@ -70,6 +70,9 @@ class Key(Secret[str]):
         return self._value.startswith(prefixes)
 
 
+NO_KEY = Key("")
+"""Signs nothing in: for the few calls that are about getting a key."""
+
 _in_use: WeakValueDictionary[int, Secret[str]] = WeakValueDictionary()
 
 

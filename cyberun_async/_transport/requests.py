@@ -12,7 +12,7 @@ from cyberun_async._errors import ConfigurationError
 from cyberun_async._protocol.call import Call
 from cyberun_async._protocol.json_text import encode_json
 from cyberun_async._protocol.key_format import is_bound_to_team
-from cyberun_async._protocol.secret import Key, Secret
+from cyberun_async._protocol.secret import NO_KEY, Key, Secret
 from cyberun_async._settings import Settings
 from cyberun_async._transport.bodies import OneBlock
 from cyberun_async._transport.content_codings import compressions
@@ -54,8 +54,9 @@ def make_request(
     target = checked_url(Secret(url))
     request = httpx.Request(call.method, target, headers=every, content=content, extensions=extensions)
     request.stream = OneBlock(content or b"")
-    # The one place where a key becomes text.
-    request.headers["Authorization"] = f"Bearer {token.reveal()}"
+    if token is not NO_KEY:
+        # The one place where a key becomes text.
+        request.headers["Authorization"] = f"Bearer {token.reveal()}"
     return request
 
 

@@ -18,6 +18,7 @@ call of the same `SignIn` is refused.
 
 import inspect
 from contextvars import ContextVar
+from copy import copy
 
 import anyio
 
@@ -55,8 +56,12 @@ class SignIn:
         """Whether asking again may give another token."""
         return not isinstance(self._token, Key)
 
-    async def token(self, call: Call[object]) -> Key:
+    async def token(self, call: Call[object], *, rejected: Key | None = None) -> Key:
         """Give the key, or ask the provider for a token.
+
+        Args:
+            call: What the token is for.
+            rejected: The token that the call was answered with 401 for, which a provider with a cache has to forget.
 
         Raises:
             ConfigurationError: The provider is not async, gives what cannot be a token, or needs a token itself.
@@ -73,7 +78,14 @@ class SignIn:
             raise ConfigurationError(message)
         provider = self._token
         try:
+            if rejected is not None:
+                await _invalidate(provider, rejected)
             return await self._flights.run(None, lambda: self._ask(provider))
+        except TokenError as error:
+            # It has none for now, and a wait outlives that. Others may be raising the same error.
+            failure = copy(error)
+            failure.task_id = call.task_id
+            raise failure from error.__cause__
         except CyberunError as error:
             # Whatever its kind, it is the provider's decision, and not a failure of the request, which was not sent.
             error.is_final = True
@@ -99,6 +111,15 @@ class SignIn:
         finally:
             call.is_running = False
             _calls_around.reset(before)
+
+
+async def _invalidate(provider: TokenProvider, rejected: Key) -> None:
+    """Tell a provider that keeps tokens which one the service has rejected; others are just asked again."""
+    invalidate = getattr(provider, "invalidate", None)
+    if callable(invalidate):
+        done = invalidate(rejected.reveal())
+        if inspect.isawaitable(done):
+            await done
 
 
 class _ProviderCall:

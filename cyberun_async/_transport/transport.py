@@ -210,7 +210,7 @@ class Transport:
                     )
             if is_last or response.status != httpx.codes.UNAUTHORIZED:
                 return response
-            is_last, token = True, await sign_in.token(call)
+            is_last, token = True, await sign_in.token(call, rejected=token)
 
     def read(self, call: Call[T], response: Response) -> T:
         """Give what a response says.
@@ -297,7 +297,7 @@ class Transport:
         await self.credential.rate_limit.wait()
         response = await self._round_trip(call, token, 1, work, last_event_id, opened)
         if response.status == httpx.codes.UNAUTHORIZED and sign_in.has_provider:
-            token = await sign_in.token(call)
+            token = await sign_in.token(call, rejected=token)
             await self.credential.rate_limit.wait()
             response = await self._round_trip(call, token, 1, work, last_event_id, opened)
         if not response.is_success:

@@ -36,6 +36,7 @@ class Accounts:
         self._clock = clock
         self._jwt_secret = secrets.token_bytes(32)
         self._revoked: set[str] = set()
+        self._refresh_tokens: set[str] = set()
         self.team_id = str(uuid.uuid4())
         self.api_key = f"sk-{secrets.token_hex(24)}"
         self.device_key = f"dk-{secrets.token_hex(24)}"
@@ -47,6 +48,27 @@ class Accounts:
         claims = {"sub": str(uuid.uuid4()), "iat": int(self._clock.time()), "exp": self._clock.time() + lifetime}
         signed = f"{_encode({'alg': 'HS256', 'typ': 'JWT'})}.{_encode(claims)}"
         return f"{signed}.{self._jwt_signature(signed)}"
+
+    def issue_refresh_token(self) -> str:
+        """Give a refresh token, which is good for one refresh."""
+        token = secrets.token_urlsafe(32)
+        self._refresh_tokens.add(token)
+        return token
+
+    def refresh(self, refresh_token: str, lifetime: float) -> dict[str, object]:
+        """Exchange a refresh token for a new pair of tokens.
+
+        Raises:
+            ApiError: 401 for one that is unknown, revoked, or was used before.
+        """
+        if refresh_token not in self._refresh_tokens or refresh_token in self._revoked:
+            raise ApiError(401, "refresh token is invalid or was used")
+        self._refresh_tokens.remove(refresh_token)
+        return {
+            "access_token": self.issue_jwt(lifetime),
+            "refresh_token": self.issue_refresh_token(),
+            "expires_in": int(lifetime),
+        }
 
     def revoke(self, credential: str) -> None:
         """Refuse the credential from the next request on."""

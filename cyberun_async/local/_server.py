@@ -33,6 +33,7 @@ from ._guard import Guard
 from ._http import ApiError, answer_api_error, answer_http_error
 from ._operations import Exchange, Operations, Recorder
 from ._scheduler import Scheduler
+from ._sign_in import SignInCalls
 from ._storage import Storage
 from ._webhooks import Delivery, Webhooks
 from ._wire import WireProtocol
@@ -93,6 +94,7 @@ class LocalCyberun:
         self.faults: Faults = Faults(seed)
         self.storage: Storage = Storage(self.clock, prefix=STORAGE_PATH, link_lifetime=link_lifetime)
         self._accounts = Accounts(self.clock)
+        self._sign_in = SignInCalls(self._accounts)
         self._workflows = Workflows()
         self._scheduler = Scheduler(self.clock, self.storage, self._threads, pace=pace)
         self._webhooks = Webhooks(self._accounts, self.clock, self._threads)
@@ -160,6 +162,11 @@ class LocalCyberun:
     def issue_jwt(self, lifetime: float = HOUR) -> str:
         """Sign a user token that expires `lifetime` seconds from now on the server's clock."""
         return self._accounts.issue_jwt(lifetime)
+
+    @property
+    def refresh_token(self) -> str:
+        """A fresh refresh token, good for one `POST /auth/refresh`."""
+        return self._accounts.issue_refresh_token()
 
     def revoke(self, credential: str) -> None:
         """Refuse a key or a token from the next request on."""
@@ -273,6 +280,7 @@ class LocalCyberun:
             *runtime.routes(operations),
             *containers.routes(operations),
             *self._webhooks.routes(operations),
+            *self._sign_in.routes(operations),
         ]
         control = Control(self.faults, self._exchanges, self.clock)
         guard = Middleware(Guard, self._control_token, self._address[0])

@@ -17,6 +17,7 @@ from cyberun_async import (
     APIError,
     AsyncClient,
     BatchCounts,
+    CachedToken,
     CancelledEvent,
     CompletedEvent,
     Container,
@@ -42,6 +43,7 @@ from cyberun_async import (
     ProgressEvent,
     RateLimiter,
     Record,
+    RefreshingToken,
     RequestStarted,
     ResponseReceived,
     Retries,
@@ -74,6 +76,12 @@ async def fresh_token() -> str:
 async def make_clients(http: httpx.AsyncClient) -> None:
     """All is optional, and all but the key goes by name."""
     AsyncClient()
+    AsyncClient(CachedToken(fresh_token, lifetime=3000), team_id="...")
+    saved: list[str] = []
+    refreshing = RefreshingToken("...", save=saved.append, access_token="...")
+    assert_type(await refreshing(), str)
+    refreshing.invalidate("...")
+    AsyncClient(refreshing, team_id="...")
     AsyncClient("sk-...", base_url="http://localhost:8080/api/v1")
     AsyncClient(fresh_token, team_id="...", http_client=http, storage_client=http, allow_insecure_http=True)
     client = AsyncClient(
