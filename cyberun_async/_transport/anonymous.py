@@ -1,7 +1,8 @@
 """Settings for requests that need no key, since they are about getting one. (login, refresh, pairing)"""
 
+from cyberun_async._protocol.base_url import DEFAULT_BASE_URL, check_base_url
 from cyberun_async._protocol.secret import NO_KEY
-from cyberun_async._settings import DEFAULT_BASE_URL, Retries, Settings, Timeouts, check_base_url, from_environment
+from cyberun_async._settings import Retries, Settings, Timeouts, from_environment
 
 RETRIES = Retries(budget=10.0)
 """Shorter than for other calls: requests, or somebody at a terminal, wait for it."""
