@@ -28,19 +28,39 @@ QUIET = [
 ]
 
 SEARCHES = {
-    "wait_for_result": {"waiting.html", "reference.html"},
+    "wait_for_result": {"waiting.html", "reference/client.html"},
     "idempotency": {"retries.html"},
     "SSL_CERT_FILE": {"proxies.html", "self-hosted.html"},
-    "replicate": {"coming-from.html"},
 }
 """What somebody may look for, and the pages that have to be among what is found."""
 
+FOUND_FIRST = {
+    "retry": {"retries.html"},
+    "poll": {"waiting.html"},
+    "resume": {"files.html", "batches.html"},
+    "backpressure": {"batches.html"},
+    "presigned": {"files.html"},
+    "cancel": {"timeouts.html"},
+    "idempotent": {"retries.html", "batches.html"},
+    "rate limit": {"retries.html", "bots.html"},
+    "deduplicate": {"events.html", "webhooks.html"},
+    "replicate": {"coming-from.html"},
+}
+"""What somebody is likely to look for, and the pages of which one has to be found first."""
+
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
-SCREENS = {"wide": (1280, 900), "narrow": (390, 844)}
+SCREENS = {"wide": (1440, 900), "narrow": (390, 844)}
 LEAST_CONTRAST = 4.5
 """What https://www.w3.org/TR/WCAG22/#contrast-minimum asks for."""
 
 WIDE_PARTS = "() => document.documentElement.scrollWidth - innerWidth"
+
+CUT_OFF = """() => [...document.querySelectorAll("article pre, article img")]
+    .filter((part) => part.tagName == "IMG"
+        ? part.getBoundingClientRect().right > part.closest("article").getBoundingClientRect().right + 1
+        : part.scrollWidth > part.clientWidth + 1)
+    .map((part) => (part.innerText || part.src).slice(0, 60).replaceAll("\\n", " "))"""
+"""What has to be moved along to be read, of code and pictures."""
 
 HARD_TO_READ = """(least) => {
     const numbers = (color) => color.match(/[\\d.]+/g).map(Number);
@@ -86,14 +106,24 @@ def serving(site: Path) -> Iterator[str]:
 def missed(page: Page, address: str) -> Iterator[str]:
     """Search as a reader does, and name the pages that are not found."""
     for words, wanted in SEARCHES.items():
-        page.goto(address)
-        page.get_by_role("textbox", name="Search").first.fill(words)
-        page.keyboard.press("Enter")
-        page.wait_for_function(
-            "() => document.querySelector('#search-results p.search-summary')?.innerText.match(/found/)"
-        )
-        found = page.locator("#search-results li a").evaluate_all("links => links.map(each => each.pathname.slice(1))")
+        found = search(page, address, words)
         yield from (f"searching for {words} does not find {each}" for each in sorted(wanted - set(found)))
+    for words, wanted in FOUND_FIRST.items():
+        found = search(page, address, words)
+        if not found or found[0] not in wanted:
+            yield f"searching for {words} finds first {found[:3]}, not {' or '.join(sorted(wanted))}"
+
+
+def search(page: Page, address: str, words: str) -> list[str]:
+    """Give the pages that a search finds, in their order."""
+    page.goto(address)
+    page.get_by_role("textbox", name="Search").first.fill(words)
+    page.keyboard.press("Enter")
+    page.wait_for_function(
+        "() => document.querySelector('#search-results p.search-summary')?.innerText.match(/found|did not match/)"
+    )
+    links = page.locator("#search-results li a")
+    return links.evaluate_all("links => links.map(each => each.pathname.slice(1))")
 
 
 def ugly(page: Page, address: str, names: list[str]) -> Iterator[str]:
@@ -107,6 +137,7 @@ def ugly(page: Page, address: str, names: list[str]) -> Iterator[str]:
                 where = f"{name} ({screen}, {scheme})"
                 if (beyond := page.evaluate(WIDE_PARTS)) > 0:
                     yield f"{where} is {beyond} pixels wider than the screen"
+                yield from (f"{where} cuts off: {part}" for part in page.evaluate(CUT_OFF))
                 yield from (f"{where}: {problem}" for problem in page.evaluate(HARD_TO_READ, LEAST_CONTRAST))
 
 
@@ -118,7 +149,7 @@ def main(site: Path) -> int:
         if "SKIPPED" in os.environ:
             Path(os.environ["SKIPPED"]).write_text(f"{problem}\n", encoding="utf-8")
         return 0
-    pages = sorted(path.name for path in site.glob("*.html"))
+    pages = sorted(str(path.relative_to(site)) for path in site.rglob("*.html"))
     with serving(site) as address, sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=QUIET)
         problems = [*missed(browser.new_page(), address), *ugly(browser.new_page(), address, pages)]

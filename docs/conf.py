@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping
 from enum import Enum
@@ -17,6 +18,7 @@ from sphinx.util.typing import stringify_annotation
 import cyberun_async
 from cyberun_async import _client
 from cyberun_async._batch import batch, decisions, options
+from cyberun_async._extras import IS_PUBLISHED, install_command
 from cyberun_async.local import scripts
 
 project = "cyberun-async"
@@ -40,6 +42,7 @@ html_theme = "furo"
 html_title = f"cyberun-async {release}"
 html_static_path = ["_style"]
 html_css_files = ["drawings.css"]
+html_search_scorer = "search_scorer.js"
 # A prompt or a printed line is not a part of the command.
 copybutton_prompt_text = r"\$ |>>> "
 copybutton_prompt_is_regexp = True
@@ -111,13 +114,32 @@ def _spell(default: object) -> str:
     return repr(dict(default) if isinstance(default, Mapping) else default)
 
 
+def install_from_the_index(text: str) -> str:
+    """Have a page install from the package index instead of a checkout."""
+    text = re.sub(r"pip install '\.\[([\w,]+)\]'", lambda extra: install_command(extra[1]), text)
+    return text.replace("pip install . ", "pip install cyberun-async ").replace(
+        "In a checkout of this repository:\n", ""
+    )
+
+
+def adapt_page(*event: Any) -> None:
+    """Adapt the text of a page or of a file that it includes, which comes as the last argument."""
+    text: list[str] = event[-1]
+    # Of the README, which lies one folder above the pages.
+    text[0] = text[0].replace('src="docs/_static/', 'src="_static/')
+    if IS_PUBLISHED:
+        text[0] = install_from_the_index(text[0])
+
+
 def setup(app: Sphinx) -> None:
     """Turn the fences before napoleon looks for sections, which is at the default of 500."""
+    app.connect("source-read", adapt_page)
+    app.connect("include-read", adapt_page)
     app.connect("autodoc-process-docstring", fences_to_directives, priority=400)
     app.connect("autodoc-process-signature", signature_for_readers)
 
 
-myst_enable_extensions = ["colon_fence", "deflist", "fieldlist"]
+myst_enable_extensions = ["colon_fence", "deflist", "fieldlist", "html_image"]
 # A notebook is run whenever the site is built, and one that fails is no site.
 nb_execution_mode = "force"
 nb_execution_raise_on_error = True

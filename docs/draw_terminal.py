@@ -1,4 +1,4 @@
-"""Draw docs/_static/terminal.svg: a real run in a real terminal, at the moment when it is two thirds done.
+"""Draw docs/_static/terminal.svg, a real run in a real terminal when it is two thirds done, and picture.jpg, its file.
 
 python docs/draw_terminal.py
 """
@@ -15,18 +15,23 @@ import sys
 import tempfile
 from pathlib import Path
 
+from PIL import Image
 from rich.console import CONSOLE_SVG_FORMAT, Console
 from rich.terminal_theme import DIMMED_MONOKAI
 from rich.text import Text
 
-ARGUMENTS = ("run", "text-to-image", "-p", "prompt=a lighthouse at dusk", "--local", "--out", "out/")
+ARGUMENTS = ("run", "text-to-image", "-p", "prompt=a lighthouse at dusk", "-p", "seed=7", "--local", "--out", "out/")
 MOMENT = "65%"
-WIDTH = 96
-PICTURE = Path(__file__).parent / "_static" / "terminal.svg"
+WIDTH = 64
+"""Columns: few enough to be read on a telephone."""
+TERMINAL = Path(__file__).parent / "_static" / "terminal.svg"
+PICTURE = TERMINAL.with_name("picture.jpg")
+SIDE = 384
+"""Pixels."""
 
 
 def record() -> str:
-    """Run the command in a terminal, and give all that it wrote."""
+    """Run the command in a terminal, give all that it wrote, and keep its picture, smaller."""
     ours, theirs = pty.openpty()
     environment = os.environ | {"COLUMNS": str(WIDTH), "TERM": "xterm-256color", "LANG": "C.UTF-8"}
     with tempfile.TemporaryDirectory() as folder:
@@ -42,6 +47,9 @@ def record() -> str:
         os.close(ours)
         if process.wait() != 0:
             raise SystemExit(written.decode())
+        (made,) = Path(folder).glob("out/*.png")
+        with Image.open(made) as picture:
+            picture.convert("RGB").resize((SIDE, SIDE)).save(PICTURE, quality=80)
     return written.decode().replace("\r\n", "\n")
 
 
@@ -72,7 +80,7 @@ def draw(screen: str) -> None:
     svg = console.export_svg(
         title="cyberun-async", theme=DIMMED_MONOKAI, code_format=without_fonts, unique_id="terminal"
     )
-    PICTURE.write_text(re.sub(r"[ \t]+$", "", svg, flags=re.MULTILINE), encoding="utf-8")
+    TERMINAL.write_text(re.sub(r"[ \t]+$", "", svg, flags=re.MULTILINE), encoding="utf-8")
 
 
 if __name__ == "__main__":

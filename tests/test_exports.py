@@ -126,13 +126,15 @@ def test_importing_runs_nothing(capfd: pytest.CaptureFixture[str]) -> None:
 
 def _referenced() -> dict[str, set[str]]:
     """Give the names in the reference by the module that they are under; `automodule` stands for all of its own."""
-    reference = Path(__file__).parents[1].joinpath("docs", "reference.md").read_text(encoding="utf-8")
+    pages = Path(__file__).parents[1].joinpath("docs", "reference").glob("*.md")
+    reference = "\n".join(page.read_text(encoding="utf-8") for page in sorted(pages))
     names: dict[str, set[str]] = {}
     module = ""
     for directive, name in re.findall(r"^\.\. ([\w:]+):: ([\w.]+)", reference, re.MULTILINE):
-        if directive in {"module", "automodule"}:
+        if directive in {"module", "currentmodule", "automodule"}:
             module = name
-            names[module] = set(importlib.import_module(module).__all__) if directive == "automodule" else set()
+            names.setdefault(module, set())
+            names[module] |= set(importlib.import_module(module).__all__) if directive == "automodule" else set()
         else:
             home, _, plain = name.rpartition(".")
             names.setdefault(home or module, set()).add(plain)

@@ -39,7 +39,7 @@ def summary(name: str) -> str:
 def draw() -> str:
     """Draw them on top of one another; an arrow says who imports whom."""
     rows = [
-        [(name, textwrap.wrap(summary(name), 56 // len(layer) - 2 * (len(layer) - 1))) for name in layer]
+        [(name, textwrap.wrap(summary(name), 54 // len(layer) - 3 * (len(layer) - 1))) for name in layer]
         for layer in layers()
     ]
     heights = [LINE * (max(len(lines) for _, lines in row) + 1) + 18 for row in rows]
