@@ -11,7 +11,7 @@ An item is started if all of these hold, and waits for them otherwise (backpress
 The first reason to start no more items is kept (`stopped_by`). Two of them go further: after `stop_after_failures`
 nothing is submitted any more, by the items in flight either, and after `cancel_rest` their tasks are cancelled as well.
 
-Nothing here waits. The batch asks `may_start`, and calls `start` and `finish` for each item; the items in flight ask
+Nothing here waits. The batch asks `may_start`, and calls `start` and `end_item` for each item; the items in flight ask
 `may_submit` and `reserve`, and report their submissions and the server's 429s.
 """
 
@@ -216,7 +216,7 @@ class Admission:
         self.window.widen()
         self._on_change()
 
-    def finish(self, ending: Ending) -> StoppedBy | None:
+    def end_item(self, ending: Ending) -> StoppedBy | None:
         """Count an item that has ended, and say by what it stops the batch, if it does."""
         self.in_flight -= 1
         self._ends[ending.end] += 1

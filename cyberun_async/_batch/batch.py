@@ -251,7 +251,7 @@ class Batch(AsyncIterator[Outcome]):
     async def _process(self, item: Item, reservation: Reservation) -> None:
         outcome, ending = await self._runner.process(item, reservation)
         self._ready.append(outcome)
-        reason = self._admission.finish(ending)
+        reason = self._admission.end_item(ending)
         self._changed()
         if reason is not None:
             self._stop(reason)

@@ -8,8 +8,8 @@ from typing import Any
 import attrs
 
 from cyberun_async._batch.decisions import may_exist, submitting
-from cyberun_async._batch.journal import Journal
 from cyberun_async._batch.journal_rows import Row
+from cyberun_async._batch.journal_store import JournalStore
 from cyberun_async._concurrency import Flight, run_shielded
 
 MAX_RESPONSE = 4_000
@@ -26,7 +26,7 @@ class ItemRecord:
 
     __slots__ = ("_journal", "row")
 
-    def __init__(self, row: Row, journal: Journal | None) -> None:
+    def __init__(self, row: Row, journal: JournalStore | None) -> None:
         self.row: Row = row
         self._journal = journal
 
@@ -42,7 +42,7 @@ class ItemRecord:
         """Add to what is known; a disk that refuses it is asked again at the end."""
         self.row = attrs.evolve(self.row, **changes)
         if self._journal is not None:
-            await self._journal._note(self.row)
+            await self._journal.note(self.row)
 
     async def submit(self, send: Callable[[], Awaitable[str]], flight: Flight) -> str:
         """Submit the item between two writes, so that a later run can tell what may have happened, and give its task's id.
@@ -61,7 +61,7 @@ class ItemRecord:
         sending = submitting(before, time.time())
         try:
             if self._journal is not None:
-                await self._journal._put(sending)
+                await self._journal.put(sending)
             self.row = sending
             task_id = await send()
         except Exception as failure:

@@ -13,6 +13,7 @@ from cyberun_async._batch.admission import Admission, End, Ending, Reservation
 from cyberun_async._batch.decisions import Step, next_step, unconfirmed_error, used_twice
 from cyberun_async._batch.item_record import ItemRecord
 from cyberun_async._batch.journal_rows import Row, check_key, dump_outcome
+from cyberun_async._batch.journal_store import JournalStore
 from cyberun_async._batch.options import BatchOptions
 from cyberun_async._batch.outcome import Item, Outcome
 from cyberun_async._batch.submitter import Submitter
@@ -38,6 +39,7 @@ class BatchContext:
         shared_poller: Polls for all waits of the client.
         settings: The client's.
         options: How the batch is to run.
+        journal: Its journal, open.
         admission: Whether anything may be submitted.
         tasks: The tasks in flight.
         submitter: Submits.
@@ -50,6 +52,7 @@ class BatchContext:
     shared_poller: SharedPoller
     settings: Settings
     options: BatchOptions
+    journal: JournalStore | None
     admission: Admission
     tasks: TasksInFlight
     submitter: Submitter
@@ -85,7 +88,7 @@ class ItemRun:
         self._item = item
         self._reservation = reservation
         row = Row(workflow=batch.options.workflow, key=item.key, digest="")
-        self._record = ItemRecord(row, batch.options.journal)
+        self._record = ItemRecord(row, batch.journal)
         self._task_id: str | None = None
         self._candidates: tuple[Task, ...] = ()
         self._is_new = self._is_uncertain = self._is_stopped = self._is_from_journal = False
@@ -149,18 +152,17 @@ class ItemRun:
 
     async def _find_or_submit(self) -> TaskResult | None:
         """Find the item's task or submit one; or give what an earlier run has come to."""
-        options = self._batch.options
-        journal = options.journal
+        options, journal = self._batch.options, self._batch.journal
         if journal is None:
             await self._submit_first()
             return None
         key = check_key(self._item.key)
-        digest = await journal._files.digest(self._item.parameters)
+        digest = await journal.files.digest(self._item.parameters)
         async with self._claimed():
-            row = await journal._find(options.workflow, key)
+            row = await journal.find(options.workflow, key)
             if row is not None and row.run == self._batch.run:
                 raise used_twice(key)
-            await journal._check_parameters(row, digest, self._item.parameters)
+            await journal.check_parameters(row, digest, self._item.parameters)
             self._record.start_from(attrs.evolve(row or self._record.row, digest=digest, run=self._batch.run))
             step = next_step(row, resubmit=options.resubmit, attempts=options.attempts)
             if step != "submit":
@@ -169,8 +171,8 @@ class ItemRun:
             return None
 
     def _claimed(self) -> AbstractAsyncContextManager[None]:
-        options = self._batch.options
-        return nullcontext() if options.journal is None else options.journal._claim(options.workflow, self._item.key)
+        journal, workflow = self._batch.journal, self._batch.options.workflow
+        return nullcontext() if journal is None else journal.claim(workflow, self._item.key)
 
     async def _resume(self, step: Step) -> TaskResult | None:
         """Resume from what an earlier run has left; nothing is submitted here."""

@@ -9,6 +9,7 @@ import attrs
 
 from cyberun_async._batch.admission import Admission, Ending, Reservation
 from cyberun_async._batch.item_run import BatchContext, ItemRun
+from cyberun_async._batch.journal import store_of
 from cyberun_async._batch.options import BatchOptions
 from cyberun_async._batch.outcome import Item, Outcome
 from cyberun_async._batch.submitter import Prepare, Submitter
@@ -52,6 +53,7 @@ class Runner:
             shared_poller=shared_poller,
             settings=settings,
             options=options,
+            journal=None if options.journal is None else store_of(options.journal),
             admission=admission,
             tasks=self.tasks,
             submitter=Submitter(transport, settings, admission, self.tasks, prepare),
@@ -69,13 +71,13 @@ class Runner:
             ConfigurationError: The journal cannot be opened or written, or is in use.
 
         """
-        options, transport = self._context.options, self._context.transport
-        if (journal := options.journal) is None:
+        options, journal, transport = self._context.options, self._context.journal, self._context.transport
+        if journal is None:
             return
-        await journal._database.acquire(for_batch=True)
+        await journal.open(for_batch=True)
         self._is_journal_open = True
         # Of this batch alone: a journal that is kept open serves one after the other.
-        self._context = attrs.evolve(self._context, run=await journal._next_run())
+        self._context = attrs.evolve(self._context, run=await journal.next_run())
         if "uncertain" not in options.resubmit:
             longest = self._context.settings.timeouts.call
             found = await find_unconfirmed(transport, journal, options.workflow, longest=longest)
@@ -93,10 +95,10 @@ class Runner:
 
     async def aclose(self) -> None:
         """Leave or cancel the tasks in flight, as asked, and close the journal."""
-        options = self._context.options
+        options, journal = self._context.options, self._context.journal
         if options.on_exit == "cancel" and len(self.tasks):
             batches = 1 + len(self.tasks) // 100
             await run_shielded(self.tasks.cancel_all, within=self._context.settings.timeouts.cleanup * batches)
-        if options.journal is not None and self._is_journal_open:
+        if journal is not None and self._is_journal_open:
             self._is_journal_open = False
-            await options.journal._leave(for_batch=True)
+            await journal.leave(for_batch=True)

@@ -6,7 +6,7 @@ import attrs
 
 from cyberun_async._batch.decisions import next_step, unconfirmed_error
 from cyberun_async._batch.item_record import ItemRecord
-from cyberun_async._batch.journal import Journal
+from cyberun_async._batch.journal import Journal, store_of
 from cyberun_async._batch.journal_entry import entry_of
 from cyberun_async._batch.journal_rows import Row, check_key
 from cyberun_async._batch.options import check_journal
@@ -39,15 +39,16 @@ async def submit_once(
         raise InvalidParameters([f"the key must be a string, not {type(key).__name__}"])
     check_journal(journal)
     path = endpoints.run_workflow(workflow, parameters).path
-    digest = await journal._files.digest(parameters)
-    async with journal._open_for_submission(LOCK_TIMEOUT), journal._claim(workflow, check_key(key)):
-        row = await journal._find(workflow, key)
-        await journal._check_parameters(row, digest, parameters)
+    store = store_of(journal)
+    digest = await store.files.digest(parameters)
+    async with store.open_for_submission(LOCK_TIMEOUT), store.claim(workflow, check_key(key)):
+        row = await store.find(workflow, key)
+        await store.check_parameters(row, digest, parameters)
         step = next_step(row)
         if step == "report":
             raise unconfirmed_error(path)
         row = attrs.evolve(row or Row(workflow=workflow, key=key, digest=digest), digest=digest)
-        record = ItemRecord(row, journal)
+        record = ItemRecord(row, store)
         if step == "submit":
             call = await prepare()
             encode_json(call.body or {})

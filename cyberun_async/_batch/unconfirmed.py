@@ -6,7 +6,7 @@ from functools import partial
 
 import attrs
 
-from cyberun_async._batch.journal import Journal
+from cyberun_async._batch.journal_store import JournalStore
 from cyberun_async._batch.matching import candidates_for, match_unconfirmed
 from cyberun_async._errors import CyberunError
 from cyberun_async._protocol import endpoints
@@ -35,7 +35,7 @@ class Found:
     candidates: Mapping[str, tuple[Task, ...]] = attrs.field(factory=dict)
 
 
-async def find_unconfirmed(transport: Transport, journal: Journal, workflow: str, *, longest: float) -> Found:
+async def find_unconfirmed(transport: Transport, journal: JournalStore, workflow: str, *, longest: float) -> Found:
     """Look for the tasks of a journal's uncertain items; where the list cannot be had, all stay uncertain.
 
     Args:
@@ -45,7 +45,7 @@ async def find_unconfirmed(transport: Transport, journal: Journal, workflow: str
         longest: Seconds that a submission may have been under way.
 
     """
-    began, earlier = await journal._unconfirmed(workflow)
+    began, earlier = await journal.unconfirmed(workflow)
     if not began:
         return Found()
     try:
@@ -59,7 +59,7 @@ async def find_unconfirmed(transport: Transport, journal: Journal, workflow: str
     except CyberunError as failure:
         log.warning("the tasks of %d items could not be searched for: %s", len(began), failure)
         return Found()
-    known = await journal._task_ids()
+    known = await journal.task_ids()
     find = partial(candidates_for, tasks=tasks, workflow_id=definition.id, known=known, longest=longest)
     candidates, others = find(began), find(dict(enumerate(earlier)))
     return Found(match_unconfirmed(candidates, others.values()), candidates)

@@ -77,7 +77,7 @@ def test_what_failures_stop(
     batch = admission(**options)
     for _ in endings:
         batch.start()
-    *_, last = [batch.finish(ending) for ending in endings]
+    *_, last = [batch.end_item(ending) for ending in endings]
     assert (last, batch.may_submit, batch.is_cancelling, batch.in_flight) == (reason, may_submit, is_cancelling, 0)
 
 
@@ -97,7 +97,7 @@ def test_counts() -> None:
     for _ in range(4):
         batch.start()
     for ending in (SUCCEEDED, KNOWN, Ending(end="uncertain", is_failure=True)):
-        batch.finish(ending)
+        batch.end_item(ending)
     batch.count_submitted(2)
     counts = batch.counts
     assert (counts.in_flight, counts.succeeded, counts.failed, counts.uncertain) == (1, 1, 1, 1)
@@ -127,7 +127,7 @@ def test_the_window_opens_with_the_first_success() -> None:
     batch.accepted()
     assert batch.window.size == FIRST_IN_FLIGHT
     batch.start()
-    batch.finish(SUCCEEDED)
+    batch.end_item(SUCCEEDED)
     assert batch.window.size == 100
     narrowed = Window(100, 8)
     narrowed.narrow(0, 8)
@@ -139,5 +139,5 @@ def test_a_result_of_an_earlier_run_opens_nothing() -> None:
     """What an earlier run has finished says nothing of the workflow as it is."""
     batch = admission(max_in_flight=100, stop_after_failures=1)
     batch.start()
-    batch.finish(Ending(end="succeeded", is_from_journal=True))
+    batch.end_item(Ending(end="succeeded", is_from_journal=True))
     assert batch.window.size == FIRST_IN_FLIGHT

@@ -230,12 +230,12 @@ async def test_a_disk_that_refuses(connect: Connect, server: LocalCyberun, journ
     async with connect() as client:
         async with client.map("work", [("held", {"seconds": 9})], journal=journal) as batch:
             await eventually(lambda: batch._runner.tasks)
-            await journal._database.do(lambda db: db.execute("PRAGMA query_only = ON"))
+            await journal._store._database.do(lambda db: db.execute("PRAGMA query_only = ON"))
             await server.clock.advance(9)
             assert (await batch.__anext__()).succeeded
         assert rows(journal) == {"held": "submitted"}
         async with client.map("work", [("next", {})], journal=journal) as batch:
-            await journal._database.release()
+            await journal._store._database.release()
             outcome = await batch.__anext__()
     assert isinstance(outcome.error, ConfigurationError)
     assert "cannot be written" in str(outcome.error)

@@ -47,10 +47,10 @@ class Disk:
     """Stands before a journal's file: full, or busy with something else before the next write."""
 
     def __init__(self, journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._do = journal._database.do
+        self._do = journal._store._database.do
         self.is_full = False
         self.before_next: Callable[[], Awaitable[None]] | None = None
-        monkeypatch.setattr(journal._database, "do", self.do)
+        monkeypatch.setattr(journal._store._database, "do", self.do)
 
     async def do(self, work: Callable[[Any], Any]) -> Any:
         before, self.before_next = self.before_next, None
@@ -68,15 +68,15 @@ async def test_what_is_saved_late_is_the_latest(tmp_path: Path, monkeypatch: pyt
         rows = [Row(workflow="work", key=key, digest="") for key in ("a", "b")]
 
         async def submit() -> None:
-            await journal._put(attrs.evolve(rows[1], state="submitting"))
-            await journal._note(attrs.evolve(rows[1], state="submitted", task_id="t-1"))
+            await journal._store.put(attrs.evolve(rows[1], state="submitting"))
+            await journal._store.note(attrs.evolve(rows[1], state="submitted", task_id="t-1"))
 
         disk.is_full = True
         for row in rows:
-            await journal._note(row)
+            await journal._store.note(row)
         disk.is_full, disk.before_next = False, submit
-        await journal._save_again()
-        row = await journal._find("work", "b")
+        await journal._store.save_again()
+        row = await journal._store.find("work", "b")
     assert row is not None
     assert row.task_id == "t-1"
 
@@ -89,13 +89,13 @@ async def test_what_is_refused_meanwhile_is_still_saved(tmp_path: Path, monkeypa
 
         async def refuse_the_newer() -> None:
             disk.is_full = True
-            await journal._note(attrs.evolve(row, state="submitted", task_id="t-1"))
+            await journal._store.note(attrs.evolve(row, state="submitted", task_id="t-1"))
             disk.is_full = False
 
         disk.before_next = refuse_the_newer
-        await journal._note(row)
-        await journal._save_again()
-        found = await journal._find("work", "a")
+        await journal._store.note(row)
+        await journal._store.save_again()
+        found = await journal._store.find("work", "a")
     assert found is not None
     assert found.task_id == "t-1"
 
@@ -107,17 +107,17 @@ async def test_what_is_not_saved_yet_is_known_all_the_same(
     async with connect() as client, Journal(tmp_path / "journal") as journal:
         disk = Disk(journal, monkeypatch)
 
-        real_note = journal._note
+        real_note = journal._store.note
 
         async def note(row: Row) -> None:
             disk.is_full = True
             await real_note(row)
 
-        monkeypatch.setattr(journal, "_note", note)
+        monkeypatch.setattr(journal._store, "note", note)
         first = await client.submit_once("a", "work", {"n": 1}, journal=journal)
         assert await client.submit_once("a", "work", {"n": 1}, journal=journal) == first
         disk.is_full = False
-        monkeypatch.setattr(journal, "_note", real_note)
+        monkeypatch.setattr(journal._store, "note", real_note)
     assert [entry.task_id async for entry in journal] == submitted(server) == [first]
 
 

@@ -26,7 +26,7 @@ async def test_reprs_of_a_batch(connect: Connect, tmp_path: Path) -> None:
         item = ItemRun(context, Item(0, "k", {}), Reservation(lambda: None))
         shown = [repr(each) for each in (batch, runner, runner.tasks, context.submitter, item, item._record)]
         async with journal:
-            shown.append(re.sub("Database .*/", "Database ", repr(journal._database)))
+            shown.append(re.sub("Database .*/", "Database ", repr(journal._store)))
     assert shown == [
         "<Batch of 'work', 0 in flight>",
         "<Runner of 'work', 0 tasks>",
@@ -34,9 +34,9 @@ async def test_reprs_of_a_batch(connect: Connect, tmp_path: Path) -> None:
         f"<Submitter, {context.submitter.slots.value} slots free, 0 tasks in flight>",
         "<ItemRun of item 'k', task None>",
         "<ItemRecord of 'k', new>",
-        "<JournalDatabase j, open, 1 users, 0 jobs queued>",
+        "<JournalStore of <JournalDatabase j, open, 1 users, 0 jobs queued>, 0 rows unsaved>",
     ]
-    assert "closed, 0 users" in repr(journal._database)
+    assert "closed, 0 users" in repr(journal._store._database)
     assert repr(FileDigests("content")) == "<FileDigests by content, 0 files>"
 
 

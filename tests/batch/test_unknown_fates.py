@@ -20,7 +20,7 @@ from cyberun_async import (
     Outcome,
     PermissionDeniedError,
 )
-from cyberun_async._batch import journal as journal_module
+from cyberun_async._batch import journal_store as journal_module
 from cyberun_async.local import LocalCyberun
 
 HALF = "\ud83d"

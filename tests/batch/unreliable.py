@@ -168,7 +168,7 @@ class World:
             transport = _Wire(self)
             async with httpx.AsyncClient(transport=transport) as http_client, _client(http_client) as client:
                 journal = Journal(self.path)
-                with mock.patch.object(journal, "_put", self._watched(journal._put)):
+                with mock.patch.object(journal._store, "put", self._watched(journal._store.put)):
                     result.append(await work(client, journal))
 
         with self._struck():
