@@ -242,13 +242,15 @@ class Flight:
     Attributes:
         is_begun: Whether it may have left.
         shield: What keeps cancellation away from then on.
+        rate_limits: How often the server has said 429 to it.
 
     """
 
-    __slots__ = ("is_begun", "shield")
+    __slots__ = ("is_begun", "rate_limits", "shield")
 
     def __init__(self) -> None:
         self.is_begun: bool = False
+        self.rate_limits: int = 0
         self.shield: anyio.CancelScope | None = None
 
     def __repr__(self) -> str:
@@ -262,6 +264,10 @@ class Flight:
     def reset(self) -> None:
         """Note that it did not arrive, or was refused without being acted on, and will be sent again."""
         self._set(False)
+
+    def rate_limited(self) -> None:
+        """Note a 429."""
+        self.rate_limits += 1
 
     def _set(self, is_begun: bool) -> None:
         self.is_begun = is_begun

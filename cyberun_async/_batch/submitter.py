@@ -60,7 +60,7 @@ class Submitter:
         """Send a submission; after a 429 the window is narrowed, and the item retries until `unavailable_timeout`."""
         give_up = anyio.current_time() + self._settings.polling.unavailable_timeout
         while True:
-            seen_in, refused_before = self._admission.window.round, self._transport.refused_for_rate
+            seen_in, before = self._admission.window.round, flight.rate_limits
             submitted, pause = None, 0.0
             try:
                 submitted = await self._transport.send(call, flight=flight)
@@ -68,7 +68,7 @@ class Submitter:
                 if not is_passing(failure) or anyio.current_time() > give_up:
                     raise
                 pause = failure.retry_after or self._settings.retries.maximum
-            if self._transport.refused_for_rate > refused_before:
+            if flight.rate_limits > before:
                 self._admission.rate_limited(seen_in, len(self._tasks) + 1)
             else:
                 self._admission.accepted()

@@ -33,7 +33,7 @@ import anyio.lowlevel
 import httpx
 
 from cyberun_async._concurrency import Flight, run_in_child_task
-from cyberun_async._errors import APIError, TransportError
+from cyberun_async._errors import APIError, RateLimitError, TransportError
 from cyberun_async._protocol.call import Call
 from cyberun_async._protocol.error_responses import retry_after_of
 from cyberun_async._protocol.json_steps import finished
@@ -116,11 +116,6 @@ class Transport:
         return self.credential.has_answered
 
     @property
-    def refused_for_rate(self) -> int:
-        """How often the server has said 429 so far."""
-        return self.credential.rate_limit.refused
-
-    @property
     def recent(self) -> RecentSubmissions:
         """The tasks that were submitted a moment ago."""
         return self.credential.recent
@@ -162,6 +157,8 @@ class Transport:
                 return await self._read(call, await self.fetch(call, attempt=attempt, urgent=urgent, flight=flight))
             except (APIError, TransportError) as error:
                 failure = error
+            if flight is not None and isinstance(failure, RateLimitError):
+                flight.rate_limited()
             now = anyio.current_time()
             first_failed = now if first_failed is None else first_failed
             delay = delay_before_retry(

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from cyberun_async._batch.admission import FIRST_IN_FLIGHT, Admission, Ending, Window
+from cyberun_async._concurrency import Flight
 
 SUCCEEDED, FAILED = Ending(end="succeeded"), Ending(end="failed", is_failure=True)
 KNOWN = Ending(end="failed", is_from_journal=True)
@@ -141,3 +142,12 @@ def test_a_result_of_an_earlier_run_opens_nothing() -> None:
     batch.start()
     batch.end_item(Ending(end="succeeded", is_from_journal=True))
     assert batch.window.size == FIRST_IN_FLIGHT
+
+
+def test_a_flight_counts_its_own_429s() -> None:
+    """A submission that is retried says how often it was rate limited, whoever retried it."""
+    flight = Flight()
+    flight.rate_limited()
+    flight.reset()
+    flight.rate_limited()
+    assert flight.rate_limits == 2
