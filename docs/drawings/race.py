@@ -1,4 +1,4 @@
-"""The race of stream and looks, as it is: waits are recorded against a clock that is not real, and then drawn."""
+"""The race of stream and polls, as it is: waits are recorded against a clock that is not real, and then drawn."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ RACES = {
         Stream(((0.1, "status"), (2, "progress")), breaks_at=3.5),
         Stream(((4, "status"), (5.5, "progress"), (END, "completed"))),
     ],
-    "The stream is held back": [Stream()],
+    "A proxy buffers the stream": [Stream()],
 }
 """What happens to the streams of a task that completes after seven seconds."""
 
@@ -51,7 +51,7 @@ DATA = {
 
 @dataclass(frozen=True)
 class Moment:
-    """What happened at a second, on the stream or by a look."""
+    """What happened at a second, on the stream or by a poll."""
 
     second: float
     lane: str
@@ -80,9 +80,9 @@ class Server(httpx.AsyncBaseTransport):
             headers = {"Content-Type": "text/event-stream"}
             return httpx.Response(200, headers=headers, stream=Events(self, self.streams.pop(0)))
         if place == "result":
-            self.note("look", "the result", "end")
+            self.note("poll", "the result", "end")
             return httpx.Response(200, json={"id": TASK, "task_status": status})
-        self.note("look", status, "first" if status == "completed" else "")
+        self.note("poll", status, "first" if status == "completed" else "")
         return httpx.Response(200, json={"id": TASK, "task_status": status})
 
 
@@ -122,7 +122,7 @@ def record(streams: list[Stream]) -> list[Moment]:
 
 
 WIDTH, ROW, TOP = 264, 26, 62
-LANES = {"stream": 56, "look": 162}
+LANES = {"stream": 56, "poll": 162}
 
 
 def draw(title: str, moments: list[Moment]) -> str:
@@ -131,9 +131,9 @@ def draw(title: str, moments: list[Moment]) -> str:
     drawing.text(WIDTH / 2, 18, title, "title middle")
     drawing.text(34, 44, "s", "small muted right")
     bottom = TOP + ROW * (len(moments) - 1)
-    for lane, name in (("stream", "stream"), ("look", "looks")):
+    for lane, name in (("stream", "stream"), ("poll", "polls")):
         drawing.text(LANES[lane] - 6, 44, name, "lane")
-    drawing.line(LANES["look"], TOP - 8, LANES["look"], bottom, "dotted")
+    drawing.line(LANES["poll"], TOP - 8, LANES["poll"], bottom, "dotted")
     for row, moment in enumerate(moments):
         y = TOP + ROW * row
         drawing.text(34, y + 5, f"{moment.second:.1f}", "small muted right")

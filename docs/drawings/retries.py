@@ -27,7 +27,7 @@ SILENCES = {
     "no connection in time": httpx.ConnectTimeout("late"),
     "the proxy refused": httpx.ProxyError("refused"),
     "the connection broke": httpx.ReadError("reset"),
-    "no answer in time": httpx.ReadTimeout("late"),
+    "no response in time": httpx.ReadTimeout("late"),
 }
 REFUSALS = {
     **{str(status): api_error(status, {}, b"", method="", path="") for status in (400, 401, 403, 404, 408, 409, 422)},

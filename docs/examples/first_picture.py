@@ -1,4 +1,4 @@
-"""Draw a picture, tell how far it is, and say where it lies: `python first_picture.py a lighthouse at dusk`."""
+"""Draw a picture, show its progress, and print its path: `python first_picture.py a lighthouse at dusk`."""
 
 import asyncio
 import sys
@@ -6,7 +6,7 @@ import sys
 from cyberun_async import AsyncClient, CyberunError, ProgressEvent, StatusEvent, TaskEvent, text_bar
 
 
-def tell(event: TaskEvent) -> None:
+def show(event: TaskEvent) -> None:
     match event:
         case StatusEvent(status=status):
             print(status)
@@ -16,7 +16,7 @@ def tell(event: TaskEvent) -> None:
 
 async def main(prompt: str) -> None:
     async with AsyncClient() as client:
-        result = await client.run("text-to-image", {"prompt": prompt}, on_event=tell, timeout=600)
+        result = await client.run("text-to-image", {"prompt": prompt}, on_event=show, timeout=600)
         for path in await client.download(result, "."):
             print(path)
 
