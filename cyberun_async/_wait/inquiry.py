@@ -169,15 +169,15 @@ class Inquiry:
     def sent(self, now: float) -> None:
         """Note that the planned request is sent."""
         self._asked_at, self._late = now, self._schedule.lateness(now)
-        self._schedule.asked(now)
+        self._schedule.request_sent(now)
         if self.question is Question.TASK or self.planned is Request.FETCH_UNLISTED:
-            self._schedule.looked(now)
+            self._schedule.poll_sent(now)
 
     def poll_answered(self, status: TaskStatus, now: float) -> None:
         """Take the status of the task."""
         planned, result = self.planned, self._unproved
         self._answered(Question.TASK)
-        self._schedule.landed(now)
+        self._schedule.poll_done(now)
         if status != UNSTATED and not status.is_terminal:
             self._forget_end()
         if result is not None:
@@ -213,9 +213,9 @@ class Inquiry:
             return kept
         if passes:
             if question is Question.TASK:
-                self._schedule.landed(now)
+                self._schedule.poll_done(now)
             if planned is Request.FETCH_RESULT:
-                self._schedule.lagging(now)
+                self._schedule.back_off(now)
         elif planned is Request.FETCH_UNLISTED and may_be_early(failure):
             # Lists may lack a task that has not ended, or whose result is not there yet: the task itself knows.
             self.poll(stream_first=self._stream_first)
@@ -250,7 +250,7 @@ class Inquiry:
         happened_at = self.submitted_at if question is Question.TASK else self._ended_at
         if happened_at is not None and is_lag(failure, question, asked_at - happened_at):
             if question is Question.TASK:
-                self._schedule.lagging(now)
+                self._schedule.back_off(now)
             # Before a refusal of the result counts, the task itself has to say that it has ended.
             self._ended, self._may_have_ended = None, False
             return True
@@ -287,7 +287,7 @@ class Inquiry:
         # Whatever said so was early or wrong: the next poll tells.
         self._forget_end()
         if planned is Request.FETCH_RESULT:
-            self._schedule.lagging(now)
+            self._schedule.back_off(now)
         elif planned is Request.FETCH_INSTEAD:
             self._schedule.answered(Question.TASK)
             self._take_status(result.status, now, is_confirmed=True)

@@ -1,4 +1,4 @@
-"""How long one question has gone without an answer that is of use: unavailability, patience, when to give up.
+"""How long one question has gone without a response that is of use: unavailability, and when to give up. (timeout)
 
 Every question of a wait has an outage of its own, so that a poll that is answered says nothing about a result that cannot
 be read. What counts is the time in which somebody asked: from failure to failure, without
@@ -19,7 +19,7 @@ class Outage:
 
     Args:
         began: When the first request that failed was sent.
-        patience: Seconds after which to give up.
+        timeout: Seconds after which to give up.
 
     Attributes:
         began: When the first request that failed was sent.
@@ -27,16 +27,20 @@ class Outage:
 
     """
 
-    __slots__ = ("_counted", "_ended", "_patience", "_slowest", "_was_paused", "began", "is_over")
+    __slots__ = ("_counted", "_ended", "_slowest", "_timeout", "_was_paused", "began", "is_over")
 
-    def __init__(self, began: float, patience: float) -> None:
+    def __init__(self, began: float, timeout: float) -> None:
         """Begin with the first failure."""
         self.began: float = began
         self.is_over: bool = False
-        self._patience = patience
+        self._timeout = timeout
         self._ended = began
         self._counted = self._slowest = 0.0
         self._was_paused: bool | None = None
+
+    def __repr__(self) -> str:
+        """Show how long it lasts."""
+        return f"<{type(self).__name__} since {self.began:g}, {self.remaining:g} s left>"
 
     def failed(self, began: float, ended: float, *, late: float) -> None:
         """Count one failure.
@@ -50,7 +54,7 @@ class Outage:
         took = ended - began
         self._counted += took + max(began - self._ended - late, 0.0)
         self._slowest = max(self._slowest, took)
-        is_paused = late > PAUSE or took >= self._patience
+        is_paused = late > PAUSE or took >= self._timeout
         is_first = self._was_paused is None
         # Two pauses in a row are a slow caller or a slow server, who must not keep a wait for ever either.
         is_confirmed = not is_first and (not is_paused or bool(self._was_paused))
@@ -60,5 +64,5 @@ class Outage:
 
     @property
     def remaining(self) -> float:
-        """The seconds that are left of the patience."""
-        return max(self._patience - (self._counted - self._slowest), 0.0)
+        """The seconds that are left of the timeout."""
+        return max(self._timeout - (self._counted - self._slowest), 0.0)

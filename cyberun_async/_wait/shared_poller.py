@@ -221,7 +221,7 @@ class SharedPoller:
     def _saw(self, look: PollRequest, status: TaskStatus, when: float) -> None:
         if not self._is_here(look):
             return
-        look.schedule.looked(when)
+        look.schedule.poll_sent(when)
         look.schedule.answered(Question.TASK)
         if status == look.known:
             self._go_on_waiting(look)
@@ -237,5 +237,5 @@ class SharedPoller:
             # Its own poll fails as well, and says how.
             self._tell(look, PollDecision.POLL)
         else:
-            look.schedule.looked(when)
+            look.schedule.poll_sent(when)
             self._go_on_waiting(look)

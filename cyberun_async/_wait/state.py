@@ -152,7 +152,7 @@ class WaitState:
     def slots_taken(self) -> None:
         """Note that no stream of the client is free, so that the polls begin without one."""
         if not self._is_new:
-            self.schedule.first_look_now()
+            self.schedule.first_poll_now()
 
     def closed(self) -> None:
         """Note that the stream was closed on this side."""

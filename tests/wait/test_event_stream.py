@@ -163,7 +163,7 @@ async def test_an_id_that_is_null_counts_as_missing() -> None:
 @pytest.mark.parametrize("oddity", [raw("status", "{"), raw("error", '{"message":"no"}')], ids=["malformed", "error"])
 async def test_an_oddity_calls_for_a_look(oddity: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """A malformed event or an `error` event has the task looked at, long before the next look is due."""
-    monkeypatch.setattr(schedule, "LEAST_BETWEEN_LOOKS", 0.0)
+    monkeypatch.setattr(schedule, "MIN_POLL_DISTANCE", 0.0)
     remote = Remote()
 
     async def events_of(exchange: Exchange) -> None:

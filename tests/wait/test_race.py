@@ -36,7 +36,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten what a test would only sit out."""
     monkeypatch.setattr(follower, "STREAM_LAG", 0.02)
     monkeypatch.setattr(schedule, "FIRST_RECONNECT", 0.01)
-    monkeypatch.setattr(schedule, "LEAST_BETWEEN_LOOKS", 0.02)
+    monkeypatch.setattr(schedule, "MIN_POLL_DISTANCE", 0.02)
 
 
 def reset(*data: bytes) -> Handler:

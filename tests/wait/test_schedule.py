@@ -1,4 +1,4 @@
-"""When to look at a task and when to try its stream: plain arithmetic on a clock."""
+"""When to poll a task and when to open its stream: plain arithmetic on a clock."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ POLLING = Polling(interval=3.0, interval_while_streaming=15.0, unavailable_timeo
 
 @pytest.fixture(autouse=True)
 def _no_jitter(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take the middle of each look's jitter and the longest of each reconnect's."""
+    """Take the middle of each poll's jitter and the longest of each reconnect's."""
     monkeypatch.setattr(schedule_module.random, "uniform", lambda low, high: 1.0 if low else high)
 
 
 @pytest.fixture
 def schedule() -> PollSchedule:
-    """Give the pace of a wait that began at 100 and looked at 101."""
+    """Give the schedule of a wait that began at 100 and polled at 101."""
     schedule = PollSchedule(POLLING)
     schedule.start(100.0)
-    schedule.looked(101.0)
+    schedule.poll_sent(101.0)
     return schedule
 
 
@@ -51,18 +51,18 @@ def test_the_first_poll_beside_a_stream_that_does_not_answer(interval: float, is
     assert schedule.next_poll_at == due
 
 
-def test_looks_are_an_interval_apart(schedule: PollSchedule) -> None:
-    """Without events on the stream, the next look comes after `interval`."""
+def test_polls_are_an_interval_apart(schedule: PollSchedule) -> None:
+    """Without events on the stream, the next poll comes after `interval`."""
     assert schedule.next_poll_at == 104.0
 
 
-def test_looks_relax_while_events_arrive(schedule: PollSchedule) -> None:
-    """After an event on the stream the look after the next comes after `interval_while_streaming`, and then `interval` again."""
+def test_polls_are_rarer_while_events_arrive(schedule: PollSchedule) -> None:
+    """After an event on the stream the poll after the next comes after `interval_while_streaming`, and then `interval` again."""
     schedule.event_came(102.0)
-    schedule.looked(104.0)
+    schedule.poll_sent(104.0)
     assert schedule.next_poll_at == 119.0
 
-    schedule.looked(119.0)
+    schedule.poll_sent(119.0)
     assert schedule.next_poll_at == 122.0
 
 
@@ -74,18 +74,18 @@ def test_looks_relax_while_events_arrive(schedule: PollSchedule) -> None:
         pytest.param(105.0, 104.0, id="never later than planned"),
     ],
 )
-def test_an_oddity_brings_the_look_forward(schedule: PollSchedule, now: float, due: float) -> None:
-    """A look that an event asks for keeps its distance from the last."""
+def test_an_oddity_brings_the_poll_forward(schedule: PollSchedule, now: float, due: float) -> None:
+    """A poll that an event calls for keeps its distance from the last."""
     schedule.poll_soon(now)
 
     assert schedule.next_poll_at == due
 
 
-def test_a_first_look_is_only_the_first(schedule: PollSchedule) -> None:
+def test_a_first_poll_is_only_the_first(schedule: PollSchedule) -> None:
     """It is due at once, where there was none before."""
     fresh = PollSchedule(POLLING)
-    fresh.first_look_now()
-    schedule.first_look_now()
+    fresh.first_poll_now()
+    schedule.first_poll_now()
 
     assert fresh.next_poll_at == float("-inf")
     assert schedule.next_poll_at == 104.0
@@ -95,7 +95,7 @@ def test_a_lagging_result_is_read_ever_later(schedule: PollSchedule) -> None:
     """The delays double, up to the interval."""
     delays = []
     for _ in range(7):
-        schedule.lagging(0.0)
+        schedule.back_off(0.0)
         delays.append(schedule.next_poll_at)
 
     assert delays == [0.1, 0.2, 0.4, 0.8, 1.6, 3.0, 3.0]
@@ -152,7 +152,7 @@ def test_the_server_may_ask_to_be_left_alone(schedule: PollSchedule, retry_after
     assert schedule.next_poll_at == due
 
     if due > 104.0:
-        for hasten in (schedule.poll_now, lambda: schedule.poll_soon(102.0), lambda: schedule.lagging(102.0)):
+        for hasten in (schedule.poll_now, lambda: schedule.poll_soon(102.0), lambda: schedule.back_off(102.0)):
             hasten()
             assert schedule.next_poll_at == due
         assert schedule.is_deferred(due - 1.0)
@@ -216,8 +216,8 @@ def test_the_server_may_ask_for_more(
     assert schedule.stream_due == delay
 
 
-def test_an_event_gives_the_next_look_time(schedule: PollSchedule) -> None:
-    """The first event after a look moves the next one to `interval_while_streaming` after it, and further events move it no more."""
+def test_an_event_gives_the_next_poll_time(schedule: PollSchedule) -> None:
+    """The first event after a poll moves the next one to `interval_while_streaming` after it, and further events move it no more."""
     schedule.event_came(102.0)
     assert schedule.next_poll_at == 116.0
 
@@ -233,8 +233,8 @@ def test_an_event_gives_the_next_look_time(schedule: PollSchedule) -> None:
         pytest.param(104.5, 104.0, id="when it was due anyhow"),
     ],
 )
-def test_an_event_puts_off_no_look_that_was_asked_for(schedule: PollSchedule, now: float, due: float) -> None:
-    """A look that an oddity or a break of the stream asks for comes although events arrive."""
+def test_an_event_puts_off_no_poll_that_was_called_for(schedule: PollSchedule, now: float, due: float) -> None:
+    """A poll that an oddity or a break of the stream calls for comes although events arrive."""
     schedule.poll_soon(now)
     schedule.event_came(now)
     assert schedule.next_poll_at == due
