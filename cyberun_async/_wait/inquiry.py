@@ -15,7 +15,7 @@ that is planned reports `sent`, and then one of `poll_answered`, `result_answere
 | `FETCH_RESULT` | another result, or it failed | the next poll, after a back-off |
 | any other | what is none of these, or it failed and may pass | the next poll, in its time |
 | any | it failed, and does not pass, or has failed for too long | is raised |
-| any | it was cut, by an event or by the caller | the next poll, at once, and the events wait for it, once |
+| any | it was cut, by an event or by the caller | the next poll, at once, and no event cuts that, nor what follows from it |
 
 What always holds:
 
@@ -70,7 +70,8 @@ class Inquiry:
     Attributes:
         submitted_at: When this client has submitted the task, where that is not long ago.
         planned: What is to be asked next, before anything is waited for.
-        was_cut: Whether the last request was cut before it was answered: the next one is let land.
+        was_cut: Whether the last request was cut before it was answered: the next one is let land, with all that follows
+            from it, since a wait whose second request is cut each time would not get any further.
         result: The final result, once it was fetched.
 
     """
@@ -184,6 +185,7 @@ class Inquiry:
             self._take_result(planned, with_evidence(result, status if status.is_known else None), now)
         else:
             self._take_status(status, now, is_confirmed=planned is Request.CONFIRM)
+        self._landed()
 
     def result_answered(self, result: TaskResult, now: float) -> None:
         """Take the result, which may not be final."""
@@ -195,6 +197,7 @@ class Inquiry:
             self.planned, self._unproved = planned, result
         else:
             self._take_result(planned, result, now)
+        self._landed()
 
     def failed(self, failure: CyberunError, now: float, *, has_answered: bool = False) -> CyberunError | None:
         """Take the failure of the planned request, and give the one that the wait has to raise, if there is one.
@@ -205,12 +208,9 @@ class Inquiry:
             has_answered: Whether the API has answered this client before.
 
         """
-        planned, question, kept = self.planned, self.question, self._failure
+        planned, question, raised = self.planned, self.question, self._failure
         passes = self._passes(failure, question, now, has_answered=has_answered)
-        self.was_cut = False
         self._drop_plan()
-        if planned is Request.FETCH_INSTEAD:
-            return kept
         if passes:
             if question is Question.TASK:
                 self._schedule.poll_done(now)
@@ -222,8 +222,9 @@ class Inquiry:
         elif planned in _POLLS and self._schedule.has_event_in_outage(Question.TASK):
             self.planned, self._failure = Request.FETCH_INSTEAD, failure
         else:
-            return failure
-        return None
+            raised = raised or failure
+        self._landed()
+        return raised
 
     def cut(self) -> None:
         """Note that the requests were cut, by an event or by the caller, in flight or between two of them."""
@@ -239,8 +240,11 @@ class Inquiry:
     def _drop_plan(self) -> None:
         self.planned = self._unproved = self._failure = self._asked_at = None
 
+    def _landed(self) -> None:
+        """Have events cut requests again, unless another one follows from this one."""
+        self.was_cut = self.was_cut and self.planned is not None
+
     def _answered(self, question: Question) -> None:
-        self.was_cut = False
         self._drop_plan()
         self._schedule.answered(question)
 

@@ -201,6 +201,34 @@ async def test_polls_of_all_are_not_starved() -> None:
     assert sorted(done) == sorted(ids)
 
 
+@virtual
+async def test_what_a_failing_poll_calls_for_lands() -> None:
+    """Events do not cut the fetch of the result for ever that takes the place of polls which have failed for too long."""
+    async with served(polling=Polling(interval=0.3, unavailable_timeout=1.5)) as (server, client):
+        server.on("task", after(0.5, answer(502)))
+        server.on("result", after(0.5, answer(502)))
+        server.on("events", stream(0.4, progress))
+        with anyio.fail_after(40), pytest.raises(APIError) as caught:
+            await client.wait_for_result(TASK)
+
+    assert caught.value.status == 502
+    assert len(server.requests) < 30
+
+
+@virtual
+async def test_the_evidence_for_a_result_lands() -> None:
+    """Nor do they cut the poll that has to say how a task ended, where its result does not."""
+    async with served() as (server, client):
+        server.on("task", Remote("running").look, after(1.0, Remote("completed").look))
+        server.on("result", after(1.0, answer(200, {"id": TASK, "completed_at": "2026-02-01T14:35:00Z"})))
+        server.on("events", stream(0.4, lambda number: event("progress", step_current=number, status="completed")))
+
+        with anyio.fail_after(40):
+            seconds = await took(lambda: client.wait_for_result(TASK))
+
+    assert seconds <= 6.0
+
+
 # A terminal status where none is expected
 
 

@@ -34,7 +34,7 @@ async def tasks_of(client: AsyncClient, count: int, **parameters: object) -> lis
     return ids
 
 
-def request_sent(server: LocalCyberun, since: int = 0) -> Counter[str]:
+def asked(server: LocalCyberun, since: int = 0) -> Counter[str]:
     """Count the requests of each kind."""
     return Counter(each.operation for each in server.requests[since:])
 
