@@ -51,15 +51,15 @@ class Connection:
         return f"<{type(self).__name__} {self._call.path}: {'closed' if self._on_close is None else repr(self._body)}>"
 
     @property
-    def is_patient(self) -> bool:
+    def is_cancel_safe(self) -> bool:
         """Whether waiting for it can be cancelled without losing the stream."""
         return self._body.is_cancel_safe
 
-    async def receive(self, *, leaves_in: float = float("inf")) -> list[ServerSentEvent] | None:
+    async def receive(self, *, timeout: float = float("inf")) -> list[ServerSentEvent] | None:
         """Wait for the next bytes, and give the events that they complete: often one, none for a keep-alive.
 
         Args:
-            leaves_in: Seconds after which the caller cancels by itself.
+            timeout: Seconds after which the caller cancels by itself.
 
         Returns:
             `None` once the server has ended the stream.
@@ -71,7 +71,7 @@ class Connection:
         """
         try:
             # A helper for it would cost each event more than all that is done here.
-            return self.decoder.feed(await self._body.next(timeout=leaves_in))
+            return self.decoder.feed(await self._body.next(timeout=timeout))
         except StopAsyncIteration:
             return None
         except EventTooLarge as error:

@@ -207,7 +207,7 @@ class TaskFollower:
             self._broke(failure)
         else:
             self._connection = connection
-            self._state.opened(is_suspendable=connection.is_patient)
+            self._state.opened(is_suspendable=connection.is_cancel_safe)
 
     async def _listen(self) -> None:
         """Read the stream alone, which costs a fraction of a race."""
@@ -215,7 +215,7 @@ class TaskFollower:
         request = PollRequest(self.task_id, self.status, schedule)
         try:
             with self._shared_poller.listen(request):
-                await self._receive(leaves_in=schedule.next_poll_at - anyio.current_time())
+                await self._receive(timeout=schedule.next_poll_at - anyio.current_time())
         finally:
             self._shared_poller.listened(request)
         self._state.listened(request.told, anyio.current_time())
@@ -226,14 +226,14 @@ class TaskFollower:
         while self.is_connected and not state.dedup.accepted and state.schedule.next_poll_at >= planned:
             await self._receive()
 
-    async def _receive(self, *, leaves_in: float = float("inf")) -> None:
+    async def _receive(self, *, timeout: float = float("inf")) -> None:
         """Take what comes next on the stream, or its end."""
         connection = self._connection
         if connection is None:
             raise AssertionError("unreachable")
         why: CyberunError | str = "the server closed it"
         try:
-            received = await connection.receive(leaves_in=leaves_in)
+            received = await connection.receive(timeout=timeout)
         except (TransportError, DecodeError) as failure:
             received, why = None, failure
         self._last_event_id = connection.decoder.last_event_id

@@ -87,7 +87,7 @@ async def opened(
             )
         )
         connection = await client._core.transport.open_stream(CALL)
-        assert connection.is_patient
+        assert connection.is_cancel_safe
         yield Opened(connection, peers[0], client)
         await connection.aclose()
         assert await nothing_is_open(client, servers)
@@ -432,7 +432,7 @@ async def test_silence_of_a_single_wait() -> None:
 
 async def leaving_soon(stream: Opened) -> None:
     """Wait with the promise to leave in less time than the stream may be silent."""
-    await stream.connection.receive(leaves_in=0.001)
+    await stream.connection.receive(timeout=0.001)
 
 
 async def test_nobody_waits(clock: Clock) -> None:

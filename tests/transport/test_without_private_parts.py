@@ -88,5 +88,5 @@ async def test_connection() -> None:
     async with scripted() as server, connected(server) as client:
         server.on("events", hold(SSE_HEAD))
         connection = await client._core.transport.open_stream(endpoints.stream_task_events(TASK))
-        assert not connection.is_patient
+        assert not connection.is_cancel_safe
         await connection.aclose()
