@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cyberun_async._core import ClientCore, show_wait
+from cyberun_async._protocol.api_headers import seal_headers
 from cyberun_async._protocol.endpoints import Dispatch
 from cyberun_async._protocol.files import FileSource, input_file
 from cyberun_async._protocol.output_files import OutputFile
@@ -79,6 +80,8 @@ class AsyncClient:
         storage_client: Likewise for uploads and downloads.
         http2: Whether single requests may be sent by HTTP/2; needs the extra `http2`. Event streams never are.
         observer: Is told of each request, response, retry and wait.
+        headers: Sent with each request to the API, and never to the storage, as a gateway in front of it may want them.
+            Their values are treated as secrets; those that the client sets itself are refused.
         allow_insecure_http: Allow `http://` to a host that is not loopback.
 
     Attributes:
@@ -112,11 +115,12 @@ class AsyncClient:
         storage_client: "httpx.AsyncClient | None" = None,
         http2: bool = False,
         observer: "Observer | None" = None,
+        headers: Mapping[str, str] | None = None,
         allow_insecure_http: bool = False,
     ) -> None:
         """Check the settings; nothing is opened or sent."""
-        given = sealed(api_key)
-        del api_key  # A traceback with local variables would show it.
+        given, given_headers = sealed(api_key), seal_headers(headers)
+        del api_key, headers  # A traceback with local variables would show them.
         settings = Settings.resolve(
             given,
             team_id=team_id,
@@ -124,14 +128,18 @@ class AsyncClient:
             http2=http2,
             http_client=http_client,
             observer=observer,
+            headers=given_headers,
             allow_insecure_http=allow_insecure_http,
             timeouts=timeouts,
             retries=retries,
             polling=polling,
             limits=limits,
         )
-        self._core = ClientCore(settings, http_client, storage_client)
-        transport = self._core.transport
+        self._use(ClientCore(settings, http_client, storage_client))
+
+    def _use(self, core: ClientCore) -> None:
+        self._core = core
+        transport = core.transport
         self.workflows: Workflows = Workflows(transport)
         self.tasks: Tasks = Tasks(transport)
         self.files: Files = Files(transport)
@@ -139,11 +147,59 @@ class AsyncClient:
         self.containers: Containers = Containers(transport)
         self.webhooks: Webhooks = Webhooks(transport)
 
+    def with_options(
+        self,
+        *,
+        api_key: str | TokenProvider | None = None,
+        team_id: str | None = None,
+        timeouts: Timeouts | None = None,
+        retries: Retries | None = None,
+        polling: Polling | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> "Self":
+        """Give a view of this client: another key, or other options, on the same connections and limits.
+
+        It costs next to nothing, so a backend may make one for each request of a user. Views of the same key share the pause
+        after a 429, which stops no other key; with the same options they share polls and workflow definitions, too. A view
+        has nothing to close: leaving `async with` on it, or `aclose()`, does nothing, and it works until the client itself
+        is closed.
+
+        ```python
+        async with AsyncClient() as client:
+            result = await client.with_options(api_key=users_key).run("text-to-image", {"prompt": "a lighthouse"})
+        ```
+
+        Args:
+            api_key: Another key, token or token provider.
+            team_id: The team's UUID; needed with a token (JWT) in `api_key`, since the client's own team is not taken over.
+            timeouts: How long single steps may take.
+            retries: How failures are retried.
+            polling: How often tasks are polled.
+            headers: Added to the client's; one of the same name takes the other's place.
+
+        Raises:
+            ConfigurationError: One of them cannot work.
+
+        Source: https://docs.cyberun.cloud/cloud/concepts/credentials
+
+        """
+        given, given_headers = sealed(api_key), seal_headers(headers)
+        del api_key, headers  # A traceback with local variables would show them.
+        settings = self._core.settings.with_options(
+            given, team_id=team_id, headers=given_headers, timeouts=timeouts, retries=retries, polling=polling
+        )
+        view = object.__new__(type(self))
+        vars(view).update(vars(self))
+        # The client warns of open connections when it is collected, which it must not be while a view uses them.
+        vars(view).setdefault("_viewed", self)
+        view._use(self._core.view(settings))
+        return view
+
     def __repr__(self) -> str:
         """Show where it talks to, and never the key."""
         # A traceback shows a client that was refused its settings, too.
         where = self._core.settings.base_url if "_core" in vars(self) else "without settings"
-        return f"<{type(self).__name__} {where}>"
+        return f"<{type(self).__name__} {where}{' (view)' if '_viewed' in vars(self) else ''}>"
 
     @property
     def is_closed(self) -> bool:
@@ -299,7 +355,7 @@ class AsyncClient:
         """
         task_id = getattr(event, "task_id", None)
         check_kind(task_id, str, "the task_id of a delivery", "a string, as in what webhooks.verify() gives")
-        self._core.shared_poller.wake(event.task_id)
+        self._core.wake(event.task_id)
 
     async def run(
         self,

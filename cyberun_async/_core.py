@@ -6,14 +6,16 @@ names in `cyberun_async._LAZY`, are all there is of it.
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from cyberun_async._resources.submitting import SubmissionPreparer
 from cyberun_async._settings import Settings
+from cyberun_async._transport.connections import Connections
 from cyberun_async._transport.process_bound import refuse_copies
+from cyberun_async._transport.recent_cache import RecentCache
 from cyberun_async._transport.requests import check_own_client
 from cyberun_async._transport.transport import Transport
 from cyberun_async._wait.follower import TaskFollower
@@ -27,14 +29,21 @@ if TYPE_CHECKING:
     from cyberun_async._files import FileTransfers
 
 
+MAX_IDLE_VIEWS = 1000
+"""Views that are kept although nobody uses them: a backend that makes one for each request finds its definitions again."""
+
+
 class ClientCore:
-    """The parts of one client.
+    """The parts of one client, or of a view of it: settings and what belongs to its credential, on shared connections.
 
     Attributes:
         settings: Resolved and checked.
         transport: Sends calls, and opens event streams.
         shared_poller: Joins the polls of all waits.
         preparer: Checks parameters and uploads files before a submission.
+        owner: The client's core, if this is that of a view.
+        views: The cores of views, by their options.
+        woken: Tasks that were woken, and whose waits have not noticed it.
 
     """
 
@@ -45,19 +54,44 @@ class ClientCore:
         settings: Settings,
         http_client: "httpx.AsyncClient | None" = None,
         storage_client: "httpx.AsyncClient | None" = None,
+        *,
+        owner: "ClientCore | None" = None,
     ) -> None:
         """Open nothing."""
         if storage_client is not None:
             check_own_client(storage_client)
         self.settings: Settings = settings
-        self.transport: Transport = Transport(settings, http_client)
-        self.shared_poller: SharedPoller = SharedPoller(self.transport, settings.polling)
-        self.preparer: SubmissionPreparer = SubmissionPreparer(self.transport, lambda: self.files.uploads)
+        self.owner: ClientCore | None = owner
+        self.views: RecentCache[Hashable, ClientCore] = RecentCache(MAX_IDLE_VIEWS) if owner is None else owner.views
+        self.woken: dict[str, None] = {} if owner is None else owner.woken
+        connections = Connections(settings, http_client) if owner is None else owner.transport.connections
+        self.transport: Transport = Transport(settings, connections)
+        if owner is not None and settings.options == owner.settings.options:
+            self.shared_poller: SharedPoller = owner.shared_poller
+            self.preparer: SubmissionPreparer = owner.preparer
+        else:
+            self.shared_poller = SharedPoller(self.transport, settings.polling, self.woken)
+            self.preparer = SubmissionPreparer(self.transport, lambda: self.files.uploads)
         self._storage_client = storage_client
 
     def __repr__(self) -> str:
         """Show where it talks to."""
-        return f"<{type(self).__name__} of {self.settings.base_url}>"
+        return f"<{type(self).__name__} of {self.settings.base_url}{' (view)' if self.is_view else ''}>"
+
+    @property
+    def is_view(self) -> bool:
+        """Whether the connections are another's."""
+        return self.owner is not None
+
+    def view(self, settings: Settings) -> "ClientCore":
+        """Give the core of a view with these settings: the same one for the same options."""
+        owner = self.owner or self
+        return self.views.get(settings.options, lambda: ClientCore(settings, owner=owner))
+
+    def wake(self, task_id: str) -> None:
+        """Wake the waits of a task, whichever view waits."""
+        for core in (self.owner or self, *self.views.values()):
+            core.shared_poller.wake(task_id)
 
     @cached_property
     def batches(self) -> "Batches":
@@ -71,7 +105,8 @@ class ClientCore:
         """Uploads and downloads."""
         from cyberun_async._files import FileTransfers
 
-        return FileTransfers(self.transport, self.settings, self._storage_client)
+        storage = None if self.owner is None else self.owner.files.storage.view(self.settings)
+        return FileTransfers(self.transport, self.settings, self._storage_client, storage=storage)
 
     def follow(self, task_id: str) -> TaskFollower:
         """Give a follower of a task, which begins when its first event is asked for."""
@@ -79,11 +114,13 @@ class ClientCore:
 
     @property
     def is_open(self) -> bool:
-        """Whether there may be connections."""
-        return self.transport.is_open or ("files" in vars(self) and self.files.is_open)
+        """Whether there may be connections of its own."""
+        return not self.is_view and (self.transport.is_open or ("files" in vars(self) and self.files.is_open))
 
     async def aclose(self) -> None:
-        """Close every connection, under cancellation too; safe to call twice."""
+        """Close every connection, under cancellation too; safe to call twice. A view has none."""
+        if self.is_view:
+            return
         try:
             await self.transport.aclose()
         finally:

@@ -1,7 +1,7 @@
 """The settings of a client: frozen values, checked when they are made."""
 
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +10,9 @@ import attrs
 from cyberun_async._errors import ConfigurationError
 from cyberun_async._extras import missing_extra
 from cyberun_async._observing import Instrumentation
+from cyberun_async._protocol.api_headers import ApiHeaders, check_headers, merge_headers
 from cyberun_async._protocol.base_url import DEFAULT_BASE_URL, check_base_url
-from cyberun_async._protocol.key_format import check_key, check_team
+from cyberun_async._protocol.key_format import check_key, check_team, is_bound_to_team
 from cyberun_async._protocol.secret import Key, sealed
 
 if TYPE_CHECKING:
@@ -169,6 +170,7 @@ class Settings:
         team_id: Set only where it must be sent.
         http2: Whether calls may be sent by HTTP/2.
         instrumentation: Reports to the observer, if there is one.
+        headers: Sent with each request to the API, and with none to the storage.
 
     """
 
@@ -181,6 +183,44 @@ class Settings:
     limits: Limits = attrs.field(default=Limits(), validator=_check_kind)
     http2: bool = False
     instrumentation: Instrumentation | None = None
+    headers: ApiHeaders = ()
+
+    @property
+    def credential(self) -> Hashable:
+        """What tells one user or key from another, for what the service knows of each by itself, such as its rate limit."""
+        # While something is kept under the identity of a provider, that has the provider, so no other can have the same.
+        token = self.token if isinstance(self.token, Hashable) else id(self.token)
+        return token, self.team_id, self.headers
+
+    @property
+    def options(self) -> Hashable:
+        """All that a view of a client can have of its own."""
+        return self.credential, self.timeouts, self.retries, self.polling
+
+    def with_options(self, api_key: object, *, team_id: str | None, headers: object, **values: Any) -> "Settings":
+        """Give the settings of a view: these, but for what is given; `None` keeps what there is.
+
+        Args:
+            api_key: What `sealed()` gives for it.
+            team_id: For the key; that of these settings is not taken over for another one.
+            headers: What `seal_headers()` gives for those that are added.
+            values: Others, by name.
+
+        Raises:
+            ConfigurationError: One of them cannot work.
+
+        """
+        changes = {name: value for name, value in values.items() if value is not None}
+        token = self.token
+        if api_key is not None:
+            changes["token"] = token = api_key if callable(api_key) else check_key(api_key)
+        if api_key is not None or team_id is not None:
+            key = token if isinstance(token, Key) else None
+            if team_id is None and (key is None or not is_bound_to_team(key)):
+                message = "another user's token (JWT) needs a team_id of its own: that of the client is not taken over"
+                raise ConfigurationError(message)
+            changes["team_id"] = check_team(key, team_id)
+        return attrs.evolve(self, headers=merge_headers(self.headers, check_headers(headers)), **changes)
 
     @classmethod
     def resolve(
@@ -192,6 +232,7 @@ class Settings:
         http2: bool,
         http_client: object,
         observer: "Observer | None",
+        headers: object,
         allow_insecure_http: bool,
         **values: Any,
     ) -> "Settings":
@@ -199,6 +240,7 @@ class Settings:
 
         Args:
             api_key: What `sealed()` gives for it: a traceback with local variables would show another.
+            headers: Likewise, what `seal_headers()` gives.
             values: Those that are kept as they are given.
 
         Raises:
@@ -214,6 +256,7 @@ class Settings:
             team_id=check_team(token if isinstance(token, Key) else None, team),
             http2=_check_http2(http2=http2, http_client=http_client),
             instrumentation=None if observer is None else Instrumentation.of(observer),
+            headers=check_headers(headers),
             **values,
         )
 

@@ -1,6 +1,7 @@
 """Bytes in and out of storage, by presigned URLs; no key and no header of the API comes near it."""
 
 from collections.abc import AsyncIterable, Callable, Mapping
+from copy import copy
 from functools import partial
 
 import anyio
@@ -12,7 +13,7 @@ from cyberun_async._files.resume import content_length
 from cyberun_async._files.storage_body import RawSocketReader, StorageBody
 from cyberun_async._files.storage_failure import StorageFailure, storage_failure
 from cyberun_async._protocol.secret import Link, Secret
-from cyberun_async._settings import Settings
+from cyberun_async._settings import Settings, Timeouts
 from cyberun_async._transport.bodies import RequestBody
 from cyberun_async._transport.early_response import listening
 from cyberun_async._transport.error_mapping import map_exceptions
@@ -66,7 +67,9 @@ class Storage:
         if storage_client is not None:
             self._send = self._send_upload = sender_of(storage_client)
         self._is_own = storage_client is None
-        timeouts = settings.timeouts
+        self._set_timeouts(settings.timeouts)
+
+    def _set_timeouts(self, timeouts: Timeouts) -> None:
         self._read_timeout = timeouts.read
         self._cleanup = timeouts.cleanup
         self._timeout = timeout_extension(timeouts.connect, timeouts.read, timeouts.write * WRITE_TIMEOUT_FACTOR)
@@ -75,6 +78,12 @@ class Storage:
         """Show whether there may be connections, and whose client it is."""
         whose = "" if self._is_own else " by a client of the user's own"
         return f"<{type(self).__name__}{whose}, {'open' if self.is_open else 'without connections'}>"
+
+    def view(self, settings: Settings) -> "Storage":
+        """Give the same storage, its connections and its slots, with the timeouts of other settings."""
+        view = copy(self)
+        view._set_timeouts(settings.timeouts)
+        return view
 
     @property
     def is_open(self) -> bool:

@@ -25,6 +25,7 @@ class FileTransfers:
         transport: Asks for presigned URLs.
         settings: The client's.
         storage_client: A client of the user's own to send through; it is never closed here.
+        storage: That of the client that this is a view of.
 
     Attributes:
         storage: Takes and gives the bytes.
@@ -33,12 +34,17 @@ class FileTransfers:
     """
 
     def __init__(
-        self, transport: Transport, settings: Settings, storage_client: "httpx.AsyncClient | None" = None
+        self,
+        transport: Transport,
+        settings: Settings,
+        storage_client: "httpx.AsyncClient | None" = None,
+        *,
+        storage: Storage | None = None,
     ) -> None:
         """Open nothing."""
         self._transport = transport
         self._settings = settings
-        self.storage: Storage = Storage(settings, storage_client, transport.check_usable)
+        self.storage: Storage = storage or Storage(settings, storage_client, transport.check_usable)
         self.uploads: Uploads = Uploads(transport, self.storage, settings)
 
     def __repr__(self) -> str:

@@ -1,6 +1,9 @@
 """What all calls of a client share: connections, slots, the budget of streams, and that they are closed. (pool, limits)"""
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Hashable
+from typing import Protocol
+from weakref import ref
 
 import anyio
 import httpx
@@ -8,7 +11,10 @@ import httpx
 from cyberun_async._concurrency import InFlight, run_shielded
 from cyberun_async._errors import ConfigurationError
 from cyberun_async._settings import Settings
+from cyberun_async._transport.credential import Credential
+from cyberun_async._transport.log_redaction import redact_foreign_logs
 from cyberun_async._transport.loop_guard import EventLoopGuard
+from cyberun_async._transport.recent_cache import RecentCache
 from cyberun_async._transport.requests import Send, check_base_address, sender_of
 from cyberun_async._transport.sharded_pool import ShardedTransport
 
@@ -16,8 +22,18 @@ MAX_CONCURRENT_OPENINGS = 16
 """Streams in the act of being opened: it takes the loop milliseconds, for which events of open ones would wait."""
 
 
+MAX_IDLE_CREDENTIALS = 1000
+"""Credentials that are kept although no client or view uses them, as where each request of a backend makes a view."""
+
+
+class StreamUser(Protocol):
+    """What opens streams, and says whether it wants one that is free now: a client, or a view of it."""
+
+    def on_free_stream(self) -> object: ...
+
+
 class Connections:
-    """The connections of a client to the API, and how many requests and streams may use them at once.
+    """The connections of a client and its views to the API, and how many requests and streams may use them at once.
 
     Args:
         settings: The client's settings.
@@ -30,13 +46,14 @@ class Connections:
         call_slots: One of them is held by each call, `Limits.max_connections` in all.
         opening_slots: One of them is held by each stream while it is being opened.
         free_streams: How many more streams may be opened.
-        on_free_stream: Called whenever a stream has ended, so that another may be opened.
+        credentials: Those that are used here, each once.
         in_flight: The requests that are going on.
         is_closed: Whether nothing may be sent any more.
 
     """
 
-    def __init__(self, settings: Settings, http_client: httpx.AsyncClient | None) -> None:
+    def __init__(self, settings: Settings, http_client: httpx.AsyncClient | None = None) -> None:
+        redact_foreign_logs()
         check_base_address(settings.base_url)
         self._pools: tuple[ShardedTransport, ...] = ()
         self.send_call: Send
@@ -57,7 +74,8 @@ class Connections:
         self.call_slots: anyio.Semaphore = anyio.Semaphore(settings.limits.max_connections, fast_acquire=True)
         self.opening_slots: anyio.Semaphore = anyio.Semaphore(MAX_CONCURRENT_OPENINGS, fast_acquire=True)
         self.free_streams: int = settings.limits.max_streams
-        self.on_free_stream: Callable[[], object] = lambda: None
+        self._stream_users: deque[ref[StreamUser]] = deque()
+        self.credentials: RecentCache[Hashable, Credential] = RecentCache(MAX_IDLE_CREDENTIALS)
         self.in_flight: InFlight = InFlight()
         self.is_closed: bool = False
         self._cleanup = settings.timeouts.cleanup
@@ -99,10 +117,21 @@ class Connections:
             message = "this client is closed: make a new one"
             raise ConfigurationError(message)
 
+    def add_stream_user(self, user: StreamUser) -> None:
+        """Have free streams offered to somebody, for as long as it exists."""
+        self._stream_users.append(ref(user))
+
     def release_stream(self) -> None:
-        """Give the slot of a stream back."""
+        """Give the slot of a stream back, and offer it to one that wants it, each in turn."""
         self.free_streams += 1
-        self.on_free_stream()
+        for _ in range(len(self._stream_users)):
+            reference = self._stream_users.popleft()
+            user = reference()
+            if user is None:
+                continue
+            self._stream_users.append(reference)
+            if user.on_free_stream():
+                break
 
     async def aclose(self) -> None:
         """End what is in flight and close every connection, under cancellation too; safe to call twice."""

@@ -54,8 +54,10 @@ def make_request(
     target = checked_url(Secret(url))
     request = httpx.Request(call.method, target, headers=every, content=content, extensions=extensions)
     request.stream = OneBlock(content or b"")
+    # The one place where a key, and what a gateway wants, becomes text.
+    for name, value in settings.headers:
+        request.headers[name] = value.reveal()
     if token is not NO_KEY:
-        # The one place where a key becomes text.
         request.headers["Authorization"] = f"Bearer {token.reveal()}"
     return request
 

@@ -46,7 +46,6 @@ from cyberun_async._transport.connections import Connections
 from cyberun_async._transport.content_codings import compressions
 from cyberun_async._transport.credential import Credential
 from cyberun_async._transport.error_mapping import map_error
-from cyberun_async._transport.log_redaction import redact_foreign_logs
 from cyberun_async._transport.process_bound import refuse_copies
 from cyberun_async._transport.recent_submissions import RecentSubmissions
 from cyberun_async._transport.response import Response, decode_error, error_of, is_result, read_in_steps
@@ -64,25 +63,27 @@ class Transport:
     """Sends calls and opens event streams, each within a budget of its own.
 
     Args:
-        settings: The client's settings.
-        http_client: A client of the user's own to send through; it is never closed here.
+        settings: The client's, or those of a view of it.
+        connections: Where calls are sent; several transports may share them.
 
     Attributes:
         connections: The connections, slots and budgets that all calls share.
         credential: How requests are signed in, and the pause after a 429.
+        on_free_stream: Called whenever a stream has ended, so that another may be opened; says whether one is wanted.
         mismatches: Logs which fields of responses differ from their documentation.
 
     """
 
     __reduce__ = refuse_copies
 
-    def __init__(self, settings: Settings, http_client: httpx.AsyncClient | None = None) -> None:
-        redact_foreign_logs()
+    def __init__(self, settings: Settings, connections: Connections) -> None:
         self._settings = settings
-        self.connections: Connections = Connections(settings, http_client)
-        self.credential: Credential = Credential(settings)
-        self._round_trips = RoundTrip(settings, self.connections)
+        self.connections: Connections = connections
+        self.credential: Credential = connections.credentials.get(settings.credential, lambda: Credential(settings))
+        self._round_trips = RoundTrip(settings, connections)
         self.mismatches: MismatchLog = MismatchLog()
+        self.on_free_stream: Callable[[], object] = lambda: None
+        connections.add_stream_user(self)
 
     def __repr__(self) -> str:
         """Show where it sends to, and how."""
@@ -245,15 +246,6 @@ class Transport:
         return error_of(call, response, self.base_url)
 
     # Streams
-
-    @property
-    def on_free_stream(self) -> Callable[[], object]:
-        """Called whenever a stream has ended, so that another may be opened."""
-        return self.connections.on_free_stream
-
-    @on_free_stream.setter
-    def on_free_stream(self, value: Callable[[], object]) -> None:
-        self.connections.on_free_stream = value
 
     @property
     def has_free_stream(self) -> bool:

@@ -32,7 +32,7 @@ class SharedPoller:
     background. Where few are due each reads its task itself, and so does whoever is found in no list.
     """
 
-    def __init__(self, transport: Transport, polling: Polling) -> None:
+    def __init__(self, transport: Transport, polling: Polling, heard_of: dict[str, None] | None = None) -> None:
         """Begin with nobody."""
         self._transport = transport
         self._polling = polling
@@ -43,7 +43,8 @@ class SharedPoller:
         self._leader: PollRequest | None = None
         self._alarm: anyio.Event | None = None
         self._lists: ListPoller | None = None
-        self._heard_of: dict[str, None] = {}
+        # Views of one client share it: a webhook does not say whose task has ended.
+        self._heard_of: dict[str, None] = {} if heard_of is None else heard_of
         transport.on_free_stream = self.offer_stream
 
     async def turn(self, look: PollRequest, *, until: float = float("inf")) -> TaskStatus | PollDecision:
@@ -102,10 +103,10 @@ class SharedPoller:
         if len(self._heard_of) > MAX_KNOWN:
             del self._heard_of[next(iter(self._heard_of))]
 
-    def offer_stream(self) -> None:
-        """Give a free stream to one of the waits without: to a running task rather than to one that waits itself."""
+    def offer_stream(self) -> bool:
+        """Give a free stream to one of the waits without, if there is: to a running task rather than to one that waits itself."""
         if not self._transport.has_free_stream:
-            return
+            return False
         chosen = None
         for look in chain(self._urgent, self._parked):
             if look.wants_stream and look.known == TaskStatus.RUNNING:
@@ -115,6 +116,7 @@ class SharedPoller:
                 chosen = look
         if chosen is not None:
             self._tell(chosen, PollDecision.TRY_STREAM)
+        return chosen is not None
 
     # Who is there
 
