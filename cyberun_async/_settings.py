@@ -1,5 +1,6 @@
 """The settings of a client: frozen values, checked when they are made."""
 
+import operator
 import os
 from collections.abc import Awaitable, Callable, Hashable, Mapping
 from importlib.util import find_spec
@@ -160,6 +161,20 @@ class Limits:
     __repr__ = _as_written
 
 
+class ProviderIdentity:
+    """A provider of tokens as a key of a mapping: the same one only, since those that compare equal may give other tokens."""
+
+    def __init__(self, provider: object) -> None:
+        # A bound method is made anew each time that it is looked up. All are held, so that no other gets their ids.
+        self._parts = (getattr(provider, "__self__", provider), getattr(provider, "__func__", None))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ProviderIdentity) and all(map(operator.is_, self._parts, other._parts))
+
+    def __hash__(self) -> int:
+        return hash(tuple(map(id, self._parts)))
+
+
 @attrs.frozen(eq=False)
 class Settings:
     """All that a client was told, resolved and checked.
@@ -188,8 +203,7 @@ class Settings:
     @property
     def credential(self) -> Hashable:
         """What tells one user or key from another, for what the service knows of each by itself, such as its rate limit."""
-        # While something is kept under the identity of a provider, that has the provider, so no other can have the same.
-        token = self.token if isinstance(self.token, Hashable) else id(self.token)
+        token = self.token if isinstance(self.token, Key) else ProviderIdentity(self.token)
         return token, self.team_id, self.headers
 
     @property

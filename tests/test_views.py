@@ -37,6 +37,7 @@ from cyberun_async import (
     TransportTimeout,
 )
 from cyberun_async._protocol import endpoints
+from cyberun_async._relay.channel import account_of
 from cyberun_async.webhooks import WebhookEvent
 
 if TYPE_CHECKING:
@@ -373,3 +374,44 @@ async def test_streams_of_collected_views() -> None:
         connection = await client._core.transport.open_stream(endpoints.stream_task_events(TASK))
         await connection.aclose()
         assert len(client._core.transport.connections._stream_users) == 1001
+
+
+async def test_relay() -> None:
+    """Readers of a relay share a stream by views of the same key, and none by views of other keys or other headers."""
+    async with client_of(Api()) as client:
+        accounts = [
+            account_of(client.with_options(**options)._core.settings)
+            for options in (
+                {"api_key": "sk-one"},
+                {"api_key": "sk-one", "timeouts": Timeouts(read=7)},
+                {"api_key": "sk-two"},
+                {"api_key": "sk-one", "headers": {"X-Gateway": "gateway-a"}},
+                {"api_key": "sk-one", "headers": {"X-Gateway": "gateway-b"}},
+            )
+        ]
+    assert [accounts.index(each) for each in accounts] == [0, 0, 2, 3, 4]
+
+
+async def test_providers_that_compare_equal() -> None:
+    """Two providers that compare equal may give tokens of different users, so nothing is shared between them."""
+
+    class Provider:
+        def __init__(self, token: str) -> None:
+            self._token = token
+
+        def __eq__(self, _: object) -> bool:
+            return True
+
+        def __hash__(self) -> int:
+            return 0
+
+        async def give(self) -> str:
+            return self._token
+
+    api, one, two = Api(), Provider("eyJ-one"), Provider("eyJ-two")
+    async with client_of(api) as client:
+        for provider in (one, two, one):
+            await client.with_options(api_key=provider.give, team_id=TEAM).tasks.get("t-1")
+        cores = [client.with_options(api_key=each.give, team_id=TEAM)._core for each in (one, two, one)]
+    assert api.sent("Authorization") == ["Bearer eyJ-one", "Bearer eyJ-two", "Bearer eyJ-one"]
+    assert [cores.index(core) for core in cores] == [0, 1, 0]

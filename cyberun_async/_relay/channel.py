@@ -3,7 +3,6 @@
 import copy
 import hashlib
 import math
-import operator
 import re
 import secrets
 from collections import Counter, deque
@@ -16,7 +15,7 @@ import attrs
 from cyberun_async._errors import CyberunError
 from cyberun_async._protocol.events import ProgressEvent, StatusEvent, TaskEvent, encode_event
 from cyberun_async._protocol.secret import Key
-from cyberun_async._settings import Settings
+from cyberun_async._settings import ProviderIdentity, Settings
 
 if TYPE_CHECKING:
     from cyberun_async._client import AsyncClient
@@ -34,35 +33,28 @@ class Account:
         base_url: The service.
         team_id: The team, where one is sent.
         credential: A digest of the key, since a key belongs in no `repr`; or the provider of tokens itself.
+        headers: Names and digests of the headers for a gateway, which may know users of its own.
 
     """
 
     base_url: str
     team_id: str | None
     credential: Hashable = attrs.field(repr=False)
-
-
-class _Provider:
-    """A provider of tokens as part of a key: the same one only, since those that compare equal may give other tokens."""
-
-    def __init__(self, provider: object) -> None:
-        # A bound method is made anew each time that it is looked up. All are held, so that no other gets their ids.
-        self._parts = (getattr(provider, "__self__", provider), getattr(provider, "__func__", None))
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Provider) and all(map(operator.is_, self._parts, other._parts))
-
-    def __hash__(self) -> int:
-        return hash(tuple(map(id, self._parts)))
+    headers: tuple[tuple[str, bytes], ...] = attrs.field(default=(), repr=False)
 
 
 def account_of(settings: Settings) -> Account:
     """Give the account that a client with these settings uses."""
     token = settings.token
-    credential: Hashable = _Provider(token)
+    credential: Hashable = ProviderIdentity(token)
     if isinstance(token, Key):
-        credential = hashlib.blake2b(token.reveal().encode(), key=_DIGEST_KEY).digest()
-    return Account(settings.base_url, settings.team_id, credential)
+        credential = _digest(token)
+    headers = tuple((name, _digest(value)) for name, value in settings.headers)
+    return Account(settings.base_url, settings.team_id, credential, headers)
+
+
+def _digest(secret: Key) -> bytes:
+    return hashlib.blake2b(secret.reveal().encode(), key=_DIGEST_KEY).digest()
 
 
 @attrs.frozen

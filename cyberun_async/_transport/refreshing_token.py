@@ -37,6 +37,7 @@ from cyberun_async._protocol.sign_in import TokenPair, refresh_tokens
 from cyberun_async._settings import Timeouts
 from cyberun_async._transport.anonymous import anonymous_settings
 from cyberun_async._transport.cached_token import TokenCache
+from cyberun_async._transport.connections import Connections
 from cyberun_async._transport.transport import Transport
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ class RefreshingToken:
         self._save = save
         self._settings = anonymous_settings(base_url, timeouts=timeouts, allow_insecure_http=allow_insecure_http)
         self._http_client = http_client
-        Transport(self._settings, http_client)  # What cannot work is found now, and not by the first request.
+        Connections(self._settings, http_client)  # What cannot work is found now, and not by the first request.
         self._unused: Key | None = unused
         self._why_none = ""
         self._unsaved: _Pair | None = None
@@ -160,7 +161,7 @@ class RefreshingToken:
             raise SignInRequired(self._why_none)
         self._unused, self._why_none = None, "may have been used by a refresh whose response was lost"
         began = anyio.current_time()
-        transport = Transport(self._settings, self._http_client)
+        transport = Transport(self._settings, Connections(self._settings, self._http_client))
         try:
             pair = await transport.send(refresh_tokens(token), flight=flight)
         except CyberunError as error:
