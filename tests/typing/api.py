@@ -91,6 +91,11 @@ async def make_clients(http: httpx.AsyncClient) -> None:
         assert_type(entered, AsyncClient)
         assert_type(await entered.ping(timeout=5), Ping)
         assert_type(entered.is_closed, bool)
+    view = client.with_options(api_key="sk-...", headers={"CF-Access-Client-Id": "..."})
+    assert_type(view, AsyncClient)
+    client.with_options(api_key=fresh_token, team_id="...", timeouts=Timeouts(call=5))
+    client.with_options(retries=Retries(budget=0), polling=Polling(interval=1), headers=None)
+    AsyncClient(headers={"CF-Access-Client-Id": "...", "CF-Access-Client-Secret": "..."})
     await client.aclose()
 
 

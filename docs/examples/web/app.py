@@ -110,28 +110,12 @@ class Backend:
         self.client = client
         self.relay = relay
         self.tasks = Tasks(settings.database)
-        self._clients: dict[str, AsyncClient] = {}
         self._submitting: Counter[str] = Counter()
 
     def client_of(self, visitor: str) -> AsyncClient:
-        """Give the client with a visitor's key: one for each key, made when it is first needed."""
+        """Give a view of the client with a visitor's key, on the same connections; there is nothing to keep or to close."""
         key = self.settings.key_of(visitor)
-        if key is None:
-            return self.client
-        if key not in self._clients:
-            self._clients[key] = AsyncClient(key, base_url=self.settings.base_url)
-        return self._clients[key]
-
-    @property
-    def clients(self) -> Iterator[AsyncClient]:
-        """Give all of them."""
-        yield self.client
-        yield from self._clients.values()
-
-    async def aclose(self) -> None:
-        """Close the clients of visitors; the application's own is not ours."""
-        for client in self._clients.values():
-            await client.aclose()
+        return self.client if key is None else self.client.with_options(api_key=key)
 
     @contextmanager
     def _place(self, visitor: str) -> Iterator[int]:
@@ -286,8 +270,8 @@ async def webhook(request: Request, backend: Shared) -> None:
     except WebhookError as error:
         raise HTTPException(400, str(error)) from error
     await backend.tasks.finish(event.task_id)
-    for client in backend.clients:
-        client.wake(event)
+    # Whichever view of the client waits.
+    backend.client.wake(event)
 
 
 async def answer_failure(_: Request, error: Exception) -> Response:
@@ -341,12 +325,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             Relay(client, linger=settings.linger) as relay,
         ):
             app.state.backend = Backend(settings, client, relay)
-            try:
-                # Streams do not end by themselves when a server stops.
-                with relay.draining_on(signal.SIGINT, signal.SIGTERM):
-                    yield
-            finally:
-                await app.state.backend.aclose()
+            # Streams do not end by themselves when a server stops.
+            with relay.draining_on(signal.SIGINT, signal.SIGTERM):
+                yield
 
     app = FastAPI(lifespan=lifespan, openapi_url=None)
     app.include_router(routes)
