@@ -53,7 +53,11 @@ CLEANUP = 5.0
     await_it="a batch is not awaited: use 'await client.map(...).gather()', or 'async with client.map(...) as batch:'",
 )
 class Batch(AsyncIterator[Outcome]):
-    """Many items on their way through one workflow: an async context manager, and an iterator of what became of them.
+    """A running batch: an async context manager, and an async iterator of the outcomes of its items.
+
+    `AsyncClient.map` makes one. Outcomes come in the order in which the items end; `gather()` gives them in the order of
+    the items. Leaving `async with` starts no more items, and leaves or cancels the tasks in flight (`on_exit`).
+    Outcomes that are not consumed count towards `max_in_flight` (backpressure).
 
     ```python
     async with client.map("text-to-image", [{"prompt": "a lake"}, {"prompt": "a hill"}]) as batch:
@@ -61,8 +65,9 @@ class Batch(AsyncIterator[Outcome]):
             print(outcome.key, outcome.task_id, outcome.error)
     ```
 
-    Outcomes come in the order in which they are known; `gather()` gives them in the order of the items. What runs beside
-    the body of `async with` ends with it. Outcomes that nobody takes hold the batch up, at `max_in_flight` of them.
+    Raises:
+        ConfigurationError: `items` is neither an iterable nor an async iterable of parameters.
+
     """
 
     __reduce__ = refuse_copies
@@ -106,21 +111,27 @@ class Batch(AsyncIterator[Outcome]):
 
     @property
     def in_flight(self) -> int:
-        """How many items have been started and have no outcome yet."""
+        """The number of items that have been started and have no outcome yet."""
         return self._admission.in_flight
 
     @property
     def counts(self) -> BatchCounts:
-        """How many items are in flight, and what became of the others; afterwards, too."""
+        """The number of items in flight, and of those that have ended, by how they ended; also after the batch."""
         return self._admission.counts
 
     @property
     def stopped_by(self) -> "StoppedBy | None":
-        """What keeps the batch from starting more items: `stop()`, or one of the options; `None` if nothing does."""
+        """Why the batch starts no more items: `"stop"` (the method), or the name of an option; `None` if it still does."""
         return self._admission.stopped_by
 
     async def __aenter__(self) -> "Self":
-        """Begin to submit."""
+        """Start to submit.
+
+        Raises:
+            ConfigurationError: The batch has run already, or its journal cannot be opened.
+            JournalInUse: Another process has the journal.
+
+        """
         if self._group is not None or self._is_over:
             message = "a batch runs once: call map() again"
             raise ConfigurationError(message)
@@ -138,7 +149,7 @@ class Batch(AsyncIterator[Outcome]):
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Stop, and leave or cancel what is in flight, as asked."""
+        """Start no more items, and leave or cancel the tasks in flight, as `on_exit` says."""
         group, self._group = self._group, None
         self._is_over = True
         assert group is not None
@@ -174,7 +185,7 @@ class Batch(AsyncIterator[Outcome]):
         return outcome
 
     def stop(self) -> None:
-        """Begin no more items; those that were begun go on to their outcomes, after which the iteration ends.
+        """Start no more items; the iteration ends after the outcomes of those in flight.
 
         Raises:
             ConfigurationError: The batch is not running.
@@ -184,11 +195,12 @@ class Batch(AsyncIterator[Outcome]):
         self._stop("stop")
 
     async def gather(self) -> list[Outcome]:
-        """Wait for all outcomes that are left, and give them in the order of the items.
+        """Wait for all outcomes that are left, and return them in the order of the items.
 
-        Outside of `async with` it runs the whole batch.
+        Outside of `async with` it runs the complete batch.
 
         Raises:
+            ConfigurationError: The batch has ended already.
             Exception: What reading the items raised.
 
         """

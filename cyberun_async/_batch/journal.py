@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 
 class Journal:
-    """A file that remembers what was submitted, so that nothing is submitted twice, after a crash either.
+    """A file that records what was submitted, so that no item is submitted twice, after a crash either.
 
-    Each item has a row: its key, a digest of its parameters, how far it is, its task's id, and what became of it. The row
-    is on disk before the item is submitted, and again once its task's id is known. An item whose submission was interrupted
-    in between is uncertain, and is reported as such. The file holds no key, and no presigned URL of a file.
+    It has a row for each item: its key, a digest of its parameters, its state, its task's id, and its outcome. The row is
+    on the disk before the item is submitted, and again once its task's id is known. An item whose submission was
+    interrupted in between is uncertain, and is reported as such. The file holds no API key, and no presigned URL.
 
     ```python
     async with client.map("text-to-image", items, journal=Journal("sunsets.journal")) as batch:
@@ -34,18 +34,23 @@ class Journal:
             ...
     ```
 
-    The file is open while a batch or `submit_once()` uses it, and for as long as an `async with` of its own lasts. One
-    process has it open at a time; there, one `Journal` serves one event loop, one batch, and any number of `submit_once()`.
+    The file is open while a batch or `submit_once()` uses it, or for as long as its own `async with` lasts. One process
+    has it open at a time; there, one `Journal` serves one event loop, one batch, and any number of `submit_once()`.
 
-    `async for entry in journal` gives a `JournalEntry` for each item, by workflow and key.
+    `async for entry in journal` yields a `JournalEntry` for each item, ordered by workflow and key.
 
     Args:
-        path: The file, an SQLite database; made if it is not there.
-        compare_files: By what a file parameter is known again, beside its resolved path: its `"content"` (a digest of its
-            bytes), or its `"size_and_time"`, for which no bytes are read, and a file that was touched is another one.
+        path: The file, an SQLite database; it is created if it is missing.
+        compare_files: How an item is recognized by its file parameters, beside their resolved paths: by their
+            `"content"` (a digest of the bytes, the default), or by `"size_and_time"`, for which no bytes are read, and a
+            file that was touched is another one.
+
+    Attributes:
+        path: The file, as it was given.
 
     Raises:
         ConfigurationError: `compare_files` is neither.
+        InvalidParameters: `path` is no path.
 
     """
 

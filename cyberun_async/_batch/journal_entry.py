@@ -13,16 +13,22 @@ from cyberun_async._protocol.tasks import TaskResult
 class JournalEntry:
     """One item of a journal, for reports and for settling what is uncertain.
 
+    ```python
+    async for entry in Journal("sunsets.journal"):
+        if entry.is_uncertain:
+            print(entry.workflow, entry.key, entry.submitted_at)
+    ```
+
     Attributes:
         workflow: The workflow as it was named when the item was submitted.
         key: The item's key.
-        state: `new` (not submitted), `submitting` (sent, and the process has ended since), `uncertain` (no usable response),
-            `submitted` (its task is known), `finished`, or the word of a later version.
+        state: `new` (not submitted), `submitting` (sent, and the process has ended since), `uncertain` (no usable
+            response), `submitted` (its task is known), `finished`, or the value of a later version.
         is_uncertain: Whether a task may exist whose id is not known.
-        task_id: Its task, where it is known.
-        submitted_at: When it was last submitted, by this machine's clock.
-        attempts: How many tasks it may have cost.
-        result: What became of it, without presigned URLs; `None` until it has finished.
+        task_id: The id of its task; `None` if it is not known.
+        submitted_at: When it was last submitted, by this machine's clock, in UTC; `None` if it was not.
+        attempts: The number of tasks that it may have cost.
+        result: The result of its task, without presigned URLs; `None` until it has finished.
 
     """
 

@@ -32,22 +32,30 @@ class Item:
 
 @attrs.frozen(kw_only=True)
 class Outcome:
-    """What became of one item of a batch.
+    """The outcome of one item of a batch: a result or an error.
+
+    ```python
+    async for outcome in batch:
+        if outcome.succeeded:
+            await client.download(outcome, "out")
+        else:
+            print(outcome.key, outcome.error)
+    ```
 
     Attributes:
-        index: The item's place among the items, from 0.
-        key: What tells the item apart; its index, as text, unless it came with a key.
-        parameters: Its parameters, as they were given.
-        task_id: Its task, once there was one.
-        result: Its result, where the task completed. One that comes from a journal has no presigned URLs: they would have
-            expired. `client.download(outcome, folder)` and `client.tasks.result(outcome.task_id)` get fresh ones.
-        error: Why there is no result.
-        is_uncertain: Whether a task may exist whose id is not known: there was no usable response to its submission.
-        is_matched: Whether its task was found among the team's tasks, by workflow and time, since the submission itself got
-            no response.
-        is_from_journal: Whether an earlier run had finished it, so that this one asked the server for nothing.
-        candidates: Of an uncertain item of an earlier run, the tasks that it may be, as the server listed them when the
-            batch began; `Journal.settle()` says which one it is.
+        index: The item's position among the items, from 0.
+        key: The item's key; its index, as text, unless it was given with one.
+        parameters: The item's parameters, as they were given.
+        task_id: The id of its task; `None` if none is known.
+        result: The result if the task completed, else `None`. One that comes from a journal has no presigned URLs, since
+            they would have expired: `client.download(outcome, folder)` and `client.tasks.result(task_id)` get fresh ones.
+        error: Why there is no result; `None` if there is one.
+        is_uncertain: Whether a task may exist whose id is not known: its submission got no usable response.
+        is_matched: Whether its task was found in the list of tasks, by workflow and time, because its submission got no
+            response.
+        is_from_journal: Whether it is the outcome of an earlier run, so that this run sent no request for it.
+        candidates: The tasks that an uncertain item of an earlier run may be, as the server listed them when the batch
+            started; `Journal.settle()` says which one it is.
 
     """
 
@@ -64,14 +72,14 @@ class Outcome:
 
     @property
     def succeeded(self) -> bool:
-        """Whether there is a result."""
+        """Whether the task completed, so that there is a result."""
         return self.error is None
 
     def unwrap(self) -> TaskResult:
-        """Give the result.
+        """Return the result, or raise the error.
 
         Raises:
-            CyberunError: There is none; this is why.
+            CyberunError: There is no result; this is `error`.
 
         """
         if self.error is not None:
@@ -82,16 +90,16 @@ class Outcome:
 
 @attrs.frozen(kw_only=True)
 class BatchCounts:
-    """How far a batch is.
+    """The number of items of a batch by their state, and of the tasks that it has submitted.
 
     Attributes:
-        in_flight: Items that were begun and have no outcome yet.
+        in_flight: Items that were started and have no outcome yet.
         succeeded: Items with a result.
-        failed: Items with an error, but for those that are uncertain or were not submitted because the batch was stopped.
+        failed: Items with an error, without those that are uncertain or stopped.
         uncertain: Items of which a task may exist whose id is not known.
-        stopped: Items that were begun and not submitted, because the batch was stopped.
-        from_journal: Items among the succeeded and the failed that an earlier run had finished.
-        submitted: Tasks that this run has submitted, a second one for the same item counted as well: what it costs.
+        stopped: Items that were started and not submitted, because the batch was stopped.
+        from_journal: Items among the succeeded and the failed whose outcome is that of an earlier run.
+        submitted: Tasks that this run has submitted, each of which is billed; further attempts count as well.
 
     """
 
