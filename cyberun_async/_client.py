@@ -611,22 +611,38 @@ class AsyncClient:
             task = task.unwrap()
         return await self._core.files.download(task, directory, concurrency=concurrency, on_progress=on_progress)
 
-    def open_file(self, file: OutputFile) -> "FileStream":
-        """Stream an output file without a disk, for a web backend that hands it on.
+    def open_file(
+        self, file: OutputFile, *, start: int = 0, stop: int | None = None, if_range: str | None = None
+    ) -> "FileStream":
+        """Stream an output file, or a part of it, without a disk: for a web backend that hands it on.
 
-        Its checksum is not checked, since the bytes are handed out as they come; its length is.
+        Entering the stream asks the storage, so that the size, the type and the ETag are known before the first byte.
+        The checksum is not compared, since the bytes are handed out as they come; the length is.
+
+        ```python
+        async with client.open_file(file, start=1_000_000) as chunks:
+            print(chunks.size, chunks.content_type, chunks.etag)
+            async for chunk in chunks:
+                ...
+        ```
 
         Args:
             file: One of `TaskResult.files`.
+            start: The first byte, counted from 0; below zero it is counted from the end of the file. 0 by default.
+            stop: The byte after the last one, as in a slice; `None` is the end of the file. A part that the file does not
+                have holds no bytes, and makes `FileStream.status` 416.
+            if_range: The `If-Range` header of a request that is answered: of another version than that, the complete
+                file is given instead of the part. So it is where the storage says neither ranges nor the size of the file.
 
         Raises:
-            StorageError: With its first bytes: the storage refuses the file, or does not answer.
-            APIError: Likewise: the server does not give a fresh link.
+            InvalidParameters: `start` and `stop` are no bounds of a part.
+            StorageError: On entering: the storage rejects the request, or does not respond.
+            APIError: Likewise: the server gives no fresh presigned URL.
 
         Source: https://docs.cyberun.cloud/api-reference/task/get-task-result
 
         """
-        return self._core.files.open(file)
+        return self._core.files.open(file, start=start, stop=stop, if_range=if_range)
 
     async def read_file(self, file: OutputFile, *, max_bytes: int = 64 * 1024 * 1024) -> bytes:
         """Give the bytes of an output file, checked.

@@ -1,20 +1,29 @@
-"""An output file without a disk: as a stream, or as bytes."""
+"""An output file as a stream: its facts as soon as it is open, its bytes or a part of them as they arrive.
+
+**Positions** are absolute: `_at` is the next byte of the file that is handed out. A response begins where it says, so
+`_to_skip` bytes of it were handed out before, or lie before the part that is wanted: a storage that takes no ranges
+answers 200 with the complete file, and the part is cut out of that.
+
+**Resume.** After an interruption the next request asks for what is missing of the same version, by `If-Range`. Nobody
+compares the checksum here, since the bytes are gone by then; so each response has to say of which version it is, and a
+file that has changed, or does not say its version, ends in an error. Until the first byte is handed out, the file is
+opened anew, and has to have the facts that were shown.
+"""
 
 import warnings
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-import anyio
-import anyio.to_thread
-
-from cyberun_async._errors import StorageError
-from cyberun_async._files.checksums import Checksum, contradict, new_digest
-from cyberun_async._files.presigned_urls import PresignedUrls, log
-from cyberun_async._files.remote_file import ETAG_IS_NO_MD5, MAX_CHECKED_FETCHES, RemoteFile
-from cyberun_async._files.resume import NOTHING, Delivery, Have
+from cyberun_async._files.checksums import Checksum
+from cyberun_async._files.presigned_urls import PresignedUrls
+from cyberun_async._files.ranges import COMPLETE_FILE, ByteRange, is_version, response_headers
+from cyberun_async._files.remote_file import RemoteFile
+from cyberun_async._files.resume import Delivery, Have, has_same_facts, is_same_version
 from cyberun_async._files.storage import Storage
 from cyberun_async._files.storage_body import StorageBody
 from cyberun_async._files.storage_failure import StorageFailure
+from cyberun_async._protocol.content_types import content_type_of
 from cyberun_async._protocol.output_files import OutputFile
 from cyberun_async._settings import Settings
 from cyberun_async._transport.process_bound import refuse_copies
@@ -31,36 +40,52 @@ if TYPE_CHECKING:
     await_it="use 'async with client.open_file(...) as chunks:', or 'await client.read_file(...)' for all bytes",
 )
 class FileStream(AsyncIterator[bytes]):
-    """The bytes of one output file, as they arrive: an async iterator, and an async context manager.
+    """The bytes of one output file, or of a part of it, as they arrive: an async context manager and an async iterator.
 
-    After a break it goes on where it was, and it ends only once the file is complete. Leaving `async with` closes it
-    at once, however that happens.
+    `AsyncClient.open_file` makes one. Entering it asks the storage for the file, so that its facts are known before the
+    first byte; leaving it closes the connection. After an interruption it resumes, and it ends only once all bytes have
+    been handed out. A step that was cancelled can be repeated.
 
     ```python
     async with client.open_file(file) as chunks:
+        print(chunks.size, chunks.content_type, chunks.etag)
         async for chunk in chunks:
             await response.write(chunk)
     ```
 
-    A cancelled step can be taken again: the stream goes on where it was.
-
     Attributes:
-        file: Which file it is.
-        size: Its number of bytes; `None` until the first of them is there, and where the storage does not say.
+        file: The file.
+        size: The number of bytes of the complete file; `None` if the storage does not say it.
+        start: The first byte that is handed out, counted from 0.
+        stop: The byte after the last one; `None` if the size is not known.
 
     Raises:
-        StorageError: The storage refuses the file, or has not answered for longer than `Retries.budget`.
-        APIError: The server does not give a fresh link.
+        StorageError: The storage rejects the request, has not responded for longer than `Retries.budget`, or has another
+            version of the file by now.
+        APIError: The server gives no fresh presigned URL.
 
     """
 
     __reduce__ = refuse_copies
 
-    def __init__(self, transport: Transport, storage: Storage, settings: Settings, file: OutputFile) -> None:
-        """Ask for nothing before the first bytes are wanted."""
+    def __init__(
+        self,
+        transport: Transport,
+        storage: Storage,
+        settings: Settings,
+        file: OutputFile,
+        *,
+        part: ByteRange = COMPLETE_FILE,
+        if_range: str | None = None,
+    ) -> None:
         check_kind(file, OutputFile, "file", "one of TaskResult.files")
+        check_kind(if_range, (str, type(None)), "if_range", "the value of an If-Range header, or None")
         self.file = file
         self.size: int | None = None
+        self.start: int = 0
+        self.stop: int | None = None
+        self._part = part
+        self._if_range = if_range
         self._urls = PresignedUrls(transport, file.task_id, (file,))
         self._storage = storage
         self._settings = settings
@@ -73,8 +98,52 @@ class FileStream(AsyncIterator[bytes]):
 
     def __repr__(self) -> str:
         """Show which file it is, and how much of it was handed out."""
-        of = "" if self.size is None else f" of {self.size}"
-        return f"<{type(self).__name__} of {self.file.name} of task {self.file.task_id}, {self._at}{of} bytes>"
+        done = self._at - self.start
+        of = "" if self.stop is None else f" of {self.stop - self.start}"
+        return f"<{type(self).__name__} of {self.file.name} of task {self.file.task_id}, {done}{of} bytes>"
+
+    # Facts
+
+    @property
+    def content_type(self) -> str:
+        """The `Content-Type` that the storage says; before it is entered, and where it says none, that of the name."""
+        said = None if self._delivery is None else self._delivery.content_type
+        return said or content_type_of(self.file.name)
+
+    @property
+    def content_encoding(self) -> str:
+        """The compression that the bytes are stored and handed out with (`gzip`), or an empty string."""
+        return self._delivery.encoding if self._delivery else ""
+
+    @property
+    def etag(self) -> str | None:
+        """The strong ETag of the file, with its quotation marks; `None` if the storage gives none."""
+        return self._delivery.etag if self._delivery else None
+
+    @property
+    def last_modified(self) -> datetime | None:
+        """When the file was stored, in UTC; `None` if the storage does not say it."""
+        modified = self._delivery.modified if self._delivery else None
+        return None if modified is None else datetime.fromtimestamp(modified, timezone.utc)
+
+    @property
+    def checksum(self) -> Checksum | None:
+        """The checksum of the complete file, if the storage says one; it is not compared here."""
+        return self._delivery.checksum if self._delivery else None
+
+    @property
+    def status(self) -> int:
+        """The HTTP status of a response that hands these bytes on: 200, 206 for a part, 416 if there is no such part."""
+        if self._part.is_complete_file:
+            return 200
+        return 416 if self.start == self.stop else 206
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The HTTP headers of a response that hands these bytes on; nothing of them is secret."""
+        return response_headers(self.status, self._delivery, self.content_type, self.start, self.stop)
+
+    # Bytes
 
     def __aiter__(self) -> "Self":
         """Give the stream itself."""
@@ -103,44 +172,88 @@ class FileStream(AsyncIterator[bytes]):
             StorageFailure: The connection broke.
 
         """
-        if self._body is None:
+        if self._body is None and not self._is_complete:
             await self._open()
-        body = self._body
-        chunk = await body.receive() if body is not None else None
+        chunk = await self._body.receive() if self._body is not None else None
         if chunk is None:
             await self._end()
             return b""
         skipped = min(self._to_skip, len(chunk))
         self._to_skip -= skipped
         fresh = chunk[skipped:]
+        if self._is_cut_here and self.stop is not None:
+            fresh = fresh[: self.stop - self._at]
         self._at += len(fresh)
         if self._until is not None and self._at > self._until:
             raise self._remote_file().error(f"more than the announced {self._until} bytes came; open it again")
         if fresh:
-            self._remote_file().progressed(self._at)
+            self._remote_file().progressed(self._at - self.start)
+        if self._is_cut_here and self._is_complete:
+            await self._end()
         return fresh
 
+    @property
+    def _is_complete(self) -> bool:
+        """Whether all bytes were handed out, as far as that is known."""
+        return self._delivery is not None and self._at == self.stop
+
+    @property
+    def _is_cut_here(self) -> bool:
+        """Whether the response goes on beyond the part that is wanted."""
+        return self.stop is not None and (self._until is None or self.stop < self._until)
+
     async def _open(self) -> None:
-        before = self._delivery
-        # Nobody compares the checksum here, so each response has to say of which version it is.
-        have = NOTHING if before is None else _after(before, self._at)
-        delivery, self._body = await self._remote_file().ask(have)
-        if not self._at or before is None:
-            self._delivery, self.size = delivery, delivery.total
-        elif delivery.starts_over and not _is_same_version(before, delivery):
+        if self._delivery is None or self._at == self.start:
+            delivery = await self._open_part()
+        else:
+            delivery = await self._resume(self._delivery)
+        self._until = self.size if delivery.end is None else delivery.end
+        if delivery.is_complete or self._is_complete:
+            await self._release()
+
+    async def _open_part(self) -> Delivery:
+        """Ask for the part that is wanted, and take over the facts.
+
+        Raises:
+            StorageError: It was open before, and has other facts now.
+
+        """
+        delivery, self._body = await self._remote_file().ask_for(self._part)
+        if not self._part.is_complete_file and not self._can_be_part(delivery):
+            if not delivery.starts_over or delivery.is_complete:
+                await self._release()
+                delivery, self._body = await self._remote_file().ask_for(COMPLETE_FILE)
+            self._part = COMPLETE_FILE
+        if self._delivery is not None and not has_same_facts(self._delivery, delivery):
+            raise self._remote_file().error("it has changed since it was opened; open it again")
+        self._delivery, self.size = delivery, delivery.total
+        if self.size is not None:
+            self.start, self.stop = self._part.bounds(self.size)
+        else:
+            self.start, self.stop = delivery.start, delivery.end
+        self._at, self._to_skip = self.start, self.start - delivery.start
+        return delivery
+
+    def _can_be_part(self, delivery: Delivery) -> bool:
+        """Whether the range counts: the version is the one that was asked for, and it is known what the part is of."""
+        is_wanted = self._if_range is None or is_version(self._if_range, delivery)
+        return is_wanted and delivery.end is not None
+
+    async def _resume(self, before: Delivery) -> Delivery:
+        have = Have(self._at, before.etag, before.total, before.checksum, before.encoding, is_checked=False)
+        delivery, self._body = await self._remote_file().ask(have, self.stop)
+        if delivery.starts_over and not is_same_version(before, delivery):
             raise self._remote_file().error("the transfer was interrupted and cannot be resumed; open it again")
         self._to_skip = 0 if delivery.start else self._at
         self.size = delivery.total if self.size is None else self.size
-        self._until = self.size if delivery.end is None else delivery.end
-        if delivery.is_complete:
-            await self._release()
+        return delivery
 
     async def _end(self) -> None:
         may_be_truncated = self._body is not None and self._body.may_be_truncated
         await self._release()
-        if self.size is not None and self._at < self.size:
-            raise StorageFailure(f"{self._at} of {self.size} bytes came", retryable=True)
-        if may_be_truncated:
+        if self.stop is not None and self._at < self.stop:
+            raise StorageFailure(f"{self._at - self.start} of {self.stop - self.start} bytes came", retryable=True)
+        if may_be_truncated and self.stop is None:
             await self._remote_file().ensure_size(self._at)
         self._is_over = True
 
@@ -149,19 +262,31 @@ class FileStream(AsyncIterator[bytes]):
             self._remote = RemoteFile(self._storage, self._urls, self.file, self._settings.retries)
         return self._remote
 
-    @property
-    def checksum(self) -> Checksum | None:
-        """What the file has to come to, where the storage says so; known with the first bytes. It is not checked here."""
-        return self._delivery.checksum if self._delivery else None
-
-    @property
-    def content_encoding(self) -> str:
-        """The compression that the bytes are stored and given with (`gzip`), or nothing; known with the first bytes."""
-        return self._delivery.encoding if self._delivery else ""
-
     async def is_confirmed(self) -> bool:
         """Whether the storage still says what it said with the bytes that were given: their number, and their version."""
-        return await self._remote_file().confirms(self._at, self._delivery.etag if self._delivery else None)
+        return await self._remote_file().confirms(self._at, self.etag)
+
+    # Open and closed
+
+    async def __aenter__(self) -> "Self":
+        """Ask the storage for the file, unless it is open, and give the stream itself.
+
+        Raises:
+            StorageError: The storage rejects the request, or has not responded for longer than `Retries.budget`.
+            APIError: The server gives no fresh presigned URL.
+
+        """
+        if self._delivery is None and not self._is_over:
+            try:
+                await self._open()
+            except BaseException:
+                await self._release()
+                raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close the stream."""
+        await self.aclose()
 
     async def _release(self) -> None:
         body, self._body = self._body, None
@@ -173,68 +298,9 @@ class FileStream(AsyncIterator[bytes]):
         self._is_over = True
         await self._release()
 
-    async def __aenter__(self) -> "Self":
-        """Give the stream itself."""
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        """Close the stream."""
-        await self.aclose()
-
     def __del__(self) -> None:
         """Warn of a connection left open; closing it takes an event loop, which is not there any more."""
         # One that was refused its file has none of this.
         if vars(self).get("_body") is not None:
             message = f"unclosed {type(self).__name__} of {self.file.name}: use 'async with client.open_file(...)'"
             warnings.warn(message, ResourceWarning, source=self, stacklevel=2)
-
-
-def _after(one: Delivery, at: int) -> Have:
-    return Have(at, one.etag, one.total, one.checksum, one.encoding, is_checked=False)
-
-
-def _is_same_version(one: Delivery, other: Delivery) -> bool:
-    is_tagged_alike = one.etag is not None and one.etag == other.etag
-    is_alike = other.encoding == one.encoding and other.total in {None, one.total}
-    return is_tagged_alike and is_alike and not contradict(one.checksum, other.checksum)
-
-
-async def read_file(open_stream: Callable[[], FileStream], storage: Storage, max_bytes: int) -> bytes:
-    """Give the bytes of a file, checked; see `AsyncClient.read_file`."""
-    fetched: str | None = None
-    async with storage.gate:
-        for _ in range(MAX_CHECKED_FETCHES):
-            stream, before = open_stream(), fetched
-            data = await _read(stream, max_bytes)
-            if stream.checksum is None:
-                return data
-            fetched = await anyio.to_thread.run_sync(_hash, data, stream.checksum)
-            if fetched == stream.checksum.value:
-                return data
-            if fetched == before and not stream.checksum.is_sure and await stream.is_confirmed():
-                log.warning(ETAG_IS_NO_MD5, stream.file.name)
-                return data
-    raise StorageError(
-        "what arrived does not have the checksum that the storage gives",
-        file=stream.file.name,
-        bytes_done=len(data),
-        retryable=True,
-        task_id=stream.file.task_id,
-    )
-
-
-async def _read(stream: FileStream, max_bytes: int) -> bytes:
-    data = bytearray()
-    async with stream:
-        async for chunk in stream:
-            data += chunk
-            if max(len(data), stream.size or 0) > max_bytes:
-                reason = f"it has {stream.size or f'more than {max_bytes}'} bytes, and max_bytes is {max_bytes}; raise it, or use open_file()"
-                raise StorageError(reason, file=stream.file.name, bytes_done=len(data), task_id=stream.file.task_id)
-    return bytes(data)
-
-
-def _hash(data: bytes, checksum: Checksum) -> str:
-    digest = new_digest(checksum.algorithm)
-    digest.update(data)
-    return digest.hexdigest()

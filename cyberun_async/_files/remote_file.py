@@ -1,9 +1,13 @@
 """One output file in storage: its bytes by range, retried after a failure, by a fresh presigned URL once one expired."""
 
+from collections.abc import Callable, Mapping
+from functools import partial
+
 import anyio
 
 from cyberun_async._errors import StorageError
 from cyberun_async._files.presigned_urls import PresignedUrls, log
+from cyberun_async._files.ranges import ByteRange, read_part
 from cyberun_async._files.resume import NOTHING, Delivery, Have, range_headers, read_delivery, size_in_error
 from cyberun_async._files.retry import RetryBudget
 from cyberun_async._files.storage import Storage
@@ -19,6 +23,9 @@ MAX_CHECKED_FETCHES = 2
 
 ETAG_IS_NO_MD5 = "%s: its ETag looks like an MD5, but is not that of its bytes, which came twice alike"
 """The warning about an entity tag that was taken for a checksum."""
+
+ReadDelivery = Callable[[int, Mapping[str, str]], Delivery | None]
+"""Gives what a response brings by its status and headers, or `None` where it cannot be used."""
 
 
 class RemoteFile:
@@ -52,15 +59,19 @@ class RemoteFile:
         """Begin to fetch the whole file a second time."""
         self._retry_budget.start_over()
 
-    async def ask(self, have: Have) -> tuple[Delivery, StorageBody]:
-        """Ask for what is missing; the body must be closed.
+    async def ask(self, have: Have, stop: int | None = None) -> tuple[Delivery, StorageBody]:
+        """Ask for what is missing, up to some byte or to the end; the body must be closed.
 
         Raises:
             StorageError: The storage refuses, or has not answered for longer than the retries allow.
             APIError: The server does not give a fresh presigned URL.
 
         """
-        return await self._ask(range_headers(have), have)
+        return await self._ask(range_headers(have, stop), partial(read_delivery, have=have))
+
+    async def ask_for(self, wanted: ByteRange) -> tuple[Delivery, StorageBody]:
+        """Ask for a part of the file; the body must be closed. Raises what `ask` raises."""
+        return await self._ask(wanted.headers, partial(read_part, wanted=wanted))
 
     async def confirms(self, size: int, etag: str | None) -> bool:
         """Whether the storage says of one byte what it said of all: the size of the file, and its version."""
@@ -80,11 +91,11 @@ class RemoteFile:
 
     async def probe(self) -> Delivery:
         """Ask how large the file is and which version, for the price of its first byte."""
-        delivery, body = await self._ask({"Range": "bytes=0-0"}, NOTHING)
+        delivery, body = await self._ask({"Range": "bytes=0-0"}, partial(read_delivery, have=NOTHING))
         await body.aclose()
         return delivery
 
-    async def _ask(self, headers: dict[str, str], have: Have) -> tuple[Delivery, StorageBody]:
+    async def _ask(self, headers: dict[str, str], read: ReadDelivery) -> tuple[Delivery, StorageBody]:
         while True:
             generation = self._urls.generation
             try:
@@ -94,16 +105,16 @@ class RemoteFile:
                 continue
             # A 416 says nothing where no range was asked for.
             may_be_delivery = bool(headers) or body.status != 416
-            delivery = read_delivery(body.status, body.headers, have) if may_be_delivery else None
+            delivery = read(body.status, body.headers) if may_be_delivery else None
             if delivery is not None:
                 return delivery, body
             response, size = await self._rejected(body)
             if body.status == 416 and size is not None and may_be_delivery:
-                delivery = read_delivery(416, {"content-range": f"bytes */{size}"}, have)
+                delivery = read(416, {"content-range": f"bytes */{size}"})
                 if delivery is not None:
                     return delivery, body
             if body.status in {206, 416} and headers:
-                headers, have = {}, NOTHING
+                headers, read = {}, partial(read_delivery, have=NOTHING)
             else:
                 await self._after(response, generation)
 

@@ -83,6 +83,7 @@ class Delivery:
         checksum: What the whole file has to come to, where the storage says so in a way that can be trusted.
         modified: When the file was made, in seconds since 1970, where the storage says so.
         encoding: The `Content-Encoding` that the file is stored with, if that is a compression.
+        content_type: The `Content-Type`, where the storage says one that can be handed on.
         is_confirmed: Whether the response says itself of which version it is.
 
     """
@@ -94,6 +95,7 @@ class Delivery:
     checksum: Checksum | None
     modified: float | None
     encoding: str = ""
+    content_type: str | None = None
     is_confirmed: bool = True
 
     @property
@@ -107,30 +109,30 @@ class Delivery:
         return self.start == self.total
 
 
-def range_headers(have: Have) -> dict[str, str]:
-    """Ask for what is missing, or for everything should the file have changed."""
+def range_headers(have: Have, stop: int | None = None) -> dict[str, str]:
+    """Ask for what is missing, up to some byte or to the end, or for everything should the file have changed."""
     if not have.size or have.etag is None:
         return {}
-    return {"Range": f"bytes={have.resume_at}-", "If-Range": have.etag}
+    last = "" if stop is None or stop == have.total else str(stop - 1)
+    return {"Range": f"bytes={have.resume_at}-{last}", "If-Range": have.etag}
 
 
 def read_delivery(status: int, headers: Mapping[str, str], have: Have) -> Delivery | None:
     """Give what a response to `range_headers` brings, or `None` where it brings nothing that can be used."""
     if status == 200:
         length = content_length(headers)
-        return _delivery(headers, 0, length, length, NOTHING)
-    match = _CONTENT_RANGE.fullmatch(headers.get("content-range", "").strip())
-    if match is None:
+        return describe(headers, 0, length, length)
+    if (said_range := content_range(headers)) is None:
         return None
-    first, last, said = (int(part) if part and part != "*" else None for part in match.groups())
+    first, last, said = said_range
     total = have.total if said is None else said
     if total is None or (have.total is not None and total != have.total) or not _may_continue(headers, have):
         return None
     if status == 206 and first == have.resume_at and last is not None and first <= last < total:
-        is_longer = (content_length(headers) or 0) > last + 1 - first
-        return None if is_longer else _delivery(headers, have.size, last + 1, total, have)
+        is_longer = is_longer_than_announced(headers, first, last)
+        return None if is_longer else describe(headers, have.size, last + 1, total, have)
     if status == 416 and first is None and total == have.size and (not have.size or strong_etag(headers)):
-        return _delivery(headers, have.size, total, total, have)
+        return describe(headers, have.size, total, total, have)
     return None
 
 
@@ -143,6 +145,17 @@ def _may_continue(headers: Mapping[str, str], have: Have) -> bool:
     is_proven = have.is_checked and have.checksum is not None and have.resume_at == have.size
     is_alike = _encoding(headers) == have.encoding and not contradict(have.checksum, checksum_of(headers))
     return is_alike and (etag == have.etag if etag else is_proven)
+
+
+def is_same_version(one: Delivery, other: Delivery) -> bool:
+    """Whether two responses are certain to be of one version of a file, so that their bytes may be joined."""
+    return one.etag is not None and has_same_facts(one, other)
+
+
+def has_same_facts(one: Delivery, other: Delivery) -> bool:
+    """Whether two responses may be of one version of a file."""
+    is_alike = other.etag == one.etag and other.encoding == one.encoding and other.total in {None, one.total}
+    return is_alike and not contradict(one.checksum, other.checksum)
 
 
 def size_in_error(body: bytes) -> int | None:
@@ -168,7 +181,24 @@ def content_length(headers: Mapping[str, str]) -> int | None:
     return int(length) if _SIZE.fullmatch(length) else None
 
 
-def _delivery(headers: Mapping[str, str], start: int, end: int | None, total: int | None, have: Have) -> Delivery:
+def content_range(headers: Mapping[str, str]) -> tuple[int | None, int | None, int | None] | None:
+    """Read `Content-Range`: the first byte, the last one, and the size of the file, each where it is said."""
+    match = _CONTENT_RANGE.fullmatch(headers.get("content-range", "").strip())
+    if match is None:
+        return None
+    first, last, total = (int(part) if part and part != "*" else None for part in match.groups())
+    return first, last, total
+
+
+def is_longer_than_announced(headers: Mapping[str, str], first: int, last: int) -> bool:
+    """Whether the body of a part has more bytes than its range."""
+    return (content_length(headers) or 0) > last + 1 - first
+
+
+def describe(
+    headers: Mapping[str, str], start: int, end: int | None, total: int | None, have: Have = NOTHING
+) -> Delivery:
+    """Give what a response brings by its headers: these bytes of the file, after those that are there."""
     etag = strong_etag(headers)
     return Delivery(
         start=start,
@@ -178,8 +208,14 @@ def _delivery(headers: Mapping[str, str], start: int, end: int | None, total: in
         checksum=have.checksum or checksum_of(headers),
         modified=parse_http_date(headers.get("last-modified")),
         encoding=_encoding(headers),
+        content_type=_content_type(headers),
         is_confirmed=etag is not None or not have.size,
     )
+
+
+def _content_type(headers: Mapping[str, str]) -> str | None:
+    said = headers.get("content-type", "").strip()
+    return said if said.isascii() and said.isprintable() and said else None
 
 
 def _encoding(headers: Mapping[str, str]) -> str:

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 from cyberun_async._files.download import download
 from cyberun_async._files.file_download import DownloadProgress
-from cyberun_async._files.file_stream import FileStream, read_file
+from cyberun_async._files.file_stream import FileStream
+from cyberun_async._files.ranges import check_range
+from cyberun_async._files.read_file import read_file
 from cyberun_async._files.storage import Storage
 from cyberun_async._files.upload import Uploads
 from cyberun_async._protocol.output_files import OutputFile
@@ -79,9 +81,12 @@ class FileTransfers:
             on_progress=on_progress,
         )
 
-    def open(self, file: OutputFile) -> FileStream:
-        """Stream a file; see `AsyncClient.open_file`."""
-        return FileStream(self._transport, self.storage, self._settings, file)
+    def open(
+        self, file: OutputFile, *, start: int = 0, stop: int | None = None, if_range: str | None = None
+    ) -> FileStream:
+        """Stream a file, or a part of it; see `AsyncClient.open_file`."""
+        part = check_range(start, stop)
+        return FileStream(self._transport, self.storage, self._settings, file, part=part, if_range=if_range)
 
     async def read(self, file: OutputFile, max_bytes: int) -> bytes:
         """Give a file's bytes; see `AsyncClient.read_file`."""

@@ -138,9 +138,8 @@ async def test_stored_compressed(tmp_path: Path) -> None:
         assert gzip.decompress(path.read_bytes()) == DATA
         assert len(place.requests) == 2
         async with client.open_file((await client.tasks.result(TASK_ID)).files[0]) as chunks:
-            assert chunks.content_encoding == ""
-            assert b"".join([chunk async for chunk in chunks]) == stored
             assert chunks.content_encoding == "gzip"
+            assert b"".join([chunk async for chunk in chunks]) == stored
 
 
 @pytest.mark.parametrize(
