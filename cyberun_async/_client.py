@@ -612,7 +612,13 @@ class AsyncClient:
         return await self._core.files.download(task, directory, concurrency=concurrency, on_progress=on_progress)
 
     def open_file(
-        self, file: OutputFile, *, start: int = 0, stop: int | None = None, if_range: str | None = None
+        self,
+        file: OutputFile,
+        *,
+        start: int = 0,
+        stop: int | None = None,
+        http_range: str | None = None,
+        if_range: str | None = None,
     ) -> "FileStream":
         """Stream an output file, or a part of it, without a disk: for a web backend that hands it on.
 
@@ -631,18 +637,20 @@ class AsyncClient:
             start: The first byte, counted from 0; below zero it is counted from the end of the file. 0 by default.
             stop: The byte after the last one, as in a slice; `None` is the end of the file. A part that the file does not
                 have holds no bytes, and makes `FileStream.status` 416.
-            if_range: The `If-Range` header of a request that is answered: of another version than that, the complete
-                file is given instead of the part. So it is where the storage says neither ranges nor the size of the file.
+            http_range: In place of the two, the `Range` header of a request that is answered; one that names several
+                ranges, or none, is ignored.
+            if_range: The `If-Range` header of that request: if the file has another version by now, the complete file is
+                given instead of the part. So it is if the storage neither takes ranges nor says the size of the file.
 
         Raises:
-            InvalidParameters: `start` and `stop` are no bounds of a part.
+            InvalidParameters: `start` and `stop` are no bounds of a part, or are given beside `http_range`.
             StorageError: On entering: the storage rejects the request, or does not respond.
             APIError: Likewise: the server gives no fresh presigned URL.
 
         Source: https://docs.cyberun.cloud/api-reference/task/get-task-result
 
         """
-        return self._core.files.open(file, start=start, stop=stop, if_range=if_range)
+        return self._core.files.open(file, start=start, stop=stop, http_range=http_range, if_range=if_range)
 
     async def read_file(self, file: OutputFile, *, max_bytes: int = 64 * 1024 * 1024) -> bytes:
         """Give the bytes of an output file, checked.

@@ -10,6 +10,7 @@
 Source: https://www.rfc-editor.org/rfc/rfc9110#name-range-requests
 """
 
+import re
 from collections.abc import Mapping
 from email.utils import formatdate
 
@@ -80,6 +81,19 @@ def check_range(start: object, stop: object) -> ByteRange:
     if start < 0 or stop <= start:
         raise InvalidParameters([f"stop must be above start, and start not negative, not {start} and {stop}"])
     return ByteRange(start, stop)
+
+
+_HTTP_RANGE = re.compile(r"bytes\s*=\s*(\d{0,18})\s*-\s*(\d{0,18})", re.ASCII | re.IGNORECASE)
+
+
+def read_http_range(header: str) -> ByteRange:
+    """Read a `Range` header; one that names several ranges, or none, is ignored, as RFC 9110 allows for."""
+    match = _HTTP_RANGE.fullmatch(header.strip())
+    first, last = (int(digits) if digits else None for digits in match.groups()) if match else (None, None)
+    if first is None:
+        # No last bytes at all would be `bytes=-0`.
+        return ByteRange(-(last or 0))
+    return ByteRange(first, None if last is None else last + 1) if last is None or first <= last else COMPLETE_FILE
 
 
 def read_part(status: int, headers: Mapping[str, str], wanted: ByteRange) -> Delivery | None:

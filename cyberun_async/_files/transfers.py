@@ -4,10 +4,11 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cyberun_async._errors import InvalidParameters
 from cyberun_async._files.download import download
 from cyberun_async._files.file_download import DownloadProgress
 from cyberun_async._files.file_stream import FileStream
-from cyberun_async._files.ranges import check_range
+from cyberun_async._files.ranges import check_range, read_http_range
 from cyberun_async._files.read_file import read_file
 from cyberun_async._files.storage import Storage
 from cyberun_async._files.upload import Uploads
@@ -15,6 +16,7 @@ from cyberun_async._protocol.output_files import OutputFile
 from cyberun_async._protocol.tasks import TaskResult
 from cyberun_async._settings import Settings
 from cyberun_async._transport.transport import Transport
+from cyberun_async._validators import check_kind
 
 if TYPE_CHECKING:
     import httpx
@@ -82,10 +84,21 @@ class FileTransfers:
         )
 
     def open(
-        self, file: OutputFile, *, start: int = 0, stop: int | None = None, if_range: str | None = None
+        self,
+        file: OutputFile,
+        *,
+        start: int = 0,
+        stop: int | None = None,
+        http_range: str | None = None,
+        if_range: str | None = None,
     ) -> FileStream:
         """Stream a file, or a part of it; see `AsyncClient.open_file`."""
         part = check_range(start, stop)
+        if http_range is not None:
+            check_kind(http_range, str, "http_range", "the value of a Range header, or None")
+            if not part.is_complete_file:
+                raise InvalidParameters(["http_range says the part already: leave out start and stop"])
+            part = read_http_range(http_range)
         return FileStream(self._transport, self.storage, self._settings, file, part=part, if_range=if_range)
 
     async def read(self, file: OutputFile, max_bytes: int) -> bytes:

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from support.in_memory import TASK_ID, InMemory, Reply, in_memory
 
-from cyberun_async import AsyncClient, OutputFile, StorageError
+from cyberun_async import AsyncClient, InvalidParameters, OutputFile, StorageError
 
 DATA = bytes(range(100))
 TAG = '"v1"'
@@ -217,3 +217,14 @@ async def test_no_such_file() -> None:
         with pytest.raises(StorageError, match="does not have it"):
             async with client.open_file(file):
                 raise AssertionError
+
+
+async def test_a_range_header() -> None:
+    """A request's own header says the part, and no other bounds beside it."""
+    async with storing(with_ranges) as (client, file, _):
+        async with client.open_file(file, http_range="bytes=90-94", if_range=TAG) as chunks:
+            assert (chunks.status, b"".join([chunk async for chunk in chunks])) == (206, DATA[90:95])
+        with pytest.raises(InvalidParameters, match="leave out start and stop"):
+            client.open_file(file, http_range="bytes=0-", start=1)
+        with pytest.raises(InvalidParameters, match="http_range must be"):
+            client.open_file(file, http_range=3)  # type: ignore[arg-type]

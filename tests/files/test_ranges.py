@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cyberun_async import InvalidParameters
-from cyberun_async._files.ranges import ByteRange, check_range, is_version, read_part, response_headers
+from cyberun_async._files.ranges import ByteRange, check_range, is_version, read_http_range, read_part, response_headers
 from cyberun_async._files.resume import Have, describe, range_headers
 
 DATE = "Wed, 21 Oct 2026 07:28:00 GMT"
@@ -128,3 +128,25 @@ def test_headers_of_a_response() -> None:
         "Content-Range": "bytes */10",
         "Content-Length": "0",
     }
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ("bytes=0-", ByteRange()),
+        ("bytes=0-0", ByteRange(0, 1)),
+        ("Bytes = 3 - 9", ByteRange(3, 10)),
+        ("bytes=3-", ByteRange(3)),
+        ("bytes=-5", ByteRange(-5)),
+        ("bytes=-0", ByteRange()),
+        ("bytes=-", ByteRange()),
+        ("bytes=5-4", ByteRange()),
+        ("bytes=0-1,5-6", ByteRange()),
+        ("lines=0-1", ByteRange()),
+        ("bytes=0-9999999999999999999999", ByteRange()),
+        ("", ByteRange()),
+    ],
+)
+def test_range_headers(header: str, expected: ByteRange) -> None:
+    """A header names one range, or is ignored."""
+    assert read_http_range(header) == expected
