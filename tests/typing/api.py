@@ -164,8 +164,15 @@ async def files(client: AsyncClient, result: TaskResult, body: AsyncIterable[byt
         assert_type(chunks, FileStream)
         assert_type(chunks.size, int | None)
         assert_type(chunks.content_encoding, str)
+        assert_type(chunks.content_type, str)
+        assert_type(chunks.etag, str | None)
+        assert_type(chunks.last_modified, datetime | None)
+        assert_type((chunks.start, chunks.stop, chunks.status), tuple[int, int | None, int])
+        assert_type(chunks.headers, dict[str, str])
         async for chunk in chunks:
             assert_type(chunk, bytes)
+    client.open_file(result.files[0], start=-5, stop=None)
+    client.open_file(result.files[0], http_range="bytes=0-4", if_range='"v"')
     assert_type(await client.read_file(result.files[0], max_bytes=1000), bytes)
 
 
