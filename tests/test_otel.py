@@ -48,6 +48,7 @@ def spans() -> Iterator[Spans]:
     spans.provider.shutdown()
     # Whatever began has ended.
     assert (spans.observer._requests, spans.observer._waits, spans.observer._newest_wait) == ({}, {}, {})
+    assert repr(spans.observer) == "<OpenTelemetryObserver: 0 requests and 0 waits>"
 
 
 SMALL = {"prompt": "a lighthouse", "width": 64, "height": 64}

@@ -148,6 +148,7 @@ async def test_journal(is_single: bool, tmp_path: Path, monkeypatch: pytest.Monk
         is_held_back.set()
         await anyio.sleep_forever()
 
+    monkeypatch.setattr(RateLimitPause, "is_on", True)
     monkeypatch.setattr(RateLimitPause, "wait", hold_back)
     journal = Journal(tmp_path / "journal")
     async with AsyncClient("sk-test", base_url="http://localhost") as client, anyio.create_task_group() as group:
