@@ -177,14 +177,14 @@ class throttle:  # noqa: N801 - used as a function
         if event is None:
             assert self._failure is not None
             raise self._failure
-        self._limiter._hold_turn()
+        self._limiter._hold_turn()  # noqa: SLF001 - the other half of this module
         self._has_turn = True
         return event
 
     def _end_turn(self) -> None:
         if self._has_turn:
             self._has_turn = False
-            self._limiter._end_turn()
+            self._limiter._end_turn()  # noqa: SLF001 - the other half of this module
 
     async def _read(self) -> None:
         try:

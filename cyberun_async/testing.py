@@ -46,8 +46,8 @@ def _make_client(cyberun: "LocalCyberun") -> "AsyncClient":
 
 def _for_pytest_asyncio(func: _Func, scope: str | None = None) -> _Func:
     """Mark a fixture as one that pytest-asyncio runs, in its strict mode too, as its own decorator would."""
-    func._force_asyncio_fixture = True  # type: ignore[attr-defined]
-    func._loop_scope = scope  # type: ignore[attr-defined]
+    func._force_asyncio_fixture = True  # type: ignore[attr-defined]  # noqa: SLF001 - its mark
+    func._loop_scope = scope  # type: ignore[attr-defined]  # noqa: SLF001 - likewise
     return func
 
 

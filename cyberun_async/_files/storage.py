@@ -82,7 +82,7 @@ class Storage:
     def view(self, settings: Settings) -> "Storage":
         """Give the same storage, its connections and its slots, with the timeouts of other settings."""
         view = copy(self)
-        view._set_timeouts(settings.timeouts)
+        view._set_timeouts(settings.timeouts)  # noqa: SLF001 - it is of this class
         return view
 
     @property

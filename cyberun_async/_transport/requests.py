@@ -165,9 +165,10 @@ def sender_of(client: httpx.AsyncClient) -> Send:
     async def send(request: httpx.Request) -> httpx.Response:
         if client.is_closed:
             raise ConfigurationError("your own httpx client is closed: keep it open for as long as this client is used")
-        # The one way to a client's proxies; it is private, and httpx is held to the releases that have it.
+        # The one way to a client's proxies: `client.send` would run hooks, keep cookies and log presigned URLs.
         with below():
-            return await client._transport_for_url(request.url).handle_async_request(request)
+            transport = client._transport_for_url(request.url)  # noqa: SLF001 - see above; httpx is pinned, and a test says so
+            return await transport.handle_async_request(request)
 
     return send
 

@@ -167,7 +167,7 @@ class ShardedTransport(httpx.AsyncBaseTransport):
         backend = getattr(pool, "_network_backend", None)
         if pool is not None and backend is not None:
             self._backend = self._backend or wrap(backend)
-            pool._network_backend = self._backend
+            pool._network_backend = self._backend  # noqa: SLF001 - see above; and where there is none, it goes on without
 
     def _release(self, shard: _Shard) -> None:
         shard.load -= 1

@@ -90,3 +90,14 @@ async def test_connection() -> None:
         connection = await client._core.transport.open_stream(endpoints.stream_task_events(TASK))
         assert not connection.is_cancel_safe
         await connection.aclose()
+
+
+def test_private_parts_that_are_used() -> None:
+    """Two private names of others are used without a way around them: whoever raises the pins looks at both."""
+    from httpx_sse._decoders import SSEDecoder
+
+    decoder = SSEDecoder()
+    lines = ["event: a", "data: 1", "data: 2", ""]
+    [event] = [event for line in lines if (event := decoder.decode(line)) is not None]
+    assert (event.event, event.data) == ("a", "1\n2")
+    assert callable(httpx.AsyncClient._transport_for_url)
