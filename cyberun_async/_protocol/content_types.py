@@ -43,6 +43,11 @@ _BY_EXTENSION = {
     ".zip": "application/zip",
 }
 
+_EXTENSIONS = {kind: extension for extension, kind in _BY_EXTENSION.items()} | {
+    "image/tiff": ".tiff",
+    "image/jpeg": ".jpg",
+}
+
 _SIGNATURES = (
     (b"\x89PNG\r\n\x1a\n", b"", ".png"),
     (b"\xff\xd8\xff", b"", ".jpg"),
@@ -54,6 +59,12 @@ _SIGNATURES = (
 def content_type_of(name: str) -> str:
     """Give the content type that a file's name stands for."""
     return _BY_EXTENSION.get(_extension(name), UNKNOWN)
+
+
+def name_of_type(content_type: str) -> str:
+    """Give a name to a file of which only the content type is known."""
+    kind = content_type.partition(";")[0].strip().lower()
+    return f"file{_EXTENSIONS.get(kind) or _EXTENSIONS.get(_meant_by(kind) or '', '')}"
 
 
 def name_of_picture(data: bytes) -> str:

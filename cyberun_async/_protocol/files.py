@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, BinaryIO
 import attrs
 
 from cyberun_async._errors import InvalidParameters
-from cyberun_async._protocol.content_types import content_type_of, is_accepted, name_of_picture
+from cyberun_async._protocol.content_types import content_type_of, is_accepted, name_of_picture, name_of_type
+from cyberun_async._protocol.data_uri import read_data_uri
 from cyberun_async._protocol.fields import extra_field, redact_repr, wire
 from cyberun_async._protocol.headers import headers_of
 from cyberun_async._protocol.record import Record
-from cyberun_async._validators import check_kind
+from cyberun_async._validators import check_kind, is_whole_number
 
 if TYPE_CHECKING:
     from typing import TypeGuard
@@ -63,8 +64,21 @@ def _check_source(_: "InputFile", __: "attrs.Attribute[FileSource]", value: obje
         raise InvalidParameters(
             [f"a file must be a path, bytes, a binary file or an async iterable, not {type(value).__name__}"]
         )
+    if isinstance(value, str) and (problem := _problem_of_path(value)):
+        raise InvalidParameters([problem])
     if not hasattr(value, "__aiter__") and iscoroutinefunction(getattr(value, "read", None)):
         raise InvalidParameters([f"{type(value).__name__}.read() is async: give the plain file inside of it"])
+
+
+def _problem_of_path(text: str) -> str | None:
+    """Say why text cannot be the path of a file; nothing of it is repeated: a URL may be signed, a data URI long."""
+    if not text.strip():
+        return "the path of a file must not be empty"
+    if _DATA.match(text.lstrip()):
+        return "a file must be a path or bytes, not a data URI: use InputFile.from_data_uri(...)"
+    if _URL.match(text.lstrip()):
+        return "a file must be a path or bytes, not a URL: fetch it, and give its bytes"
+    return None
 
 
 def _check_size(file: "InputFile", _: "attrs.Attribute[int | None]", size: object) -> None:
@@ -101,18 +115,24 @@ def _shown(source: FileSource) -> str:
 
 @attrs.frozen(eq=False)
 class InputFile:
-    """A file for a `file` parameter, with what its bytes do not say of themselves.
+    """An input file for a `file` parameter, with its name, its media type and its size.
 
-    A plain path, bytes or a file object do as well, where name, type and size follow from them.
+    A `pathlib.Path`, bytes or a file object can be given as they are, if these follow from them; text stands for a path
+    only here, since as a parameter it is the key of a file that was uploaded before.
+
+    ```python
+    await client.run("img2img", {"image": InputFile("cat.png"), "mask": InputFile(data, name="mask.png")})
+    ```
 
     Attributes:
-        source: A path, bytes, a binary file object from where it stands, or an async iterable of bytes.
-        name: The file's name with its extension; paths and open files have one, and pictures in bytes are recognised.
-        content_type: Its MIME type; by default derived from the name's extension.
-        size: Its exact number of bytes; needed for what cannot be measured: async iterables, and files that do not seek.
+        source: A path, also as text, bytes, a binary file object (read from its position), or an async iterable of bytes.
+        name: The file's name with its extension; by default that of the path or of the open file, and `file.png` and the
+            like for bytes that are a picture.
+        content_type: Its media type; by default that of the name.
+        size: Its exact number of bytes; required for async iterables, and for files without `seek` and `tell`.
 
     Raises:
-        InvalidParameters: It cannot be a file.
+        InvalidParameters: It cannot be a file; nothing was sent.
 
     Source: https://docs.cyberun.cloud/api-reference/file-upload
 
@@ -124,6 +144,29 @@ class InputFile:
         kw_only=True, default=attrs.Factory(_type_of_name, takes_self=True), converter=_text
     )
     size: int | None = attrs.field(kw_only=True, default=None, validator=_check_size)
+
+    @classmethod
+    def from_data_uri(cls, uri: str, *, name: str | None = None, max_bytes: int = 64 * 1024 * 1024) -> "InputFile":
+        """Make the file that a data URI holds, as a page or a language model gives it.
+
+        ```python
+        picture = InputFile.from_data_uri("data:image/png;base64,iVBORw0KGgo=")
+        ```
+
+        Args:
+            uri: `data:[media type][;base64],DATA`; without `;base64` the data are percent-encoded.
+            name: The file's name with its extension; one that fits the media type by default, such as `file.png`.
+            max_bytes: The most that it may hold; 64 MiB by default.
+
+        Raises:
+            InvalidParameters: It is damaged, empty or larger; nothing was sent.
+
+        """
+        check_kind(uri, str, "uri", "a data URI as text")
+        if not is_whole_number(max_bytes, minimum=1):
+            raise InvalidParameters([f"max_bytes must be a whole number above zero, not {max_bytes!r}"])
+        content, media_type = read_data_uri(uri, max_bytes)
+        return cls(content, name=name_of_type(media_type) if name is None else name, content_type=media_type)
 
 
 def input_file(
@@ -155,11 +198,11 @@ def problem_of_text(text: str) -> str | None:
     if not text:
         return "must not be empty: give a file, or the key of an uploaded one"
     if _DATA.match(text):
-        return "must be the key of an uploaded file, not a data URI: give the bytes that it holds"
+        return "must be the key of an uploaded file, not a data URI: give InputFile.from_data_uri(...)"
     if _URL.match(text):
         return "must be the key of an uploaded file, not a URL: fetch it, and give its bytes"
     if is_path_in_form(text):
-        return "must be the key of an uploaded file, not a path as text: give a pathlib.Path, which is uploaded"
+        return "must be the key of an uploaded file, not a path as text: give a pathlib.Path or an InputFile, which is uploaded"
     return None
 
 

@@ -158,6 +158,7 @@ async def files(client: AsyncClient, result: TaskResult, body: AsyncIterable[byt
     await client.upload(body, size=7)
     await client.upload(BytesIO(b""))
     await client.submit("img2img", {"image": Path("in.png"), "mask": InputFile(body, name="mask.png", size=7)})
+    assert_type(InputFile.from_data_uri("data:,x", name="x.txt", max_bytes=10), InputFile)
     assert_type(await client.download(result, "out", concurrency=2, on_progress=fetching), list[Path])
     await client.download(result.id, Path("out"))
     async with client.open_file(result.files[0]) as chunks:
