@@ -1,17 +1,23 @@
 """One request and its response: bytes out and in, each within its limit. (send, receive, timeout)
 
-What is here runs inside of a child task, which `Transport` starts, bounds in time, and whose failures it maps.
+`RoundTrip.run` carries one of three ways out (`call`, `submit`, `connect`) in a child task that is bounded in time.
 """
 
+import logging
+from collections.abc import Awaitable, Callable
+
+import anyio
 import httpx
 
-from cyberun_async._concurrency import Flight
+from cyberun_async._concurrency import Flight, run_in_child_task
 from cyberun_async._protocol.call import Call
-from cyberun_async._protocol.error_responses import ERROR_TEXT
+from cyberun_async._protocol.error_responses import ERROR_TEXT, retry_after_of
 from cyberun_async._protocol.secret import Key
 from cyberun_async._settings import Settings
-from cyberun_async._transport.bodies import read_body
+from cyberun_async._transport.bodies import UnreadableBody, read_body
 from cyberun_async._transport.connections import Connections
+from cyberun_async._transport.credential import Credential
+from cyberun_async._transport.error_mapping import map_error
 from cyberun_async._transport.requests import (
     is_event_stream,
     keep_alive,
@@ -19,9 +25,11 @@ from cyberun_async._transport.requests import (
     stream_headers,
     timeout_extension,
 )
-from cyberun_async._transport.response import Response, can_be_read
+from cyberun_async._transport.response import Response, can_be_read, decode_error
 from cyberun_async._transport.send_trace import SendTrace
 from cyberun_async._transport.stream import Connection
+
+log = logging.getLogger("cyberun_async.transport")
 
 
 class RoundTrip:
@@ -30,12 +38,14 @@ class RoundTrip:
     Args:
         settings: Those of the client, or of a view on it.
         connections: Where the requests are sent.
+        credential: Learns of a 429.
 
     """
 
-    def __init__(self, settings: Settings, connections: Connections) -> None:
+    def __init__(self, settings: Settings, connections: Connections, credential: Credential) -> None:
         self._settings = settings
         self._connections = connections
+        self._credential = credential
         timeouts = settings.timeouts
         self._timeout = timeout_extension(timeouts.connect, timeouts.read, timeouts.write)
         self._stream_timeout = timeout_extension(timeouts.connect, timeouts.stream, timeouts.write)
@@ -43,6 +53,62 @@ class RoundTrip:
     def __repr__(self) -> str:
         """Show where requests go."""
         return f"<{type(self).__name__} to {self._settings.base_url}>"
+
+    async def run(
+        self,
+        work: Callable[..., Awaitable[Response]],
+        call: Call[object],
+        token: Key,
+        *arguments: object,
+        attempt: int = 1,
+        trace: SendTrace | None = None,
+    ) -> Response:
+        """Carry out one of the ways below in a child task, report to the observer, and map what fails.
+
+        Args:
+            work: `call`, `submit` or `connect`.
+            call: What is sent.
+            token: Signs it in.
+            arguments: What else the way takes.
+            attempt: How often the call is being sent, from 1.
+            trace: Knows whether it has left.
+
+        """
+        self._connections.check_open()
+        settings, started = self._settings, anyio.current_time()
+        instrumentation = settings.instrumentation
+        request = None if instrumentation is None else instrumentation.request(call, attempt)
+        status: int | None = None
+        failure: Exception | None = None
+        error: str | None = "cancelled"
+        try:
+            response = await run_in_child_task(
+                work, call, token, *arguments, timeout=settings.timeouts.call, among=self._connections.in_flight
+            )
+            status, error = response.status, None
+            if status == httpx.codes.TOO_MANY_REQUESTS:
+                # Before the slot is free: the next to hold it is to know.
+                self._slow_down(retry_after_of(response.headers))
+        except Exception as foreign:  # noqa: BLE001 - raised again, below
+            failure = _mapped(call, foreign, token, trace)
+            error = type(failure).__name__
+        finally:
+            seconds = anyio.current_time() - started
+            log.debug("%s %s: %s in %.3f s", call.method, call.path, status or error, seconds)
+            if instrumentation is not None and request is not None:
+                instrumentation.response(request, seconds, status, error)
+        if failure is None:
+            return response
+        try:
+            raise failure
+        finally:
+            del failure
+
+    def _slow_down(self, asked: float | None) -> None:
+        """Let one 429 hold back every call of its credential for as long as it asks for."""
+        self._credential.rate_limit.refused += 1
+        if asked is not None and asked <= self._settings.retries.retry_after:
+            self._credential.rate_limit.begin(asked)
 
     async def call(self, call: Call[object], token: Key) -> Response:
         """Send a request, and read its response."""
@@ -100,3 +166,9 @@ class RoundTrip:
         cleanup = self._settings.timeouts.cleanup
         body = await read_body(response, limit, cut=cut, cleanup=cleanup, received=received)
         return Response(response.status_code, response.headers, body, token)
+
+
+def _mapped(call: Call[object], failure: Exception, token: Key, trace: SendTrace | None) -> Exception:
+    if isinstance(failure, UnreadableBody):
+        return decode_error(call, str(failure), token, failure.body)
+    return map_error(call, failure, [token], trace)

@@ -8,9 +8,9 @@ import re
 from codecs import BOM_UTF8
 
 from httpx_sse import ServerSentEvent
-from httpx_sse._decoders import (
-    SSEDecoder,
-)  # Private: only whole responses are public. It is pinned, and a test says so.
+
+# Private, as only complete responses are public: httpx-sse is pinned, and a test says so when it moves.
+from httpx_sse._decoders import SSEDecoder
 
 __all__ = ["EventDecoder", "EventTooLarge", "ServerSentEvent"]
 

@@ -5,9 +5,9 @@ A call's life, from the outside in:
     send                    until it has succeeded, or its failure stands (`retry.py` decides)
       fetch                 a token; again with another one after a 401
         a rate limit's pause, then a slot; where a pause began meanwhile, the slot is given back first
-          _round_trip       reports to the observer, maps what failed
+          RoundTrip.run     reports to the observer, maps what failed
             run_in_child_task
-              RoundTrip     the request out, the response in, in a task of its own
+              .call         the request out, the response in, in a task of its own
 
 What holds, and why:
 
@@ -16,7 +16,7 @@ What holds, and why:
   behind the slot, and set before the 429's own slot is free.
 - The token is asked for before the slot, as a provider may take as long as a call.
 - Each request runs as the one child of a task group, for a reason that `_concurrency.py` has.
-- A failure is mapped once, in `_round_trip`, and raised where nothing is being handled: as its context, the error of the
+- A failure is mapped once, in `RoundTrip.run`, and raised where nothing is being handled: as its context, the error of the
   layers below would show what it quotes.
 - A stream has no slot of a call. It is counted from before it is opened until it is closed, whatever happens in
   between, and the response of a stream that does not open is read as a call's.
@@ -24,7 +24,7 @@ What holds, and why:
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Callable, Generator
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import TypeVar
 
@@ -32,20 +32,16 @@ import anyio
 import anyio.lowlevel
 import httpx
 
-from cyberun_async._concurrency import Flight, run_in_child_task
+from cyberun_async._concurrency import Flight
 from cyberun_async._errors import APIError, RateLimitError, TransportError
 from cyberun_async._protocol.call import Call
-from cyberun_async._protocol.error_responses import retry_after_of
 from cyberun_async._protocol.json_steps import finished
 from cyberun_async._protocol.mismatch_log import MismatchLog
-from cyberun_async._protocol.secret import Key
 from cyberun_async._protocol.tasks import Submitted
 from cyberun_async._settings import Settings
-from cyberun_async._transport.bodies import UnreadableBody
 from cyberun_async._transport.connections import Connections
 from cyberun_async._transport.content_codings import compressions
 from cyberun_async._transport.credential import Credential
-from cyberun_async._transport.error_mapping import map_error
 from cyberun_async._transport.process_bound import refuse_copies
 from cyberun_async._transport.recent_submissions import RecentSubmissions
 from cyberun_async._transport.response import Response, decode_error, error_of, is_result, read_in_steps
@@ -80,7 +76,7 @@ class Transport:
         self._settings = settings
         self.connections: Connections = connections
         self.credential: Credential = connections.credentials.get(settings.credential, lambda: Credential(settings))
-        self._round_trips = RoundTrip(settings, connections)
+        self._round_trips = RoundTrip(settings, connections, self.credential)
         self.mismatches: MismatchLog = MismatchLog()
         self.on_free_stream: Callable[[], object] = lambda: None
         connections.add_stream_user(self)
@@ -200,11 +196,11 @@ class Transport:
                 if pause.is_on and not urgent:
                     continue
                 if call.repeatable:
-                    response = await self._round_trip(call, token, attempt, self._round_trips.call)
+                    response = await self._round_trips.run(self._round_trips.call, call, token, attempt=attempt)
                 else:
                     trace = SendTrace(flight) if self.is_own else None
-                    response = await self._round_trip(
-                        call, token, attempt, self._round_trips.submit, trace, flight, trace=trace
+                    response = await self._round_trips.run(
+                        self._round_trips.submit, call, token, trace, flight, attempt=attempt, trace=trace
                     )
             if is_last or response.status != httpx.codes.UNAUTHORIZED:
                 return response
@@ -281,14 +277,14 @@ class Transport:
         return opened[0]
 
     async def _open_stream(self, call: Call[None], last_event_id: str, opened: list[Connection]) -> None:
-        sign_in, work = self.credential.sign_in, self._round_trips.connect
+        sign_in, trips = self.credential.sign_in, self._round_trips
         token = await sign_in.token(call)
         await self.credential.rate_limit.wait()
-        response = await self._round_trip(call, token, 1, work, last_event_id, opened)
+        response = await trips.run(trips.connect, call, token, last_event_id, opened)
         if response.status == httpx.codes.UNAUTHORIZED and sign_in.has_provider:
             token = await sign_in.token(call, rejected=token)
             await self.credential.rate_limit.wait()
-            response = await self._round_trip(call, token, 1, work, last_event_id, opened)
+            response = await trips.run(trips.connect, call, token, last_event_id, opened)
         if not response.is_success:
             raise self._api_error(call, response)
         if not opened:
@@ -299,57 +295,3 @@ class Transport:
             )
             raise decode_error(call, problem, response.token)
         self.credential.has_answered = True
-
-    # Both
-
-    async def _round_trip(
-        self,
-        call: Call[object],
-        token: Key,
-        attempt: int,
-        work: Callable[..., Awaitable[Response]],
-        *arguments: object,
-        trace: SendTrace | None = None,
-    ) -> Response:
-        """Send one request in a child task, report to the observer, and map what fails below."""
-        self.connections.check_open()
-        settings, started = self._settings, anyio.current_time()
-        instrumentation = settings.instrumentation
-        request = None if instrumentation is None else instrumentation.request(call, attempt)
-        status: int | None = None
-        failure: Exception | None = None
-        error: str | None = "cancelled"
-        try:
-            response = await run_in_child_task(
-                work, call, token, *arguments, timeout=settings.timeouts.call, among=self.connections.in_flight
-            )
-            status, error = response.status, None
-            if status == httpx.codes.TOO_MANY_REQUESTS:
-                # Before the slot is free: whoever has it next is to know.
-                self._slow_down(retry_after_of(response.headers))
-        except Exception as foreign:  # noqa: BLE001 - raised again, below
-            failure = _mapped(call, foreign, token, trace)
-            error = type(failure).__name__
-        finally:
-            seconds = anyio.current_time() - started
-            log.debug("%s %s: %s in %.3f s", call.method, call.path, status or error, seconds)
-            if instrumentation is not None and request is not None:
-                instrumentation.response(request, seconds, status, error)
-        if failure is None:
-            return response
-        try:
-            raise failure
-        finally:
-            del failure
-
-    def _slow_down(self, asked: float | None) -> None:
-        """Let one 429 hold back every call of its credential for as long as it asks for."""
-        self.credential.rate_limit.refused += 1
-        if asked is not None and asked <= self._settings.retries.retry_after:
-            self.credential.rate_limit.begin(asked)
-
-
-def _mapped(call: Call[object], failure: Exception, token: Key, trace: SendTrace | None) -> Exception:
-    if isinstance(failure, UnreadableBody):
-        return decode_error(call, str(failure), token, failure.body)
-    return map_error(call, failure, [token], trace)
