@@ -1,4 +1,4 @@
-"""Reading the body of an answer, within a limit, and letting go of it."""
+"""Bodies: those of requests, and reading and closing those of responses, within a limit. (stream, max bytes)"""
 
 from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import suppress
@@ -68,7 +68,7 @@ class RequestBody(httpx.AsyncByteStream):
         return self
 
     async def __anext__(self) -> bytes:
-        """Give the next block, unless the server has answered."""
+        """Give the next block, unless the response has come."""
         return await unless_answered(self._next)
 
     async def _next(self) -> bytes:
@@ -90,7 +90,7 @@ def raw_chunks(response: httpx.Response) -> AsyncIterator[bytes]:
 async def read_body(
     response: httpx.Response, limit: int, *, cut: bool = False, cleanup: float, received: bytearray | None = None
 ) -> bytes:
-    """Read a whole body and close the response.
+    """Read a complete body and close the response.
 
     Args:
         response: As it comes from the transport, its body unread.
@@ -137,7 +137,7 @@ async def close_body(stream: object, unfinished: AsyncIterator[bytes] | None) ->
     the inside, and closes the connection, unless what is left of the body was there already: then it can be used
     again.
 
-    Nothing that goes wrong here takes anything from an answer that was read, so it is no error.
+    Nothing that fails here takes anything from a response that was read, so it is no error.
     """
     try:
         if unfinished is not None:

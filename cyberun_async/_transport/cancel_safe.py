@@ -5,7 +5,7 @@ would have to keep the read in a task of its own, for each event anew, or lose t
 
 **How.** httpcore reads a body by a chain of coroutines that ends at the network stream. There stands our
 `CancelSafeStream`. In the mode `suspended`, a read that finds no bytes ahead does not wait: it yields a marker,
-`_NEEDS_BYTES`, to whoever drives the coroutine. That is not the event loop but `CancelSafeBody._read_on`, which runs
+`_NEEDS_BYTES`, to the driver of the coroutine. That is not the event loop but `CancelSafeBody._read_on`, which runs
 httpcore's coroutine by hand, one `send` at a time, and passes on to the event loop whatever else it yields. At the marker
 it stops and keeps the coroutine. Then `_fetch` waits for bytes outside of httpcore, and may be cancelled at any time:
 
@@ -141,7 +141,7 @@ class CancelSafeBody:
         self._stream = stream if isinstance(stream, CancelSafeStream) else None
         if self._stream is not None:
             self._stream.suspended = True
-        # Not the whole response: a thousand streams stay open for long, and the collector looks at all that they hold.
+        # Not the response itself: a thousand streams stay open for long, and the collector goes through all that they hold.
         self._source = response.stream
         self._chunks = raw_chunks(response)
         self._reading: Generator[Any, Any, bytes] | None = None

@@ -61,7 +61,7 @@ class Connections:
         self.send_submission: Send
         if http_client is None:
             calls = ShardedTransport(http2=settings.http2)
-            # httpcore looks at an idle connection's socket before it uses it again, but not by HTTP/2: what is sent on
+            # httpcore checks an idle connection's socket before it uses it again, but not by HTTP/2: what is sent on
             # one that the server has closed counts as sent, and a submission could not be retried.
             submissions = ShardedTransport() if settings.http2 else calls
             # One silent stream holds up every other response on a connection of HTTP/2.

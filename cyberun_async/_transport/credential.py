@@ -13,7 +13,7 @@ class Credential:
         sign_in: Gives the token of a request.
         rate_limit: The pause after a 429.
         recent: The tasks that were submitted a moment ago.
-        has_answered: Whether the API has answered a call, or opened a stream, so that it can be reached with this.
+        has_answered: Whether the API has responded to a call, or opened a stream, so that it can be reached with this.
 
     """
 

@@ -44,10 +44,10 @@ _START = len(b"HTTP/1.1 200")
 
 
 def stops_sending(received: bytes) -> bool:
-    """Whether what has been received before a request was sent as a whole makes it pointless to send the rest.
+    """Whether what has been received before a request was sent completely makes it pointless to send the rest.
 
     An interim response (100, 103) asks for nothing, and is followed by the final one. A success may be meant of the
-    whole request. What is no response at all is left to the parser.
+    complete request. What is no response at all is left to the parser.
     """
     while received.startswith(b"HTTP/1.") and received[9:10] == b"1":
         _, end, received = received.partition(b"\r\n\r\n")

@@ -1,4 +1,4 @@
-"""Every way in which the layers below fail, as one of our errors."""
+"""Every way in which the layers below fail, mapped to one of our errors. (exceptions, table, redact)"""
 
 import logging
 import re
@@ -71,10 +71,10 @@ _IN_PLAIN_WORDS: tuple[tuple[type[Exception], str], ...] = (
 """What a user makes of a failure; one that is not listed goes by the name of its class."""
 
 _STATUS = re.compile(r"\d{3}(?= )", re.ASCII)
-"""What a proxy answers to CONNECT, at the beginning of httpcore's words for it."""
+"""The status of a proxy's response to CONNECT, at the beginning of httpcore's message."""
 
 _PASSING = frozenset({408, 425, 429})
-"""Of the refusals of a proxy, those that may not stand."""
+"""Of the error responses of a proxy, those worth a retry."""
 
 _FINAL_BY_SOCKS = ("Requested ", "Invalid username/password", "not allowed by ruleset")
 """httpcore's words for a SOCKS proxy that refuses for good."""
@@ -140,7 +140,7 @@ def below() -> Iterator[None]:
     """Stand around nothing but a call of the layers below: whatever is raised inside is a failure of theirs.
 
     This is the fence that no table of classes is. It must not stand around users' code or much of ours, whose errors
-    are to be seen as they are; what a user's source raises inside of a request is kept aside by whoever sends it.
+    are to be seen as they are; what a user's source raises inside of a request is kept aside by its sender.
     """
     try:
         yield
@@ -251,7 +251,7 @@ def may_have_been_sent(error: Exception) -> bool:
 
 
 def _is_final_by_proxy(error: Exception) -> bool:
-    """Whether a proxy refuses to connect for good: it wants a password, or does not let anybody there."""
+    """Whether a proxy refuses to connect for good: it wants a password, or forbids the host."""
     status = _STATUS.match(str(error)) if isinstance(error, httpx.ProxyError) else None
     if status is None:
         return isinstance(error, httpx.ProxyError) and any(words in str(error) for words in _FINAL_BY_SOCKS)

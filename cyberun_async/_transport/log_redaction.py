@@ -15,7 +15,7 @@ _PROXY_PASSWORD = re.compile(r"\bauth=\(.*")
 
 
 def _rewrite(record: logging.LogRecord) -> bool:
-    """Cut every key in use, whatever looks like one, signed links and a proxy's password out of a record."""
+    """Cut every key in use, what looks like one, presigned URLs and a proxy's password out of a record."""
     record.msg, record.args = _PROXY_PASSWORD.sub("auth=[hidden]", redact(record.getMessage())), ()
     return True
 

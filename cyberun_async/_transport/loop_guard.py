@@ -20,7 +20,7 @@ class EventLoopGuard:
             ConfigurationError: This is another event loop than that of the first use.
 
         """
-        # anyio leaves loading this to whoever runs a loop.
+        # anyio imports this only where a loop runs.
         import anyio.lowlevel
 
         token = anyio.lowlevel.current_token().native_token

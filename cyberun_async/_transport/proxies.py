@@ -48,7 +48,7 @@ async def _is_excluded(url: httpx.URL) -> bool:
     if environment:
         excluded, port = environment.get("no", ""), url.port or _PORTS.get(url.scheme, 0)
         return any(is_excluded(excluded, host, port) for host in {url.host, url.raw_host.decode()})
-    # Where the system names the proxy it is the one to ask, which may take a look at the network.
+    # Where the system names the proxy, it decides, which may take requests on the network.
     return bool(await anyio.to_thread.run_sync(proxy_bypass, url.netloc.decode()))
 
 

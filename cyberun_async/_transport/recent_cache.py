@@ -12,7 +12,7 @@ class RecentCache(Generic[K, V]):
     """Makes one value for each key: while it is in use, it is given again, and so are the ones used last.
 
     Args:
-        maximum: How many are kept although nobody uses them.
+        maximum: How many are kept although they are not in use.
 
     """
 

@@ -1,7 +1,7 @@
-"""Which tasks were submitted a moment ago: a service may answer 404 for them until all of it has heard of them."""
+"""Which tasks were submitted a moment ago: for a moment, a service may respond with 404 to them."""
 
 LAG = 5.0
-"""Seconds for which an answer may lag behind something that has just happened."""
+"""Seconds for which a response may lag behind something that has just happened."""
 
 MAX_REMEMBERED = 10_000
 """Submissions that are remembered; with more than that in a few seconds, the oldest are forgotten early."""

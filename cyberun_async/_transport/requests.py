@@ -176,7 +176,7 @@ def sender_of(client: httpx.AsyncClient) -> Send:
 def keep_alive(response: httpx.Response) -> None:
     """Have the system probe a connection on which nothing moves.
 
-    A router or firewall forgets such a connection, and tells nobody.
+    A router or firewall forgets such a connection without a sign.
     """
     stream = response.extensions.get("network_stream")
     connection = stream and stream.get_extra_info("socket")

@@ -61,7 +61,7 @@ def is_transient(failure: CyberunError) -> bool:
 
 
 def _costs_nothing_twice(call: Call[object], failure: CyberunError) -> bool:
-    """A call with effects is repeated only where the server did not act, or cannot have seen it."""
+    """A call with effects is retried only where the server did not act, or cannot have seen it."""
     if call.repeatable or isinstance(failure, RateLimitError):
         return True
     return isinstance(failure, TransportError) and not failure.may_have_been_sent

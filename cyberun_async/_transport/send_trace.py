@@ -9,7 +9,7 @@ from cyberun_async._concurrency import Flight
 class SendTrace:
     """A trace of httpcore's, for the extensions of one request.
 
-    An exception says less: a proxy that does not answer to CONNECT and an API that does not answer to a submission
+    An exception says less: a proxy that does not respond to CONNECT and an API that does not respond to a submission
     are both a `ReadTimeout`.
 
     Source: https://www.encode.io/httpcore/extensions/#trace

@@ -1,4 +1,4 @@
-"""From the bytes of an event stream to its events, without waiting.
+"""From the bytes of an event stream to its events, without waiting. (server-sent events, parser)
 
 The standard: https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
 """
@@ -27,8 +27,8 @@ class EventDecoder:
     """Takes a stream in chunks cut anywhere, and gives each event as soon as its last line is there.
 
     httpx-sse interprets the lines. Splitting and decoding are done here, since its own way believes a
-    `charset` against the standard, loses the first event to a byte-order mark, and holds an event back
-    that ends in a carriage return. Lines are decoded whole, so that no character is ever cut.
+    `charset` against the standard, loses the first event to a byte-order mark, and delays an event
+    that ends in a carriage return. Only complete lines are decoded, so that no character is ever cut.
 
     Attributes:
         last_event_id: The last `id:`, or `""`; the service documents none, but a deployment may send them.
@@ -81,7 +81,7 @@ class EventDecoder:
     def _take_usual(self, chunk: bytes, start: int, events: list[ServerSentEvent]) -> int:
         """Take events of the form that the service sends, and give the place of the first thing that is anything else.
 
-        One look at a whole event costs a fifth of looking at each of its lines.
+        Matching a complete event costs a fifth of going through its lines.
         """
         last_event_id, longest = self.last_event_id, self._max_event_bytes
         while (usual := _USUAL(chunk, start)) is not None:

@@ -13,9 +13,9 @@ from cyberun_async._transport.sse import EventDecoder, EventTooLarge
 
 
 class Connection:
-    """An event stream that has answered with 200 and the right content type.
+    """An event stream that was opened, with 200 and the right content type.
 
-    It must be closed. Nobody but its owner may be waiting in it at that time.
+    It must be closed, while nothing but its owner waits for it.
 
     Args:
         call: What was asked.

@@ -23,12 +23,12 @@ async def tls_context(*, http2: bool = False) -> ssl.SSLContext:
         ConfigurationError: A variable of the environment names something that cannot be used.
 
     """
-    # HTTP/2 has one to itself: what a context offers in a handshake is set by whoever connects next.
+    # HTTP/2 has one to itself: what a context offers in a handshake is set by the next connection.
     return await _made_once("HTTP/2" if http2 else "HTTP/1.1", _with_authorities)
 
 
 async def without_tls() -> ssl.SSLContext:
-    """Give a context for connections that carry no TLS: it knows no certificate authority, so it trusts nobody."""
+    """Give a context for connections that carry no TLS: it knows no certificate authority, so it trusts no server."""
     return await _made_once("no TLS", lambda: ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
 
 
@@ -55,7 +55,7 @@ def _with_authorities() -> ssl.SSLContext:
         raise ConfigurationError(_problem(error)) from None
     folders = "" if os.environ.get("SSL_CERT_FILE") else os.environ.get("SSL_CERT_DIR", "")
     if folders and not any(Path(folder).is_dir() for folder in folders.split(os.pathsep)):
-        # OpenSSL takes it, and then trusts nobody.
+        # OpenSSL accepts it, and then trusts no server.
         raise ConfigurationError(f"the environment variable SSL_CERT_DIR names no folder: {folders}")
     return context
 

@@ -109,7 +109,7 @@ class Transport:
 
     @property
     def has_answered(self) -> bool:
-        """Whether the API has answered a call, or opened a stream, so that it can be reached by this client."""
+        """Whether the API has responded to a call, or opened a stream, so that it can be reached by this client."""
         return self.credential.has_answered
 
     @property
@@ -142,7 +142,7 @@ class Transport:
 
         Raises:
             APIError: The server refused.
-            TransportError: The server did not answer.
+            TransportError: There was no response.
             DecodeError: The response is not what the API documents.
 
         """
@@ -180,7 +180,7 @@ class Transport:
         """Send a call once, or twice where another token may be what it takes, and give the response as it came.
 
         Raises:
-            TransportError: The server did not answer.
+            TransportError: There was no response.
             DecodeError: The response is larger than the limit.
 
         """
@@ -257,7 +257,7 @@ class Transport:
 
         Raises:
             APIError: The server refused.
-            TransportError: The server did not answer.
+            TransportError: There was no response.
             DecodeError: The response is not an event stream.
 
         """
