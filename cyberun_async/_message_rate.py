@@ -1,6 +1,5 @@
 """Passing on events no faster than somebody may tell them. (throttle, rate limit)"""
 
-import math
 from collections.abc import AsyncGenerator, AsyncIterable
 from typing import TYPE_CHECKING
 
@@ -9,7 +8,7 @@ import anyio
 from cyberun_async._concurrency import FlatTaskGroup
 from cyberun_async._errors import ConfigurationError
 from cyberun_async._protocol.events import TaskEvent
-from cyberun_async._validators import check_kind, explain_misuse
+from cyberun_async._validators import SECONDS, check_above_zero, check_finite, check_kind, explain_misuse
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -40,9 +39,8 @@ class RateLimiter:
 
     def __init__(self, interval: float) -> None:
         """Have the first turn free."""
-        if not (_check_finite(interval) and interval > 0):
-            message = f"interval must be a number of seconds above zero, not {interval!r}"
-            raise ConfigurationError(message)
+        check_above_zero(interval, "interval", SECONDS)
+        check_finite(interval, "interval", SECONDS)
         self._interval = interval
         self._not_before = float("-inf")
         self._line = anyio.Lock()
@@ -84,9 +82,7 @@ class RateLimiter:
             ConfigurationError: They are not a finite number.
 
         """
-        if not _check_finite(seconds):
-            message = f"seconds must be a finite number, not {seconds!r}"
-            raise ConfigurationError(message)
+        check_finite(seconds, "seconds")
         self._not_before = max(self._not_before, anyio.current_time() + seconds)
 
     def _hold_turn(self) -> None:
@@ -100,10 +96,6 @@ class RateLimiter:
             self._holder = None
             self._is_free.set()
             self._is_free = anyio.Event()
-
-
-def _check_finite(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 @explain_misuse(

@@ -3,6 +3,7 @@
 import operator
 import os
 from collections.abc import Awaitable, Callable, Hashable, Mapping
+from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from cyberun_async._protocol.api_headers import ApiHeaders, check_headers, merge
 from cyberun_async._protocol.base_url import DEFAULT_BASE_URL, check_base_url
 from cyberun_async._protocol.key_format import check_key, check_team, is_bound_to_team
 from cyberun_async._protocol.secret import Key, sealed
+from cyberun_async._validators import check_above_zero, check_count, check_not_negative
 
 if TYPE_CHECKING:
     from cyberun_async._observing import Observer
@@ -27,27 +29,13 @@ One that keeps tokens has a method `invalidate(token)`, too, which is called wit
 """
 
 
-def _positive(owner: object, field: "attrs.Attribute[float]", value: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
-        message = f"{type(owner).__name__}.{field.name} must be a number above zero, not {value!r}"
-        raise ConfigurationError(message)
+def _number(check: Callable[[object, str], None], default: float) -> Any:
+    """Make a field that is named with its class where it is wrong, as in `Timeouts.read`."""
 
+    def validate(owner: object, field: "attrs.Attribute[Any]", value: object) -> None:
+        check(value, f"{type(owner).__name__}.{field.name}")
 
-def _not_negative(owner: object, field: "attrs.Attribute[float]", value: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
-        message = f"{type(owner).__name__}.{field.name} must be zero or a number above it, not {value!r}"
-        raise ConfigurationError(message)
-
-
-def _whole(owner: object, field: "attrs.Attribute[int]", value: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        message = f"{type(owner).__name__}.{field.name} must be a whole number above zero, not {value!r}"
-        raise ConfigurationError(message)
-
-
-def _whole_or_none(owner: object, field: "attrs.Attribute[int]", value: int) -> None:
-    if value != 0 or isinstance(value, bool):
-        _whole(owner, field, value)
+    return attrs.field(default=default, validator=validate)
 
 
 def _check_kind(_: object, field: "attrs.Attribute[Any]", value: object) -> None:
@@ -84,12 +72,12 @@ class Timeouts:
 
     """
 
-    connect: float = attrs.field(default=10.0, validator=_positive)
-    read: float = attrs.field(default=30.0, validator=_positive)
-    write: float = attrs.field(default=30.0, validator=_positive)
-    call: float = attrs.field(default=60.0, validator=_positive)
-    stream: float = attrs.field(default=300.0, validator=_positive)
-    cleanup: float = attrs.field(default=5.0, validator=_positive)
+    connect: float = _number(check_above_zero, 10.0)
+    read: float = _number(check_above_zero, 30.0)
+    write: float = _number(check_above_zero, 30.0)
+    call: float = _number(check_above_zero, 60.0)
+    stream: float = _number(check_above_zero, 300.0)
+    cleanup: float = _number(check_above_zero, 5.0)
 
     __repr__ = _as_written
 
@@ -111,10 +99,10 @@ class Retries:
 
     """
 
-    budget: float = attrs.field(default=30.0, validator=_not_negative)
-    initial: float = attrs.field(default=0.5, validator=_positive)
-    maximum: float = attrs.field(default=8.0, validator=_positive)
-    retry_after: float = attrs.field(default=60.0, validator=_not_negative)
+    budget: float = _number(check_not_negative, 30.0)
+    initial: float = _number(check_above_zero, 0.5)
+    maximum: float = _number(check_above_zero, 8.0)
+    retry_after: float = _number(check_not_negative, 60.0)
 
     __repr__ = _as_written
 
@@ -132,9 +120,9 @@ class Polling:
 
     """
 
-    interval: float = attrs.field(default=3.0, validator=_positive)
-    interval_while_streaming: float = attrs.field(default=15.0, validator=_positive)
-    unavailable_timeout: float = attrs.field(default=300.0, validator=_positive)
+    interval: float = _number(check_above_zero, 3.0)
+    interval_while_streaming: float = _number(check_above_zero, 15.0)
+    unavailable_timeout: float = _number(check_above_zero, 300.0)
 
     __repr__ = _as_written
 
@@ -152,11 +140,11 @@ class Limits:
 
     """
 
-    max_connections: int = attrs.field(default=64, validator=_whole)
-    max_streams: int = attrs.field(default=100, validator=_whole_or_none)
-    max_transfers: int = attrs.field(default=8, validator=_whole)
-    max_response_bytes: int = attrs.field(default=16 * 1024 * 1024, validator=_whole)
-    max_event_bytes: int = attrs.field(default=1024 * 1024, validator=_whole)
+    max_connections: int = _number(check_count, 64)
+    max_streams: int = _number(partial(check_count, minimum=0), 100)
+    max_transfers: int = _number(check_count, 8)
+    max_response_bytes: int = _number(check_count, 16 * 1024 * 1024)
+    max_event_bytes: int = _number(check_count, 1024 * 1024)
 
     __repr__ = _as_written
 

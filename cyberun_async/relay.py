@@ -17,7 +17,14 @@ from cyberun_async._relay.channel_pool import ChannelPool
 from cyberun_async._relay.relayed_stream import RelayedStream
 from cyberun_async._relay.shared_wait import SharedFollower
 from cyberun_async._relay.signal_handlers import chained
-from cyberun_async._validators import check_kind, explain_misuse
+from cyberun_async._validators import (
+    SECONDS,
+    check_above_zero,
+    check_count,
+    check_kind,
+    check_not_negative,
+    explain_misuse,
+)
 from cyberun_async._wait.result import AbandonPolicy, EventCallback, Wait, wait_for_result
 
 if TYPE_CHECKING:
@@ -32,6 +39,8 @@ SSE_HEADERS: Mapping[str, str] = {
 }
 """The headers to send with a relayed stream; the last keeps nginx from buffering events."""
 
+_TIME = "a number of seconds of at least 0"
+
 
 @explain_misuse(enter="use 'async with Relay(client) as relay:'")
 class Relay:
@@ -39,7 +48,7 @@ class Relay:
 
     However many readers a task has, it has one upstream stream for each account that reads it (base URL, key, team),
     opened with the first reader and closed soon after the last one has left. A slow reader delays nobody: it continues
-    from where it is, and what it misses beyond the memory is left out. Readers get the service's own events, but for
+    from where it is, and what it misses beyond `history` is left out. Readers get the service's own events, but for
     `error`, which in a browser is the connection's; a task that cannot be followed ends in an event of the relay's own,
     `unavailable`.
 
@@ -54,7 +63,7 @@ class Relay:
         client: The client to follow tasks with where none is named; may be left out where each stream names its own.
         heartbeat: Seconds of silence after which a reader gets a comment, so that proxies keep the connection.
         linger: Seconds that a task is followed, and its events are kept, after its last reader has left.
-        memory: Events a task that are kept for readers who come late or come again.
+        history: Events a task that are kept for readers who come late or come again.
 
     Raises:
         ConfigurationError: One of the numbers cannot work.
@@ -70,12 +79,9 @@ class Relay:
         history: int = 1000,
     ) -> None:
         """Follow nothing yet."""
-        is_whole = isinstance(history, int) and not isinstance(history, bool)
-        if not (_is_time(heartbeat) and heartbeat > 0 and _is_time(linger) and is_whole and history > 0):
-            message = (
-                "heartbeat must be seconds above 0, linger seconds of at least 0, and memory a whole number above 0"
-            )
-            raise ConfigurationError(message)
+        check_above_zero(heartbeat, "heartbeat", SECONDS)
+        check_not_negative(linger, "linger", _TIME)
+        check_count(history, "history")
         self._client = client
         self._heartbeat = heartbeat
         self._pool = ChannelPool(history, linger)
@@ -152,7 +158,7 @@ class Relay:
             ConfigurationError: The relay is not open, there is no client, or `within` is no time.
 
         """
-        _check_time(within)
+        check_not_negative(within, "within", _TIME)
         stream = self.stream(task_id, last_event_id=last_event_id, client=client)
         try:
             await stream.wait_until_known(within)
@@ -214,7 +220,7 @@ class Relay:
             within: Seconds that it waits for readers whose connections are slow.
 
         """
-        _check_time(within)
+        check_not_negative(within, "within", _TIME)
         await self._pool.drain(within)
 
     @contextmanager
@@ -238,7 +244,7 @@ class Relay:
             ConfigurationError: The relay is not open.
 
         """
-        _check_time(within)
+        check_not_negative(within, "within", _TIME)
         loop = self._pool.loop
 
         async def drain(number: int, *, ends_process: bool) -> None:
@@ -260,16 +266,6 @@ class Relay:
             raise ConfigurationError(message)
         check_kind(client, AsyncClient, "client", "an AsyncClient")
         return client
-
-
-def _is_time(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0
-
-
-def _check_time(value: object) -> None:
-    if not _is_time(value):
-        message = f"within must be a number of seconds of at least 0, not {value!r}"
-        raise ConfigurationError(message)
 
 
 RelayedStream.__module__ = __name__

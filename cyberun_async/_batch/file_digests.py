@@ -15,8 +15,9 @@ import anyio.to_thread
 
 from cyberun_async._batch.fingerprint import fingerprint
 from cyberun_async._batch.outcome import Parameters
-from cyberun_async._errors import ConfigurationError, StorageError
+from cyberun_async._errors import StorageError
 from cyberun_async._protocol.files import InputFile, input_file, is_path
+from cyberun_async._validators import check_one_of
 
 CompareFiles = Literal["content", "size_and_time"]
 """By what a journal knows a file parameter again, beside its path."""
@@ -39,9 +40,7 @@ class FileDigests:
     """
 
     def __init__(self, compare: CompareFiles) -> None:
-        if compare not in get_args(CompareFiles):
-            choice = " or ".join(repr(word) for word in get_args(CompareFiles))
-            raise ConfigurationError(f"compare_files must be {choice}, not {compare!r}")
+        check_one_of(compare, "compare_files", *get_args(CompareFiles))
         self._compare = compare
         self._known: dict[tuple[object, ...], str] = {}
 

@@ -9,7 +9,7 @@ from cyberun_async._batch.admission import OnError
 from cyberun_async._batch.decisions import Resubmit
 from cyberun_async._batch.journal import Journal
 from cyberun_async._errors import ConfigurationError
-from cyberun_async._validators import count_above_zero, one_of
+from cyberun_async._validators import check_count, check_one_of, validator
 from cyberun_async._wait.result import AbandonPolicy, Wait, check_on_submitted
 
 
@@ -27,10 +27,6 @@ def check_journal(journal: object) -> None:
 def _check_journal(_: object, __: object, value: Journal | None) -> None:
     if value is not None:
         check_journal(value)
-
-
-def _check_on_submitted(_: object, __: object, value: "Callable[..., object] | None") -> None:
-    check_on_submitted(value)
 
 
 def _read_resubmit(words: Collection[Resubmit]) -> frozenset[Resubmit]:
@@ -51,13 +47,17 @@ class BatchOptions:
     """
 
     workflow: str
-    max_in_flight: int = attrs.field(validator=count_above_zero)
+    max_in_flight: int = attrs.field(validator=validator(check_count))
     wait: Wait
-    on_error: OnError = attrs.field(validator=one_of("collect", "cancel_rest"))
-    on_exit: AbandonPolicy = attrs.field(validator=one_of("leave", "cancel"))
+    on_error: OnError = attrs.field(validator=validator(check_one_of, "collect", "cancel_rest"))
+    on_exit: AbandonPolicy = attrs.field(validator=validator(check_one_of, "leave", "cancel"))
     journal: Journal | None = attrs.field(validator=_check_journal)
     resubmit: Collection[Resubmit] = attrs.field(converter=_read_resubmit)
-    on_submitted: Callable[[str, str], object] | None = attrs.field(default=None, validator=_check_on_submitted)
-    attempts: int = attrs.field(default=1, validator=count_above_zero)
-    max_tasks: int | None = attrs.field(default=None, validator=attrs.validators.optional(count_above_zero))
-    stop_after_failures: int | None = attrs.field(default=None, validator=attrs.validators.optional(count_above_zero))
+    on_submitted: Callable[[str, str], object] | None = attrs.field(
+        default=None, validator=validator(check_on_submitted)
+    )
+    attempts: int = attrs.field(default=1, validator=validator(check_count))
+    max_tasks: int | None = attrs.field(default=None, validator=attrs.validators.optional(validator(check_count)))
+    stop_after_failures: int | None = attrs.field(
+        default=None, validator=attrs.validators.optional(validator(check_count))
+    )

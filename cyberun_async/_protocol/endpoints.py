@@ -16,6 +16,7 @@ from cyberun_async._protocol.paths import segment, workflow_path
 from cyberun_async._protocol.status import TaskStatus
 from cyberun_async._protocol.submitted import read_submitted
 from cyberun_async._protocol.tasks import Submitted, Task, TaskResult
+from cyberun_async._validators import is_whole_number
 
 
 @attrs.frozen
@@ -85,7 +86,7 @@ def presign_file(name: str, size: int, content_type: str) -> Call[PresignedUploa
     problems = []
     if not isinstance(name, str) or not name:
         problems.append("the file's name must not be empty")
-    if not isinstance(size, int) or isinstance(size, bool) or size < 0:
+    if not is_whole_number(size):
         problems.append(f"the file's size must be its exact number of bytes, not {size!r}")
     if not isinstance(content_type, str) or not content_type:
         problems.append("the file's content type must be a MIME type such as image/png")

@@ -84,7 +84,7 @@ def _problem_of_path(text: str) -> str | None:
 def _check_size(file: "InputFile", _: "attrs.Attribute[int | None]", size: object) -> None:
     if size is None and hasattr(file.source, "__aiter__"):
         raise InvalidParameters(["an async iterable needs its size: its exact number of bytes"])
-    if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 0):
+    if size is not None and not is_whole_number(size):
         raise InvalidParameters([f"the file's size must be its exact number of bytes, not {size!r}"])
 
 

@@ -5,10 +5,11 @@ import time
 import anyio
 import attrs
 
-from cyberun_async._errors import ConfigurationError, TransportTimeout
+from cyberun_async._errors import TransportTimeout
 from cyberun_async._protocol import endpoints
 from cyberun_async._protocol.http_dates import parse_http_date
 from cyberun_async._transport.transport import Transport
+from cyberun_async._validators import SECONDS, check_above_zero
 
 
 @attrs.frozen(kw_only=True)
@@ -31,9 +32,7 @@ class Ping:
 
 async def ping(transport: Transport, timeout: float) -> Ping:
     """Read a list of one task; see `AsyncClient.ping`."""
-    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout > 0:
-        message = f"timeout must be a number of seconds above zero, not {timeout!r}"
-        raise ConfigurationError(message)
+    check_above_zero(timeout, "timeout", SECONDS)
     call = endpoints.list_tasks(1, 1)
     started = anyio.current_time()
     with anyio.move_on_after(timeout):

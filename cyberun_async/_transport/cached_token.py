@@ -10,6 +10,7 @@ from cyberun_async._errors import ConfigurationError
 from cyberun_async._protocol.secret import Key
 from cyberun_async._settings import TokenProvider
 from cyberun_async._transport.single_flight import SingleFlight
+from cyberun_async._validators import SECONDS, check_above_zero
 
 
 class TokenCache:
@@ -84,9 +85,8 @@ class CachedToken:
         """Fetch nothing yet."""
         if not callable(fetch):
             raise ConfigurationError(f"fetch must be an async function, not {type(fetch).__name__}")
-        is_number = isinstance(lifetime, (int, float)) and not isinstance(lifetime, bool)
-        if lifetime is not None and not (is_number and lifetime > 0):
-            raise ConfigurationError(f"lifetime must be a number of seconds above zero or None, not {lifetime!r}")
+        if lifetime is not None:
+            check_above_zero(lifetime, "lifetime", f"{SECONDS} or None")
         self._fetch = fetch
         self._lifetime = lifetime
         self._cache = TokenCache(self._fetch_one)

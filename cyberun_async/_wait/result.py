@@ -9,7 +9,7 @@ import anyio
 import attrs
 
 from cyberun_async._concurrency import FlatTaskGroup, Flight, call_back, run_shielded, shield_with_grace
-from cyberun_async._errors import ConfigurationError, TaskCancelled, TaskFailed, WaitTimeout
+from cyberun_async._errors import TaskCancelled, TaskFailed, WaitTimeout
 from cyberun_async._protocol import endpoints
 from cyberun_async._protocol.call import Call
 from cyberun_async._protocol.events import TaskEvent
@@ -17,7 +17,7 @@ from cyberun_async._protocol.status import TaskStatus
 from cyberun_async._protocol.tasks import Submitted, TaskResult
 from cyberun_async._settings import Settings
 from cyberun_async._transport.transport import Transport
-from cyberun_async._validators import check_kind
+from cyberun_async._validators import SECONDS, check_above_zero, check_function, check_kind, check_one_of, validator
 from cyberun_async._wait.follower import TaskFollower
 from cyberun_async._wait.shared_poller import SharedPoller
 
@@ -37,38 +37,20 @@ Signal = Callable[[], Awaitable[object]]
 """Awaited once beside a wait; when it returns, the task is looked at."""
 
 
-def _check_policy(_: object, field: "attrs.Attribute[str]", value: str) -> None:
-    if value not in ("leave", "cancel"):
-        message = f"{field.name} must be 'leave' or 'cancel', not {value!r}"
-        raise ConfigurationError(message)
-
-
-def _check_timeout(_: object, __: object, value: float | None) -> None:
-    if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0):
-        message = f"timeout must be a number of seconds above zero, or None for no deadline, not {value!r}"
-        raise ConfigurationError(message)
-
-
-def _check_callback(_: object, __: object, value: EventCallback | None) -> None:
-    if value is not None and not callable(value):
-        message = f"on_event must be a function that takes an event, not {value!r}"
-        raise ConfigurationError(message)
-
-
-def _check_on_submitted(_: object, __: object, value: Callable[..., object] | None) -> None:
-    check_on_submitted(value)
-
-
-def check_on_submitted(value: Callable[..., object] | None) -> None:
+def check_on_submitted(value: Callable[..., object] | None, name: str = "on_submitted") -> None:
     """Refuse what cannot be called.
 
     Raises:
         ConfigurationError: It cannot.
 
     """
-    if value is not None and not callable(value):
-        message = f"on_submitted must be a function that takes the id of a task, not {value!r}"
-        raise ConfigurationError(message)
+    if value is not None:
+        check_function(value, name, "a function that takes the id of a task")
+
+
+_a_policy = validator(check_one_of, "leave", "cancel")
+_a_deadline = validator(check_above_zero, f"{SECONDS}, or None for no deadline")
+_a_callback = validator(check_function, "a function that takes an event")
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -81,12 +63,12 @@ class Wait:
 
     """
 
-    timeout: float | None = attrs.field(validator=_check_timeout)
-    on_event: EventCallback | None = attrs.field(validator=_check_callback)
-    on_timeout: AbandonPolicy = attrs.field(validator=_check_policy)
-    on_cancel: AbandonPolicy = attrs.field(validator=_check_policy)
+    timeout: float | None = attrs.field(validator=attrs.validators.optional(_a_deadline))
+    on_event: EventCallback | None = attrs.field(validator=attrs.validators.optional(_a_callback))
+    on_timeout: AbandonPolicy = attrs.field(validator=_a_policy)
+    on_cancel: AbandonPolicy = attrs.field(validator=_a_policy)
     signal: Signal | None = None
-    on_submitted: Callable[[str], object] | None = attrs.field(default=None, validator=_check_on_submitted)
+    on_submitted: Callable[[str], object] | None = attrs.field(default=None, validator=validator(check_on_submitted))
 
     @property
     def needs_id(self) -> bool:
