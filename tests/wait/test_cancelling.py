@@ -25,6 +25,7 @@ from support.scripted import (
     scripted,
     status_event,
 )
+from support.virtual import Clock, run_virtually, simulated, virtual
 
 from cyberun_async import AsyncClient, Polling, TaskEvent
 
@@ -129,10 +130,11 @@ async def nothing_is_left(server: Scripted, client: AsyncClient, way: object, at
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("stream", ["told", "mute", "refused"])
 @pytest.mark.parametrize("way", WAYS)
+@virtual
 async def test_cancelling_at_every_await_point(way: Callable[[AsyncClient], Awaitable[None]], stream: str) -> None:
     """A scope that is cancelled wherever the caller waits ends the wait there, without a trace."""
     attempt, turn = Attempt(), 0
-    async with scripted() as server, connected(server, polling=Polling(interval=0.005)) as client:
+    async with simulated() as server, connected(server, polling=Polling(interval=0.005)) as client:
         while not attempt.is_over:
             play(server, stream=stream)
             with anyio.CancelScope() as scope:
@@ -145,27 +147,31 @@ async def test_cancelling_at_every_await_point(way: Callable[[AsyncClient], Awai
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
 @pytest.mark.parametrize("times", [1, 2], ids=["once", "twice"])
 @pytest.mark.parametrize("stream", ["told", "mute"])
 @pytest.mark.parametrize("way", WAYS)
-async def test_asyncios_own_cancellation_at_every_await_point(
-    way: Callable[[AsyncClient], Awaitable[None]], stream: str, times: int, anyio_backend: str
+def test_asyncios_own_cancellation_at_every_await_point(
+    way: Callable[[AsyncClient], Awaitable[None]], stream: str, times: int
 ) -> None:
     """The same for `task.cancel()`, also where it comes again in the middle of the clean-up."""
-    attempt, turn = Attempt(), 0
-    async with scripted() as server, connected(server, polling=Polling(interval=0.005)) as client:
-        while not attempt.is_over:
-            play(server, stream=stream)
 
-            cut_off = ClientClosed(times)
-            task = cut_off.task = asyncio.ensure_future(_as_task(CancelledAt(attempt.make(way, client), turn, cut_off)))
-            await asyncio.wait([task])
-            assert task.cancelled() or attempt.is_over
-            await nothing_is_left(server, client, way, attempt)
-            turn += 1
+    async def cancel_everywhere(_: Clock) -> None:
+        attempt, turn = Attempt(), 0
+        async with simulated() as server, connected(server, polling=Polling(interval=0.005)) as client:
+            while not attempt.is_over:
+                play(server, stream=stream)
 
-    assert turn > 5
+                cut_off = ClientClosed(times)
+                driven = CancelledAt(attempt.make(way, client), turn, cut_off)
+                task = cut_off.task = asyncio.ensure_future(_as_task(driven))
+                await asyncio.wait([task])
+                assert task.cancelled() or attempt.is_over
+                await nothing_is_left(server, client, way, attempt)
+                turn += 1
+
+        assert turn > 5
+
+    run_virtually("asyncio", cancel_everywhere)
 
 
 async def _as_task(driven: CancelledAt) -> None:
