@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterator
 import anyio
 import httpx
 import pytest
+from support.tables import table
 
 from cyberun_async import AsyncClient, AuthenticationError, BadRequestError, ConfigurationError, TokenError
 from cyberun_async._protocol.key_format import check_key, check_team, is_bound_to_team
@@ -23,7 +24,7 @@ def test_good_keys(key: str) -> None:
     assert check_key(sealed(key)).reveal() == key
 
 
-@pytest.mark.parametrize(
+@table(
     ("key", "words"),
     [
         pytest.param("", "the API key is empty: set CYBERUN_API_KEY", id="empty"),

@@ -8,7 +8,7 @@ import pickle
 import re
 from pathlib import Path
 
-import pytest
+from support.tables import table
 
 import cyberun_async
 from cyberun_async import (
@@ -76,8 +76,8 @@ SAMPLES: list[CyberunError] = [
 IDS = [f"{type(error).__name__}-{number}" for number, error in enumerate(SAMPLES)]
 
 
-@pytest.mark.parametrize("again", [lambda error: pickle.loads(pickle.dumps(error)), copy.copy, copy.deepcopy])
-@pytest.mark.parametrize("error", SAMPLES, ids=IDS)
+@table("again", [lambda error: pickle.loads(pickle.dumps(error)), copy.copy, copy.deepcopy])
+@table("error", SAMPLES, ids=IDS)
 def test_round_trip(error: CyberunError, again: object) -> None:
     """An error that is pickled or copied is the same error."""
     other = again(error)  # type: ignore[operator]
@@ -89,7 +89,7 @@ def test_samples_are_complete() -> None:
     assert {type(error) for error in SAMPLES} == set(ALL)
 
 
-@pytest.mark.parametrize("kind", ALL)
+@table("kind", ALL)
 def test_tree(kind: type[BaseException]) -> None:
     """All have one root, none is a group, and where Python has a word for it they are that, too."""
     assert issubclass(kind, CyberunError)
@@ -99,7 +99,7 @@ def test_tree(kind: type[BaseException]) -> None:
     assert not issubclass(kind, OSError) or issubclass(kind, TimeoutError)
 
 
-@pytest.mark.parametrize("error", SAMPLES, ids=IDS)
+@table("error", SAMPLES, ids=IDS)
 def test_task(error: CyberunError) -> None:
     """Each says which task it is about, or that there is none."""
     assert error.task_id in {None, "t-1"}

@@ -14,6 +14,7 @@ from typing import get_args
 
 import attrs
 import pytest
+from support.tables import table
 
 import cyberun_async
 from cyberun_async import Agents, AsyncClient, Containers, Files, Tasks, Webhooks, Workflows
@@ -67,7 +68,7 @@ def test_all_is_exact(module: str) -> None:
         assert sorted(listed, key=_order) == listed
 
 
-@pytest.mark.parametrize(("module", "name"), PUBLIC_NAMES)
+@table(("module", "name"), PUBLIC_NAMES)
 def test_public_address(module: str, name: str) -> None:
     """A class or function says the first module that users can import it from; a union, no private one."""
     value = getattr(importlib.import_module(module), name)
@@ -76,7 +77,7 @@ def test_public_address(module: str, name: str) -> None:
     assert not [each for each in get_args(value) if "._" in (_address(each) or "")]
 
 
-@pytest.mark.parametrize(("module", "name"), PUBLIC_NAMES)
+@table(("module", "name"), PUBLIC_NAMES)
 def test_docstring(module: str, name: str) -> None:
     """Every public class and function has a docstring of its own, and so has each public method."""
     value = getattr(importlib.import_module(module), name)
@@ -102,7 +103,7 @@ def test_reference(module: str) -> None:
     assert not names - _referenced()[module]
 
 
-@pytest.mark.parametrize(("owner", "method"), CALLS)
+@table(("owner", "method"), CALLS)
 def test_docstrings_of_calls(owner: type, method: str) -> None:
     """Whatever reaches the server says what it raises, and which page of the API it is about."""
     doc = inspect.getdoc(getattr(owner, method)) or ""
@@ -110,7 +111,7 @@ def test_docstrings_of_calls(owner: type, method: str) -> None:
     assert "Source: https://" in doc
 
 
-@pytest.mark.parametrize("record", RECORDS)
+@table("record", RECORDS)
 def test_docstrings_of_records(record: type) -> None:
     """Each field of a record, an event or a setting is explained."""
     explained = set(re.findall(r"^    (\w+): \S", inspect.getdoc(record) or "", re.MULTILINE))

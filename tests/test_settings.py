@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import attrs
 import pytest
+from support.tables import table
 
 from cyberun_async import AsyncClient, ConfigurationError, Limits, Polling, Retries, Timeouts
 from cyberun_async._protocol.base_url import DEFAULT_BASE_URL, check_base_url, is_loopback
@@ -18,15 +19,15 @@ FIELDS = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "name"), FIELDS)
-@pytest.mark.parametrize("value", [-1, float("nan"), "5", None, True, [1]], ids=repr)
+@table(("kind", "name"), FIELDS)
+@table("value", [-1, float("nan"), "5", None, True, [1]], ids=repr)
 def test_values_that_cannot_work(kind: type, name: str, value: object) -> None:
     """Each number is checked, and named where it is wrong."""
     with pytest.raises(ConfigurationError, match=f"{kind.__name__}.{name} must be .*, not "):
         kind(**{name: value})
 
 
-@pytest.mark.parametrize(("kind", "name"), FIELDS)
+@table(("kind", "name"), FIELDS)
 def test_zero(kind: type, name: str) -> None:
     """Zero is a value where nothing may be wanted, and nowhere else."""
     if name in ZERO_IS_FINE:
@@ -36,7 +37,7 @@ def test_zero(kind: type, name: str) -> None:
             kind(**{name: 0})
 
 
-@pytest.mark.parametrize(("kind", "name"), FIELDS)
+@table(("kind", "name"), FIELDS)
 def test_fractions(kind: type, name: str) -> None:
     """Seconds may be fractions, and numbers of things may not."""
     if name in WHOLE:
@@ -82,7 +83,7 @@ def test_base_url(given: str, taken: str) -> None:
     assert check_base_url(given, allow_insecure_http=False) == taken
 
 
-@pytest.mark.parametrize(
+@table(
     ("url", "words"),
     [
         pytest.param("", "needs a scheme: write https://host/api/v1", id="empty"),

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import get_origin
 
 import pytest
+from support.tables import table
 
 import cyberun_async
 from cyberun_async import AsyncClient, Limits, OutputFile, Polling, Retries, TaskResult, Timeouts
@@ -43,7 +44,7 @@ METHODS = [
 ]
 
 
-@pytest.mark.parametrize("shown", [*CLASSES, *METHODS], ids=lambda shown: shown.__qualname__)
+@table("shown", [*CLASSES, *METHODS], ids=lambda shown: shown.__qualname__)
 def test_first_line(shown: object) -> None:
     """The first line of what an editor shows is one whole sentence that says what it is for."""
     first, *others = inspect.getdoc(shown).splitlines()  # type: ignore[union-attr]
@@ -51,7 +52,7 @@ def test_first_line(shown: object) -> None:
     assert others[:1] in ([], [""])
 
 
-@pytest.mark.parametrize("called", [*MADE_BY_USERS, *METHODS], ids=lambda called: called.__qualname__)
+@table("called", [*MADE_BY_USERS, *METHODS], ids=lambda called: called.__qualname__)
 def test_signature(called: Callable[..., object]) -> None:
     """A signature names only what can be imported, and a default is as short as it would be written."""
     signature = str(inspect.signature(called))

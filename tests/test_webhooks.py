@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.secrecy import variables_of
+from support.tables import table
 
 from cyberun_async import webhooks
 from cyberun_async.webhooks import SIGNATURE_HEADER, WebhookError, WebhookEvent
@@ -99,7 +100,7 @@ def test_a_good_delivery(signature: Any) -> None:
     assert webhooks.verify(BODY, signature, SECRET) == EVENT
 
 
-@pytest.mark.parametrize(
+@table(
     ("signature", "problem"),
     [
         pytest.param(None, "missing", id="none"),
@@ -173,7 +174,7 @@ def test_rotation(secret: str) -> None:
     assert event == EVENT
 
 
-@pytest.mark.parametrize(
+@table(
     "secrets",
     [
         pytest.param("", id="empty"),
@@ -186,7 +187,7 @@ def test_rotation(secret: str) -> None:
         pytest.param(SECRET.encode(), id="bytes"),
     ],
 )
-@pytest.mark.parametrize("key", [b"", SECRET.encode()], ids=["empty key", "good key"])
+@table("key", [b"", SECRET.encode()], ids=["empty key", "good key"])
 def test_no_usable_secret(secrets: Any, key: bytes) -> None:
     """Without a secret nothing is trusted, least of all what is signed with an empty key."""
     signature = "sha256=" + hmac.new(key, BODY, hashlib.sha256).hexdigest()
@@ -249,7 +250,7 @@ def test_signed_but_not_the_documented_payload(body: bytes) -> None:
         webhooks.verify(body, webhooks.sign(body, SECRET), SECRET)
 
 
-@pytest.mark.parametrize(
+@table(
     ("changes", "fields"),
     [
         pytest.param({"event_type": None}, {}, id="no event type"),

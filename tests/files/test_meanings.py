@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from support.tables import table
 
 from cyberun_async._files.checksums import Checksum, checksum_of
 from cyberun_async._files.resume import (
@@ -23,7 +24,7 @@ SHA = "LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ="
 SHA_HEX = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
 
 
-@pytest.mark.parametrize(
+@table(
     ("headers", "expected"),
     [
         pytest.param({}, None, id="none"),
@@ -84,7 +85,7 @@ def of(what: Checksum | int) -> Have:
 ALL = Have(10, '"v"', 10, SURE)
 
 
-@pytest.mark.parametrize(
+@table(
     ("status", "headers", "have", "expected"),
     [
         pytest.param(200, {"content-length": "20"}, NOTHING, (0, 20), id="whole"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from support.tables import table
 
 from cyberun_async import InvalidParameters
 from cyberun_async._files.ranges import ByteRange, check_range, is_version, read_http_range, read_part, response_headers
@@ -53,7 +54,7 @@ def test_checked_parts() -> None:
     assert (check_range(-3, None), check_range(1, 2)) == (ByteRange(-3), ByteRange(1, 2))
 
 
-@pytest.mark.parametrize(
+@table(
     ("part", "status", "headers", "expected"),
     [
         pytest.param(ByteRange(3, 5), 206, {"content-range": "bytes 3-4/10"}, (3, 5, 10), id="the part"),

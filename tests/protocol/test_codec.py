@@ -11,6 +11,7 @@ import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.tables import table
 
 from cyberun_async import (
     Agent,
@@ -58,7 +59,7 @@ class Record:
     extra: Mapping[str, object] = extra_field()
 
 
-@pytest.mark.parametrize(
+@table(
     ("answer", "record"),
     [
         pytest.param({}, Record(), id="empty"),
@@ -243,7 +244,7 @@ def test_decode_json(text: bytes | str) -> None:
     assert decode_json(text, Task) == Task(id="x")
 
 
-@pytest.mark.parametrize(
+@table(
     ("answer", "page"),
     [
         pytest.param({"task_list": []}, Page(), id="empty"),

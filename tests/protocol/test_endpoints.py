@@ -4,6 +4,7 @@ from types import NoneType
 from typing import Any
 
 import pytest
+from support.tables import table
 
 from cyberun_async import (
     Agent,
@@ -29,7 +30,7 @@ ID = "019abc12-9012-7890-abcd-ef1234567896"
 FIRST = {"current_page": 1, "per_page": 100}
 
 
-@pytest.mark.parametrize(
+@table(
     ("call", "expected"),
     [
         pytest.param(
@@ -215,7 +216,7 @@ def test_later_changes_do_not_count() -> None:
     assert call.body == {"parameters": {"prompt": "a lighthouse"}}
 
 
-@pytest.mark.parametrize(
+@table(
     ("make", "problems"),
     [
         pytest.param(lambda: endpoints.get_task(".."), ["task_id must not be '..'"], id="task"),

@@ -5,6 +5,7 @@ from contextlib import suppress
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.tables import table
 
 from cyberun_async import (
     APIError,
@@ -37,7 +38,7 @@ def refused(status: int = 404, body: bytes = b"", **headers: str) -> APIError:
     )
 
 
-@pytest.mark.parametrize(
+@table(
     ("status", "kind"),
     [
         (400, BadRequestError),
@@ -63,7 +64,7 @@ def refused(status: int = 404, body: bytes = b"", **headers: str) -> APIError:
         (304, APIError),
     ],
 )
-@pytest.mark.parametrize(
+@table(
     ("body", "message"),
     [
         pytest.param(b'{"error_message": "resource not found"}', "resource not found", id="as documented"),
@@ -96,7 +97,7 @@ def test_refusal(status: int, kind: type[APIError], body: bytes, message: str | 
         assert error.message == "the server gave no reason"
 
 
-@pytest.mark.parametrize(
+@table(
     ("body", "words"),
     [
         pytest.param('{"error": "no such task"}', "no such task", id="error"),
@@ -203,7 +204,7 @@ def test_secrets_in_disguise_are_cut_out() -> None:
 NOW = 1_700_000_000.0
 
 
-@pytest.mark.parametrize(
+@table(
     ("value", "seconds"),
     [
         pytest.param(None, None, id="no header"),

@@ -8,6 +8,7 @@ from pathlib import PurePosixPath, PureWindowsPath
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from support.tables import table
 
 from cyberun_async._protocol.filenames import (
     MAX_BYTES,
@@ -43,7 +44,7 @@ FILE_SYSTEMS: dict[str, Callable[[str], str]] = {
 }
 
 
-@pytest.mark.parametrize(
+@table(
     ("wanted", "name"),
     [
         pytest.param("output_00001_.png", "output_00001_.png", id="harmless"),

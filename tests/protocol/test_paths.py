@@ -6,12 +6,13 @@ import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.tables import table
 
 from cyberun_async import InvalidParameters
 from cyberun_async._protocol.paths import is_uuid, segment
 
 
-@pytest.mark.parametrize(
+@table(
     ("value", "escaped"),
     [
         pytest.param("text-to-image", "text-to-image", id="slug"),

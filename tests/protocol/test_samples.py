@@ -9,6 +9,7 @@ from typing import Any, get_args
 import attrs
 import pytest
 from support.samples import ID, SAMPLES, WORKFLOW_ID, Json, Sample, at, places, spelled, with_, without
+from support.tables import table
 
 from cyberun_async import DecodeError, FailedEvent, OutputFile, Task, TaskResult, TaskStatus, decode_event
 from cyberun_async._protocol.codec import decode_json, structure
@@ -78,7 +79,7 @@ def test_result() -> None:
     ]
 
 
-@pytest.mark.parametrize("sample", EACH)
+@table("sample", EACH)
 def test_every_sample_decodes(sample: Sample) -> None:
     """A sample decodes, and each of its fields leaves a trace in the record."""
     record: Any = structure(sample.json, sample.kind)
@@ -94,7 +95,7 @@ def test_every_sample_decodes(sample: Sample) -> None:
         assert item in ("", 0, [], {}) or getattr(record, names[name]), name
 
 
-@pytest.mark.parametrize(("sample", "path"), list(optional_places()))
+@table(("sample", "path"), list(optional_places()))
 def test_missing_and_null_mean_the_same(sample: Sample, path: tuple[str | int, ...]) -> None:
     """A field that the server may leave out may be missing or `null`, with the same result."""
     missing = structure(without(sample.json, path), sample.kind)
@@ -103,7 +104,7 @@ def test_missing_and_null_mean_the_same(sample: Sample, path: tuple[str | int, .
     assert missing == null or path[:-1] in sample.open
 
 
-@pytest.mark.parametrize("sample", EACH)
+@table("sample", EACH)
 def test_required_is_enough(sample: Sample) -> None:
     """With nothing but what is required, a sample still decodes."""
     least = sample.json
@@ -114,7 +115,7 @@ def test_required_is_enough(sample: Sample) -> None:
     structure(least, sample.kind)
 
 
-@pytest.mark.parametrize(
+@table(
     ("sample", "path"),
     [
         pytest.param(sample, path, id=f"{name}: {spelled(path)}")
@@ -123,7 +124,7 @@ def test_required_is_enough(sample: Sample) -> None:
         if len(path) == 1 and not str(path[-1]).endswith("_list")  # An empty list may be left out.
     ],
 )
-@pytest.mark.parametrize("value", [None, "", [5], {}, True], ids=repr)
+@table("value", [None, "", [5], {}, True], ids=repr)
 def test_required_is_needed(sample: Sample, path: tuple[str | int, ...], value: Json) -> None:
     """Without a field that is required the answer is not what was promised, and the error names the place."""
     answers = [with_(sample.json, path, value), *([] if value else [without(sample.json, path)])]
@@ -132,7 +133,7 @@ def test_required_is_needed(sample: Sample, path: tuple[str | int, ...], value: 
             structure(answer, sample.kind)
 
 
-@pytest.mark.parametrize(("sample", "path"), list(objects()))
+@table(("sample", "path"), list(objects()))
 def test_unknown_fields_are_ignored(sample: Sample, path: tuple[str | int, ...]) -> None:
     """A field that this version does not know changes nothing, wherever it stands and whatever it holds."""
     more = {"zz_text": "x", "zz_number": 1.5, "zz": [1, "x"], "zz_list": [{"id": 5}], "zz_null": None, "zz_object": {}}
@@ -147,7 +148,7 @@ def test_unknown_fields_are_ignored(sample: Sample, path: tuple[str | int, ...])
     assert expected == structure({**sample.json, **more}, sample.kind)
 
 
-@pytest.mark.parametrize(
+@table(
     ("answer", "status"),
     [
         pytest.param({}, "unknown", id="nothing at all"),
@@ -185,7 +186,7 @@ def test_status_of_a_result(answer: Json, status: str) -> None:
     assert result.extra.get(name) == (None if TaskStatus(str(raw)).is_known or raw == status else raw)
 
 
-@pytest.mark.parametrize(
+@table(
     ("answer", "error"),
     [
         pytest.param({"task_status": "failed", "task_error": "no memory"}, "no memory", id="as documented"),
@@ -343,7 +344,7 @@ def test_one_object_is_one_file(primary: str, other: str, count: int) -> None:
     assert len(result.files) == count
 
 
-@pytest.mark.parametrize("sample", EACH)
+@table("sample", EACH)
 def test_no_link_and_no_secret_in_a_repr(sample: Sample) -> None:
     """Whoever prints a record into a log gives nobody access to a file or a service."""
     record: Any = structure(sample.json, sample.kind)

@@ -6,6 +6,7 @@ import pickle
 
 import attrs
 import pytest
+from support.tables import table
 
 from cyberun_async import TaskStatus
 from cyberun_async._protocol.status import UNSTATED, Evidence, status_from
@@ -40,7 +41,7 @@ def test_known_word_in_another_form(word: str, status: str) -> None:
 ENDED, ERROR, OUTPUT = Evidence(has_ended=True), Evidence(has_error=True), Evidence(has_output=True)
 
 
-@pytest.mark.parametrize(
+@table(
     ("word", "evidence", "status"),
     [
         pytest.param("running", attrs.evolve(ENDED, has_error=True), "running", id="a known word outweighs all"),

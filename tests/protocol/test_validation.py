@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 import pytest
+from support.tables import table
 
 from cyberun_async import InputFile, ParameterDef, Workflow
 from cyberun_async._protocol.codec import structure
@@ -48,7 +49,7 @@ def workflow(parameters: object) -> Workflow:
     return structure({"id": "x", "parameters": parameters}, Workflow)
 
 
-@pytest.mark.parametrize(
+@table(
     ("written", "good", "bad"),
     [
         pytest.param({"type": "NUMBER", "max": "5"}, 5, 6, id="type in another case, bound as text"),
@@ -115,7 +116,7 @@ def test_definitions_that_cannot_be_read(parameters: object) -> None:
     assert problems_with({"y": 1}, definitions_of(workflow(parameters))) == []
 
 
-@pytest.mark.parametrize(
+@table(
     ("parameters", "problem"),
     [
         pytest.param({}, "'prompt' is required", id="missing"),
@@ -179,7 +180,7 @@ def test_misfit(parameters: Mapping[str, object], problem: str) -> None:
     assert problems_with(parameters, DEFINITIONS) == [problem]
 
 
-@pytest.mark.parametrize(
+@table(
     ("text", "kind"),
     [
         *(

@@ -13,6 +13,7 @@ from types import ModuleType
 import anyio
 import httpx
 import pytest
+from support.tables import table
 
 from cyberun_async import TransportError, TransportTimeout
 from cyberun_async._concurrency import ClientClosed
@@ -66,14 +67,14 @@ def errors_of(module: ModuleType) -> dict[str, type[Exception]]:
     }
 
 
-def table(*modules: str) -> list[pytest.param]:
+def rows_of(*modules: str) -> list[pytest.param]:
     found = {}
     for name in modules:
         found |= errors_of(importlib.import_module(name))
     return [pytest.param(kind, id=name) for name, kind in sorted(found.items()) if name not in ELSEWHERE]
 
 
-@pytest.mark.parametrize("kind", table(*BELOW))
+@table("kind", rows_of(*BELOW))
 def test_dependencies(kind: type[Exception]) -> None:
     """Each error class of each dependency becomes ours, or has its reason above."""
     error = map_error(CALL, kind.__new__(kind))
@@ -82,11 +83,11 @@ def test_dependencies(kind: type[Exception]) -> None:
     assert re.match(r"GET /r/tasks/t-1 got no response \(\w.*\); the request (may|was)", str(error))
 
 
-@pytest.mark.parametrize(
+@table(
     "kind",
     [
         each
-        for each in table(*BELOW_AT_TIMES)
+        for each in rows_of(*BELOW_AT_TIMES)
         # trio's channels, processes and own mistakes are nothing of ours.
         if not each.id.startswith("trio.") or each.id.endswith("ResourceError")
         if each.id not in {"aiohttp.EofStream", "aiohttp.WSMessageTypeError", "aiohttp.WebSocketError"}
@@ -185,4 +186,4 @@ def test_pickles() -> None:
 
 def test_zlib_error_is_listed() -> None:
     """The introspection above finds the one class whose name is no class name."""
-    assert zlib.error in [each.values[0] for each in table(*BELOW)]
+    assert zlib.error in [each.values[0] for each in rows_of(*BELOW)]

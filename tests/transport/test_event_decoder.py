@@ -8,6 +8,7 @@ import pytest
 from httpx_sse._decoders import SSEDecoder, SSELineDecoder
 from hypothesis import given
 from hypothesis import strategies as st
+from support.tables import table
 
 from cyberun_async._transport.sse import EventDecoder, EventTooLarge
 
@@ -76,7 +77,7 @@ RULES = [
 ]
 
 
-@pytest.mark.parametrize(("stream", "events"), RULES)
+@table(("stream", "events"), RULES)
 def test_rules_hold_wherever_the_bytes_are_cut(stream: bytes, events: Events) -> None:
     """Whole, cut in two anywhere, and byte by byte, a stream says the same."""
     ways = [

@@ -11,6 +11,7 @@ import httpx
 import pytest
 from support.raw import Peer, always_answer, proxy_to, raw_server
 from support.secrecy import everything_about
+from support.tables import table
 
 from cyberun_async import AsyncClient, ConfigurationError, Retries, TransportError
 from cyberun_async._protocol import endpoints
@@ -154,7 +155,7 @@ async def test_cancelled_in_a_tunnel(
             await proxy.until(lambda proxy: proxy.open == 0)
 
 
-@pytest.mark.parametrize(
+@table(
     ("no_proxy", "host", "port", "is_so"),
     [
         ("", "a.corp", 443, False),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from support.tables import table
 
 from cyberun_async import (
     APIError,
@@ -46,22 +47,22 @@ SENT_AGAIN = [408, 429, 500, 502, 503, 504, 507, 520, 522, 524, 530]
 FINAL = [300, 302, 400, 401, 403, 404, 405, 409, 410, 412, 413, 418, 422, 451, 501, 505]
 
 
-@pytest.mark.parametrize("status", SENT_AGAIN)
-@pytest.mark.parametrize("call", [READ, CANCEL, PRESIGN, INVOKE_GET], ids=lambda call: f"{call.method} {call.path}")
+@table("status", SENT_AGAIN)
+@table("call", [READ, CANCEL, PRESIGN, INVOKE_GET], ids=lambda call: f"{call.method} {call.path}")
 def test_what_costs_nothing(call: Call[object], status: int) -> None:
     """Reading, cancelling and presigning are repeated where the same request may succeed later."""
     assert delay(call, answered(status)) == 0.5
 
 
-@pytest.mark.parametrize("status", [status for status in SENT_AGAIN if status != 429])
-@pytest.mark.parametrize("call", [SUBMIT, INVOKE], ids=["submit", "invoke"])
+@table("status", [status for status in SENT_AGAIN if status != 429])
+@table("call", [SUBMIT, INVOKE], ids=["submit", "invoke"])
 def test_what_costs(call: Call[object], status: int) -> None:
     """What may have an effect is not repeated once it was answered."""
     assert delay(call, answered(status)) is None
 
 
-@pytest.mark.parametrize("status", FINAL)
-@pytest.mark.parametrize("call", [READ, SUBMIT], ids=["read", "submit"])
+@table("status", FINAL)
+@table("call", [READ, SUBMIT], ids=["read", "submit"])
 def test_refusals_that_stand(call: Call[object], status: int) -> None:
     """A refusal that would come again is not asked for again."""
     assert delay(call, answered(status)) is None

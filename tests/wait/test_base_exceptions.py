@@ -15,6 +15,7 @@ import pytest
 import sniffio
 import trio
 from support.scripted import SSE_HEAD, TASK, Remote, Scripted, answer, hold, status_event
+from support.tables import table
 from support.virtual import network, run_virtually
 
 from cyberun_async import AsyncClient, Limits, TaskEvent, throttle
@@ -187,11 +188,9 @@ def test_from_what_is_throttled(end: BaseException, loop: str) -> None:
 # The group itself
 
 
-@pytest.mark.parametrize("loop", ["asyncio", "trio"])
-@pytest.mark.parametrize("end", [*ENDS, pytest.param(OSError(), id="OSError")])
-@pytest.mark.parametrize(
-    "where", ["body", "child", "both", "run_in_child_task", "finish", "shield_with_grace", "run_all"]
-)
+@table("loop", ["asyncio", "trio"])
+@table("end", [*ENDS, pytest.param(OSError(), id="OSError")])
+@table("where", ["body", "child", "both", "run_in_child_task", "finish", "shield_with_grace", "run_all"])
 def test_a_flat_group(where: str, end: BaseException, loop: str) -> None:
     """The first failure cancels the rest, and is raised as it is."""
     others: list[str] = []

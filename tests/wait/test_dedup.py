@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.tables import table
 
 from cyberun_async import (
     CancelledEvent,
@@ -222,7 +223,7 @@ def test_data_that_is_not_as_promised(name: str, data: str) -> None:
     assert caught.value.body == data[:2000]
 
 
-@pytest.mark.parametrize(
+@table(
     ("name", "data", "event", "extra"),
     [
         pytest.param("status", "{}", StatusEvent(task_id="T"), {}, id="no status"),
