@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter, validators
 
@@ -32,6 +32,9 @@ from cyberun_async.cli._lists import show_result, show_task, show_tasks, show_wo
 from cyberun_async.cli._parameters import Given, get_workflow, read_parameters
 from cyberun_async.cli._show import Display, announce, describe, display, event_as_json
 from cyberun_async.cli._text import print_status, write_json, write_line
+
+if TYPE_CHECKING:
+    from cyberun_async.local import LocalCyberun
 
 Json = Annotated[
     bool,
@@ -271,13 +274,20 @@ def serve(
         float,
         Parameter(validator=above_zero, help="The speed of tasks: 0.1 makes them ten times as fast."),
     ] = 1.0,
+    script: Annotated[
+        Path | None,
+        Parameter(help="How tasks live instead of their usual way: a JSON file, as docs/local.md shows it."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Run a local test server until Ctrl-C, and print how clients reach it.
 
     Example: `cyberun-async serve --port 8080`
     """
-    with local_cyberun(host=host, port=port, pace=pace) as server, suppress(KeyboardInterrupt):
+    server = local_cyberun(host=host, port=port, pace=pace)
+    if script is not None:
+        _read_scripts(server, script)
+    with server, suppress(KeyboardInterrupt):
         if json:
             addresses = {"base_url": server.base_url, "network_url": server.network_url}
             control = {"control_url": server.control_url, "control_token": server.control_token}
@@ -295,6 +305,15 @@ def serve(
             print_status("\nCtrl-C stops it.")
         while True:
             time.sleep(3600)
+
+
+def _read_scripts(server: "LocalCyberun", path: Path) -> None:
+    try:
+        server.read_scripts(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise ConfigurationError(f"--script {path} cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise ConfigurationError(f"--script {path} is no script: {error}") from None
 
 
 def _exposed(host: str, url: str) -> str:

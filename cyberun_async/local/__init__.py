@@ -4,6 +4,7 @@ from cyberun_async._extras import missing_extra
 
 try:
     from . import scripts
+    from ._accounts import LocalTeam
     from ._clock import Clock
     from ._faults import Aim, Fault, Faults
     from ._operations import Exchange
@@ -26,6 +27,7 @@ __all__ = [
     "Job",
     "LocalCyberun",
     "LocalParameter",
+    "LocalTeam",
     "LocalWorkflow",
     "Output",
     "Storage",

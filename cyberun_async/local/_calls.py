@@ -49,17 +49,17 @@ class RuntimeCalls:
         ]
 
     async def list_workflows(self, request: Request) -> Response:
-        self._accounts.sign_in(request.headers)
-        return page(request, "workflow_list", self._workflows.all(), LocalWorkflow.summary)
+        caller = self._accounts.sign_in(request.headers)
+        return page(request, "workflow_list", self._workflows.all(caller.team_id), LocalWorkflow.summary)
 
     async def get_workflow(self, request: Request) -> Response:
-        self._accounts.sign_in(request.headers)
-        return JSONResponse(self._workflow(request).wire())
+        caller = self._accounts.sign_in(request.headers)
+        return JSONResponse(self._workflow(request, caller.team_id).wire())
 
     async def run_workflow(self, request: Request) -> Response:
         """Submit a task. https://docs.cyberun.cloud/api-reference/task/execute-a-workflow-by-id"""
-        self._accounts.sign_in(request.headers)
-        workflow = self._workflow(request)
+        caller = self._accounts.sign_in(request.headers)
+        workflow = self._workflow(request, caller.team_id)
         body = await read_json(request, optional=True)
         if workflow.is_disabled:
             # "Refuses new tasks" is documented, with what status is not: 409 is this server's choice.
@@ -72,17 +72,19 @@ class RuntimeCalls:
             workflow.fill(given),
             dispatch_target=str(body.get("dispatch_target") or "agent"),
             target_pool=str(body.get("target_pool") or "team"),
+            team_id=caller.team_id,
         )
         request.state.exchange.task_id = task.id
         return JSONResponse({"task_id": task.id}, 202)
 
     async def list_tasks(self, request: Request) -> Response:
         """List tasks, the newest first: the order is not documented. https://docs.cyberun.cloud/api-reference/task/list-tasks"""
-        self._accounts.sign_in(request.headers)
+        caller = self._accounts.sign_in(request.headers)
         wanted = request.query_params.get("status")
         if wanted is not None and wanted not in STATUSES:
             raise ApiError(400, f"status must be one of: {', '.join(STATUSES)}")
-        tasks = [task for task in self._scheduler.tasks.values() if wanted in (None, task.status)]
+        own = [task for task in self._scheduler.tasks.values() if task.team_id == caller.team_id]
+        tasks = [task for task in own if wanted in (None, task.status)]
         return page(request, "task_list", tasks[::-1], Task.wire)
 
     async def get_task(self, request: Request) -> Response:
@@ -121,18 +123,19 @@ class RuntimeCalls:
 
     async def list_agents(self, request: Request) -> Response:
         """List the one agent. The item's fields are those of https://docs.cyberun.cloud/api-reference/agent/list-connected-agents"""
-        self._accounts.sign_in(request.headers)
-        return page(request, "agent_list", [self._scheduler], Scheduler.agent)
+        caller = self._accounts.sign_in(request.headers)
+        return page(request, "agent_list", [self._scheduler.agent(caller.team_id)], dict)
 
-    def _workflow(self, request: Request) -> LocalWorkflow:
+    def _workflow(self, request: Request, team_id: str) -> LocalWorkflow:
         if "slug" in request.path_params:
-            return self._workflows.by_slug(path_param(request, "slug"))
-        return self._workflows.by_id(path_uuid(request, "workflow_id"))
+            return self._workflows.by_slug(path_param(request, "slug"), team_id)
+        return self._workflows.by_id(path_uuid(request, "workflow_id"), team_id)
 
     def _task(self, request: Request) -> Task:
-        self._accounts.sign_in(request.headers)
+        caller = self._accounts.sign_in(request.headers)
         task = self._scheduler.tasks.get(path_uuid(request, "task_id"))
-        if task is None:
+        # Another team's task is not there, rather than forbidden: an id that can be tried out says nothing.
+        if task is None or task.team_id != caller.team_id:
             raise not_found()
         return task
 

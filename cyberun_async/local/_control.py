@@ -1,4 +1,4 @@
-"""The same controls over HTTP, for programs in another process: faults, requests, and the clock.
+"""The same controls over HTTP, for programs in another process: faults, requests, the clock, scripts, and pairing.
 
 They are below `/_local`, behind the control token (see `_guard`). They take JSON only, and only values that leave the
 server working: what is asked for here is asked for by programs in any language, and perhaps by one that is not meant to.
@@ -7,6 +7,7 @@ server working: what is asked for here is asked for by programs in any language,
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from dataclasses import asdict
 
 from starlette.requests import Request
@@ -18,6 +19,8 @@ from ._control_values import check_options
 from ._faults import Fault, Faults
 from ._http import ApiError, read_json, wire_time
 from ._operations import Exchange
+from ._scheduler import Scheduler
+from ._script_values import read_script
 
 KINDS = {
     name
@@ -29,16 +32,28 @@ KINDS = {
 MAX_FAULTS = 1000
 """Faults that wait to strike; each request is held against all of them."""
 
+MAX_SCRIPTS = 1000
+"""Scripts that wait for a task."""
+
 LARGEST_BODY = 64 * 1024
 
 
 class Control:
     """One method per control."""
 
-    def __init__(self, faults: Faults, exchanges: list[Exchange], clock: Clock) -> None:
+    def __init__(
+        self,
+        faults: Faults,
+        exchanges: list[Exchange],
+        clock: Clock,
+        scheduler: Scheduler,
+        approve: Callable[[str], None],
+    ) -> None:
         self._faults = faults
         self._exchanges = exchanges
         self._clock = clock
+        self._scheduler = scheduler
+        self._approve = approve
 
     def routes(self) -> list[BaseRoute]:
         return [
@@ -47,6 +62,8 @@ class Control:
             Route("/faults", self.list_fired, methods=["GET"]),
             Route("/requests", self.list_requests, methods=["GET"]),
             Route("/clock", self.advance, methods=["POST"]),
+            Route("/scripts", self.add_script, methods=["POST"]),
+            Route("/pairings", self.confirm_pairing, methods=["POST"]),
         ]
 
     async def add_fault(self, request: Request) -> Response:
@@ -82,6 +99,19 @@ class Control:
         except ValueError as error:
             raise ApiError(400, str(error)) from None
         return JSONResponse({"now": wire_time(self._clock.now())})
+
+    async def add_script(self, request: Request) -> Response:
+        """Give the next task of a workflow the life `{"workflow": "text-to-image", "steps": [{"fail": "out of memory"}]}`."""
+        script = read_script(await _read(request))
+        if self._scheduler.scripts_waiting >= MAX_SCRIPTS:
+            raise ApiError(409, f"there are {MAX_SCRIPTS} scripts already: submit tasks that use them first")
+        self._scheduler.script_next(script)
+        return JSONResponse({"workflow": script.workflow, "steps": len(script.steps), "times": script.times}, 201)
+
+    async def confirm_pairing(self, request: Request) -> Response:
+        """Approve the device that shows `{"user_code": "ABCD-EFGH"}`, as a user does in the browser."""
+        self._approve(str((await _read(request)).get("user_code")))
+        return Response(status_code=204)
 
 
 async def _read(request: Request) -> dict[str, object]:

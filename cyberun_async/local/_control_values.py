@@ -18,16 +18,16 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 _NO_BODY = {204, 205, 304}
 
 
-def _whole(least: int, most: int) -> Check:
+def whole_between(least: int, most: int) -> Check:
     return lambda value: isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
 
 
-def _number(least: float, most: float) -> Check:
+def number_between(least: float, most: float) -> Check:
     # Neither infinity nor what is not a number is between two numbers.
     return lambda value: isinstance(value, (int, float)) and not isinstance(value, bool) and least <= value <= most
 
 
-def _text(most: int) -> Check:
+def text_up_to(most: int) -> Check:
     def check(value: object) -> bool:
         # A lone surrogate has no bytes that could be sent.
         return isinstance(value, str) and len(value) <= most and not re.search("[\ud800-\udfff]", value)
@@ -39,7 +39,7 @@ def _one_of(*words: str) -> Check:
     return lambda value: value in words
 
 
-def _or_none(check: Check) -> Check:
+def or_none(check: Check) -> Check:
     return lambda value: value is None or check(value)
 
 
@@ -55,31 +55,31 @@ def _headers(value: object) -> bool:
 
 
 def _scalar(value: object) -> bool:
-    return isinstance(value, bool) or _or_none(_text(2000))(value) or _number(-MOST, MOST)(value)
+    return isinstance(value, bool) or or_none(text_up_to(2000))(value) or number_between(-MOST, MOST)(value)
 
 
 CHECKS: Mapping[str, tuple[Check, str]] = {
     "code": (
-        lambda value: _whole(200, 599)(value) and value not in _NO_BODY,
+        lambda value: whole_between(200, 599)(value) and value not in _NO_BODY,
         "a status from 200 to 599 whose answer has a body",
     ),
-    "message": (_text(2000), "text of at most 2,000 characters"),
+    "message": (text_up_to(2000), "text of at most 2,000 characters"),
     "headers": (_headers, "header fields of printable ASCII, without those that frame the body"),
-    "seconds": (_number(0, YEAR), "a number of seconds from 0 to a year"),
+    "seconds": (number_between(0, YEAR), "a number of seconds from 0 to a year"),
     "at": (_one_of(*get_args(ResetPoint)), f"one of: {', '.join(get_args(ResetPoint))}"),
-    "keep": (_whole(0, MOST), "a whole number from 0"),
-    "size": (_whole(1, 64 * MIB), "a whole number from 1 to 64 Mi"),
+    "keep": (whole_between(0, MOST), "a whole number from 0"),
+    "size": (whole_between(1, 64 * MIB), "a whole number from 1 to 64 Mi"),
     "content_type": (_header, "a header's value of printable ASCII"),
-    "body": (_text(MIB), "text"),
-    "every": (_number(0.001, 3600), "a number of seconds from 0.001 to 3,600"),
-    "word": (_text(200), "text of at most 200 characters"),
-    "after": (_whole(0, MOST), "a whole number from 0"),
+    "body": (text_up_to(MIB), "text"),
+    "every": (number_between(0.001, 3600), "a number of seconds from 0.001 to 3,600"),
+    "word": (text_up_to(200), "text of at most 200 characters"),
+    "after": (whole_between(0, MOST), "a whole number from 0"),
     "how": (_one_of("reset", "close"), "reset or close"),
     "event": (_one_of("completed", "failed", "cancelled"), "completed, failed or cancelled"),
-    "on": (_text(200), "the name of a call, or a pattern"),
-    "times": (_or_none(_whole(1, MOST)), "a whole number from 1, or null"),
-    "task_id": (_or_none(_text(200)), "a task's id, or null"),
-    "probability": (_number(0, 1), "a number from 0 to 1"),
+    "on": (text_up_to(200), "the name of a call, or a pattern"),
+    "times": (or_none(whole_between(1, MOST)), "a whole number from 1, or null"),
+    "task_id": (or_none(text_up_to(200)), "a task's id, or null"),
+    "probability": (number_between(0, 1), "a number from 0 to 1"),
 }
 """By the name of the argument, since a name means the same in every fault."""
 

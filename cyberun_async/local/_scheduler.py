@@ -7,10 +7,13 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
+from dataclasses import replace
+from functools import partial
 
 from . import scripts
 from ._clock import Clock
 from ._http import wire_time
+from ._script_values import Script
 from ._storage import Storage
 from ._tasks import TERMINAL, Task, sse
 from ._workflows import Job, LocalWorkflow, Output
@@ -27,19 +30,31 @@ class Scheduler:
         self._started_at = clock.now()
         self._threads = threads
         self._pace = 1.0 if clock.is_held else pace
-        self._scripts: dict[str, deque[Sequence[scripts.Step]]] = {}
+        self._scripts: dict[str, deque[Script]] = {}
         self.tasks: dict[str, Task] = {}
         self.on_end: Callable[[Task], None] = lambda _: None
 
-    def script_next(self, slug: str, script: Sequence[scripts.Step]) -> None:
-        """Give the next task of a workflow this life instead of its usual one; calls queue up."""
-        self._scripts.setdefault(slug, deque()).append(script)
+    def script_next(self, script: Script) -> None:
+        """Give the next tasks of a workflow this life instead of their usual one; calls queue up."""
+        self._scripts.setdefault(script.workflow, deque()).append(script)
+
+    @property
+    def scripts_waiting(self) -> int:
+        """How many scripts wait for a task."""
+        return sum(map(len, self._scripts.values()))
 
     def submit(
-        self, workflow: LocalWorkflow, parameters: Mapping[str, object], *, dispatch_target: str, target_pool: str
+        self,
+        workflow: LocalWorkflow,
+        parameters: Mapping[str, object],
+        *,
+        dispatch_target: str,
+        target_pool: str,
+        team_id: str,
     ) -> Task:
         """Take in a task and let its life begin."""
-        task = Task(str(uuid.uuid4()), workflow, parameters, self._clock.now(), dispatch_target, target_pool)
+        now = self._clock.now()
+        task = Task(str(uuid.uuid4()), workflow, parameters, now, team_id, dispatch_target, target_pool)
         self.tasks[task.id] = task
         task.life = self._clock.live(self._live(task, self._script_for(task)))
         return task
@@ -66,9 +81,10 @@ class Scheduler:
             task.listeners.add(queue)
         return queue
 
-    def agent(self) -> dict[str, object]:
-        """Describe the one agent, which runs everything."""
-        running = [task.id for task in self.tasks.values() if task.status == "running"]
+    def agent(self, team_id: str) -> dict[str, object]:
+        """Describe the one agent, which runs everything, as a team sees it."""
+        own = [task for task in self.tasks.values() if task.team_id == team_id]
+        running = [task.id for task in own if task.status == "running"]
         device = {
             "device_name": "NVIDIA GeForce RTX 4090",
             "device_type": "cuda",
@@ -90,7 +106,7 @@ class Scheduler:
             "running_tasks": running,
             "platform_arch": "linux/amd64",
             "connected_at": wire_time(self._started_at),
-            "tasks_completed": sum(task.status == "completed" for task in self.tasks.values()),
+            "tasks_completed": sum(task.status == "completed" for task in own),
             "current_task_id": running[-1] if running else None,
             "system_stats": stats,
         }
@@ -98,7 +114,10 @@ class Scheduler:
     def _script_for(self, task: Task) -> Sequence[scripts.Step]:
         planned = self._scripts.get(task.workflow.slug)
         if planned:
-            return planned.popleft()
+            first = planned.popleft()
+            if first.times is None or first.times > 1:
+                planned.appendleft(replace(first, times=first.times and first.times - 1))
+            return first.steps
         script = task.workflow.script
         if script is None:
             steps = self._job(task).number("steps")
@@ -175,7 +194,7 @@ class Scheduler:
         return {"storage_key": keys[0], "image_count": images} if keys else {"image_count": 0}
 
     def _job(self, task: Task) -> Job:
-        return Job(task.id, task.parameters, self._storage.read_input)
+        return Job(task.id, task.parameters, partial(self._storage.read_input, team_id=task.team_id))
 
     def _status_data(self, task: Task) -> dict[str, object]:
         return {"task_id": task.id, "status": task.status, "timestamp": wire_time(self._clock.now())}
@@ -184,5 +203,18 @@ class Scheduler:
 def _make(workflow: LocalWorkflow, job: Job) -> Sequence[Output]:
     made = workflow.make(job) if workflow.make is not None else []
     if isinstance(made, bytes):
-        return [Output(made)]
+        return [_named_by_its_bytes(made)]
     return [made] if isinstance(made, Output) else made
+
+
+_PICTURES = ((b"\x89PNG\r\n\x1a\n", "png"), (b"\xff\xd8\xff", "jpeg"), (b"GIF8", "gif"))
+
+
+def _named_by_its_bytes(data: bytes) -> Output:
+    """Name a picture as ComfyUI does, and what is none as it was."""
+    kind = next((kind for magic, kind in _PICTURES if data.startswith(magic)), None)
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        kind = "webp"
+    if kind is None:
+        return Output(data)
+    return Output(data, f"output_00001_.{'jpg' if kind == 'jpeg' else kind}", f"image/{kind}")

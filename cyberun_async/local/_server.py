@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import secrets
 import socket
 import threading
@@ -21,7 +22,7 @@ from starlette.middleware import Middleware
 from starlette.routing import Mount
 from typing_extensions import Self
 
-from ._accounts import Accounts
+from ._accounts import HOUR, Accounts, LocalTeam
 from ._addresses import is_loopback, is_wildcard, listen, network_host, origin, reachable_host
 from ._calls import RuntimeCalls
 from ._clock import Clock
@@ -33,6 +34,7 @@ from ._guard import Guard
 from ._http import ApiError, answer_api_error, answer_http_error
 from ._operations import Exchange, Operations, Recorder
 from ._scheduler import Scheduler
+from ._script_values import Script, read_script
 from ._sign_in import SignInCalls
 from ._storage import Storage
 from ._webhooks import Delivery, Webhooks
@@ -43,7 +45,6 @@ from .scripts import Step
 API_PATH = "/api/v1"
 STORAGE_PATH = "/storage"
 CONTROL_PATH = "/_local"
-HOUR = 3600.0
 
 
 class LocalCyberun:
@@ -94,7 +95,8 @@ class LocalCyberun:
         self.faults: Faults = Faults(seed)
         self.storage: Storage = Storage(self.clock, prefix=STORAGE_PATH, link_lifetime=link_lifetime)
         self._accounts = Accounts(self.clock)
-        self._sign_in = SignInCalls(self._accounts)
+        self._team = self._accounts.add_team("Local team")
+        self._sign_in = SignInCalls(self._accounts, self.clock, lambda: self.storage.origin, pace=pace)
         self._workflows = Workflows()
         self._scheduler = Scheduler(self.clock, self.storage, self._threads, pace=pace)
         self._webhooks = Webhooks(self._accounts, self.clock, self._threads)
@@ -116,17 +118,17 @@ class LocalCyberun:
     @property
     def api_key(self) -> str:
         """An integration key (``sk-``)."""
-        return self._accounts.api_key
+        return self._team.api_key
 
     @property
     def device_key(self) -> str:
         """A device key (``dk-``), which may also call the management endpoints."""
-        return self._accounts.device_key
+        return self._team.device_key
 
     @property
     def agent_key(self) -> str:
         """An agent key (``ak-``), which the REST API rejects."""
-        return self._accounts.agent_key
+        return self._team.agent_key
 
     @property
     def control_url(self) -> str:
@@ -151,22 +153,47 @@ class LocalCyberun:
 
     @property
     def team_id(self) -> str:
-        """The team that all keys belong to, and that a user token must name in ``X-Team-ID``."""
-        return self._accounts.team_id
+        """The team that the keys of the server belong to, and that a user token must name in ``X-Team-ID``."""
+        return self._team.id
 
     @property
     def jwt(self) -> str:
         """A fresh user token, good for an hour."""
         return self.issue_jwt()
 
-    def issue_jwt(self, lifetime: float = HOUR) -> str:
-        """Sign a user token that expires `lifetime` seconds from now on the server's clock."""
-        return self._accounts.issue_jwt(lifetime)
+    def issue_jwt(self, lifetime: float = HOUR, teams: Sequence[LocalTeam] = ()) -> str:
+        """Sign a user token that expires `lifetime` seconds from now on the server's clock.
+
+        Args:
+            lifetime: in seconds.
+            teams: those that the user belongs to; the server's first one by default.
+        """
+        return self._accounts.issue_jwt(lifetime, [team.id for team in teams] or [self.team_id])
+
+    @property
+    def teams(self) -> Sequence[LocalTeam]:
+        """Every team; the server's own keys and tokens are those of the first one."""
+        return tuple(self._accounts.teams)
+
+    def add_team(self, name: str = "Another team") -> LocalTeam:
+        """Make one more team, with keys and a user of its own, which sees nothing of the others."""
+        return self._accounts.add_team(name)
 
     @property
     def refresh_token(self) -> str:
         """A fresh refresh token, good for one `POST /auth/refresh`."""
-        return self._accounts.issue_refresh_token()
+        return self._team.refresh_token
+
+    def confirm_pairing(self, user_code: str) -> None:
+        """Approve a device that shows this code, as a user does in the browser.
+
+        Raises:
+            ValueError: if no device waits with it.
+        """
+        try:
+            self._sign_in.approve(user_code, self.team_id)
+        except ApiError:
+            raise ValueError(f"no device waits with the code {user_code!r}") from None
 
     def revoke(self, credential: str) -> None:
         """Refuse a key or a token from the next request on."""
@@ -189,6 +216,7 @@ class LocalCyberun:
         parameters: Sequence[LocalParameter] = (),
         script: Sequence[Step] | ScriptMaker | None = None,
         cloud: bool = False,
+        team: LocalTeam | None = None,
     ) -> Callable[[Maker], Maker]:
         """Turn a function into a workflow: it gets a `Job` and returns bytes, an `Output`, or several.
 
@@ -201,7 +229,8 @@ class LocalCyberun:
         """
 
         def register(make: Maker) -> Maker:
-            self.add_workflow(LocalWorkflow(slug, make, tuple(parameters), script, is_cloud=cloud))
+            team_id = None if team is None else team.id
+            self.add_workflow(LocalWorkflow(slug, make, tuple(parameters), script, is_cloud=cloud, team_id=team_id))
             return make
 
         return register
@@ -210,9 +239,31 @@ class LocalCyberun:
         """Add a workflow; one whose slug is taken becomes its next version. Returns it as added, with its version."""
         return self._workflows.add(workflow, self.clock.now())
 
-    def script(self, slug: str, steps: Sequence[Step]) -> None:
-        """Give the next task of a workflow this life instead of its usual one. Several calls queue up."""
-        self._scheduler.script_next(slug, list(steps))
+    def script(self, slug: str, steps: Sequence[Step], *, times: int | None = 1) -> None:
+        """Give the next task of a workflow this life instead of its usual one. Several calls queue up.
+
+        Args:
+            slug: of the workflow.
+            steps: of the life, as the functions of ``cyberun_async.local.scripts`` make them.
+            times: how many tasks live so; None for all from now on.
+        """
+        self._scheduler.script_next(Script(slug, list(steps), times))
+
+    def read_scripts(self, text: str) -> None:
+        """Take in scripts as JSON: ``{"workflow": "text-to-image", "steps": [{"fail": "out of memory"}]}``, or a list of such.
+
+        Raises:
+            ValueError: if it is no JSON, or no script; the message says where.
+        """
+        try:
+            value = json.loads(text)
+            scripts = [read_script(each) for each in (value if isinstance(value, list) else [value])]
+        except ApiError as error:
+            raise ValueError(error.message) from None
+        except RecursionError:
+            raise ValueError("it is nested too deeply") from None
+        for script in scripts:
+            self._scheduler.script_next(script)
 
     def start(self) -> Self:
         """Listen. Returns at once: a connection made before the loop runs waits in the socket's queue.
@@ -282,7 +333,13 @@ class LocalCyberun:
             *self._webhooks.routes(operations),
             *self._sign_in.routes(operations),
         ]
-        control = Control(self.faults, self._exchanges, self.clock)
+        control = Control(
+            self.faults,
+            self._exchanges,
+            self.clock,
+            self._scheduler,
+            lambda user_code: self._sign_in.approve(user_code, self.team_id),
+        )
         guard = Middleware(Guard, self._control_token, self._address[0])
         several = [Middleware(self.storage.for_callers)] if is_wildcard(self._address[0]) else []
         app = Starlette(

@@ -51,6 +51,7 @@ class Storage:
         self._signer = Signer(clock)
         self._prefix = prefix
         self._objects: dict[str, StoredObject] = {}
+        self._upload_owners: dict[str, str] = {}
         self.origin = ""
         self._origin_asked: ContextVar[str] = ContextVar("origin")
         self.link_lifetime = link_lifetime
@@ -71,10 +72,11 @@ class Storage:
         found = self._objects.get(key)
         return found if found is not None and self._clock.time() < found.removed_at else None
 
-    def read_input(self, file_key: str) -> bytes:
+    def read_input(self, file_key: str, *, team_id: str) -> bytes:
         """Read an upload. Asked for by a task, so the error is what the task fails with."""
+        owner = self._upload_owners.get(file_key, team_id)
         found = self.find(file_key)
-        if found is None:
+        if found is None or owner != team_id:
             raise FileNotFoundError(f"input file not found: {file_key}")
         return found.data
 
@@ -117,6 +119,7 @@ class Storage:
         # A name is only the last part of a key here, so that it cannot climb out of its folder.
         safe = name.replace("\\", "/").rpartition("/")[2] or "file"
         key = f"inputs/{team_id}/{uuid.uuid4()}/{kind}/{safe}"
+        self._upload_owners[key] = team_id
         headers = {"Content-Length": str(size), "If-None-Match": "*"}
         url = self.link("PUT", key, lifetime=lifetime, headers=headers)
         return {"file_key": key, "upload_url": url, "upload_headers": headers}

@@ -23,6 +23,7 @@ class Task:
     workflow: LocalWorkflow
     parameters: Mapping[str, object]
     created_at: datetime
+    team_id: str
     dispatch_target: str = "agent"
     target_pool: str = "team"
     status: str = "pending"

@@ -45,6 +45,7 @@ class Hook:
     url: str
     events: Sequence[str]
     created_at: datetime
+    team_id: str
     status: str = "active"
     secret: str = field(default_factory=lambda: f"whsec_{secrets.token_hex(24)}", repr=False)
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
@@ -100,10 +101,10 @@ class Webhooks:
 
         The status of the answer is not documented: 201 is this server's choice.
         """
-        self._manage(request)
+        team_id = self._manage(request)
         body = await read_json(request)
         name, url, events = (body.get(key) for key in ("display_name", "webhook_url", "webhook_events"))
-        hook = Hook(_name(name), _url(url), _events(events), self._clock.now())
+        hook = Hook(_name(name), _url(url), _events(events), self._clock.now(), team_id)
         self._hooks[hook.id] = hook
         return JSONResponse({"id": hook.id}, 201)
 
@@ -132,7 +133,7 @@ class Webhooks:
         """Begin to deliver; a cancelled task makes no delivery."""
         event_type = f"task.{task.status}"
         for hook in self._hooks.values():
-            if hook.status == "active" and event_type in hook.events:
+            if hook.team_id == task.team_id and hook.status == "active" and event_type in hook.events:
                 self._clock.live(self._deliver(hook, event_type, task))
 
     async def _deliver(self, hook: Hook, event_type: str, task: Task) -> None:
@@ -154,15 +155,18 @@ class Webhooks:
                 hook.last_delivered_at = self._clock.now()
                 return
 
-    def _manage(self, request: Request) -> None:
-        if self._accounts.sign_in(request.headers).family == "sk":
+    def _manage(self, request: Request) -> str:
+        """Let the caller in, and give the team."""
+        caller = self._accounts.sign_in(request.headers)
+        if caller.family == "sk":
             # Documented as not for sk- keys, without the status: 403 is this server's choice.
             raise ApiError(403, "this key may not manage webhooks")
+        return caller.team_id
 
     def _hook(self, request: Request) -> Hook:
-        self._manage(request)
+        team_id = self._manage(request)
         hook = self._hooks.get(path_uuid(request, "webhook_id"))
-        if hook is None:
+        if hook is None or hook.team_id != team_id:
             raise not_found()
         return hook
 

@@ -130,6 +130,7 @@ class LocalWorkflow:
 
     `script` is a list of steps, or a function from a job to one; without one, tasks live the usual life.
     `make` runs in a thread. `is_cloud` sends the outputs back as ``download_urls``, like ComfyUI Cloud does.
+    Only the team with the id `team_id` sees it; every team does without one.
     """
 
     slug: str
@@ -145,6 +146,7 @@ class LocalWorkflow:
     preferred_gpu: str = "RTX_4090"
     min_vram_gb: int = 8
     required_models: tuple[str, ...] = ()
+    team_id: str | None = None
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
     version: int = 1
     created_at: datetime | None = None
@@ -221,23 +223,24 @@ class Workflows:
         versions.append(added)
         return added
 
-    def all(self) -> list[LocalWorkflow]:
-        """The newest version of each workflow, in the order they were added."""
-        return [versions[-1] for versions in self._versions.values()]
+    def all(self, team_id: str) -> list[LocalWorkflow]:
+        """The newest version of each workflow that a team sees, in the order they were added."""
+        newest = [versions[-1] for versions in self._versions.values()]
+        return [workflow for workflow in newest if workflow.team_id in (None, team_id)]
 
-    def by_id(self, workflow_id: str) -> LocalWorkflow:
-        for workflow in self.all():
+    def by_id(self, workflow_id: str, team_id: str) -> LocalWorkflow:
+        for workflow in self.all(team_id):
             if workflow.id == workflow_id:
                 return workflow
         raise not_found()
 
-    def by_slug(self, ref: str) -> LocalWorkflow:
+    def by_slug(self, ref: str, team_id: str) -> LocalWorkflow:
         """Find ``text-to-image``, or the snapshot ``text-to-image@2``."""
         slug, pin, version = ref.partition("@")
         versions = self._versions.get(slug, [])
         if pin and not (version.isascii() and version.isdigit()):
             raise not_found()
         index = int(version) - 1 if pin else len(versions) - 1
-        if not 0 <= index < len(versions):
+        if not 0 <= index < len(versions) or versions[index].team_id not in (None, team_id):
             raise not_found()
         return versions[index]
