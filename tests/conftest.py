@@ -14,6 +14,7 @@ import stat
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -49,6 +50,8 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in list(os.environ):
         if name.upper().startswith("CYBERUN_") or name.upper().endswith("_PROXY"):
             del os.environ[name]
+    # What the command line would read there is an account, too.
+    os.environ["XDG_CONFIG_HOME"] = os.environ["APPDATA"] = str(Path(__file__).parent / "nowhere")
     if os.environ.get("CI"):
         hypothesis.settings.load_profile("ci")
 

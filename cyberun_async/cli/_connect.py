@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +10,9 @@ from cyclopts import Group, Parameter
 
 from cyberun_async import AsyncClient, ConfigurationError, Retries
 from cyberun_async._protocol.redaction import redact
+from cyberun_async._protocol.secret import Key
 from cyberun_async._settings import from_environment
+from cyberun_async.cli._profiles import find_profile, profile_name
 from cyberun_async.cli._text import read_stdin
 
 if TYPE_CHECKING:
@@ -20,6 +22,13 @@ GROUP = Group("Connection", sort_key=9)
 
 RETRIES = Retries(budget=10.0)
 """Shorter than in a service: somebody is watching, who may have mistyped the address."""
+
+ProfileName = Annotated[
+    str | None,
+    Parameter(
+        name="--profile", group=GROUP, help="The profile that `login` made; else `CYBERUN_PROFILE`, else `default`."
+    ),
+]
 
 NO_KEY = "sk-none"
 """Stands in where there is no key; it is never sent."""
@@ -47,10 +56,16 @@ class Account:
         str | None,
         Parameter(help="The API's URL; else `CYBERUN_BASE_URL`, else Cyberun Cloud's."),
     ] = None
+    profile: ProfileName = None
 
     def as_options(self) -> list[str]:
         """Give the options that a later command needs to find the same account."""
-        given = {"--key-file": self.key_file, "--team-id": self.team_id, "--base-url": self.base_url}
+        given = {
+            "--key-file": self.key_file,
+            "--team-id": self.team_id,
+            "--base-url": self.base_url,
+            "--profile": self.profile,
+        }
         return [word for option, value in given.items() if value is not None for word in (option, str(value))]
 
 
@@ -76,8 +91,10 @@ async def connect_for_checks(account: Account) -> AsyncIterator[tuple[AsyncClien
 
 
 def _client_of(account: Account) -> AsyncClient:
-    key = _find_key() if account.key_file is None else _read_key(account.key_file)
-    return AsyncClient(key, team_id=account.team_id, base_url=account.base_url, retries=RETRIES)
+    found = credential_of(account)
+    return AsyncClient(
+        found.key.reveal(), team_id=account.team_id, base_url=found.base_url or account.base_url, retries=RETRIES
+    )
 
 
 @asynccontextmanager
@@ -111,15 +128,57 @@ def local_cyberun(*, host: str = "127.0.0.1", port: int = 0, pace: float) -> "Lo
     return LocalCyberun(host=host, port=port, pace=pace)
 
 
-def _find_key() -> str:
-    key = from_environment("CYBERUN_API_KEY", "CYBERUN_KEY")
-    if key is None:
-        message = (
-            "there is no API key: set CYBERUN_API_KEY, or name a file that holds it with --key-file "
-            "(run, workflows and workflow need none with --local)"
+@dataclass(frozen=True)
+class Credential:
+    """The key that a command uses.
+
+    Attributes:
+        key: The key.
+        source: Where it comes from.
+        base_url: The address that it is for, where it was stored with one.
+
+    """
+
+    key: Key = field(repr=False)
+    source: str
+    base_url: str | None = None
+
+    @property
+    def kind(self) -> str:
+        """What it is by its prefix."""
+        kinds = {"sk-": "integration", "dk-": "device", "eyJ": "user"}
+        return next((kind for prefix, kind in kinds.items() if self.key.startswith((prefix,))), "unknown")
+
+
+def credential_of(account: Account) -> Credential:
+    """Find the key: in the file or the profile that is named, else in the environment, else in the profile of `login`.
+
+    Raises:
+        ConfigurationError: There is none, or what is named cannot be used.
+
+    """
+    if account.key_file is not None:
+        if account.profile is not None:
+            raise ConfigurationError("--key-file and --profile name two keys: leave one of them out")
+        return Credential(Key(_read_key(account.key_file)), f"the file {account.key_file}")
+    for variable in ("CYBERUN_API_KEY", "CYBERUN_KEY") if account.profile is None else ():
+        if key := from_environment(variable):
+            return Credential(Key(key), f"the variable {variable}")
+    name = profile_name(account.profile)
+    profile = find_profile(name)
+    if profile is None:
+        named = f" in the profile {name}" if account.profile or from_environment("CYBERUN_PROFILE") else ""
+        raise ConfigurationError(
+            f"there is no API key{named}: run cyberun-async login, set CYBERUN_API_KEY, or name a file that holds it with "
+            "--key-file (run, workflows and workflow need none with --local)"
         )
-        raise ConfigurationError(message)
-    return key
+    asked = account.base_url or from_environment("CYBERUN_BASE_URL")
+    if asked is not None and asked.rstrip("/") != profile.base_url:
+        raise ConfigurationError(
+            f"the key of the profile {name} is for {profile.base_url}, and not for {asked}: sign in there with another "
+            "--profile"
+        )
+    return Credential(profile.key, f"the profile {name}", profile.base_url)
 
 
 def _read_key(path: Path) -> str:

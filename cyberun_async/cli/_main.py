@@ -14,6 +14,7 @@ from cyberun_async.cli import _app as tasks
 from cyberun_async.cli._batch import batch
 from cyberun_async.cli._doctor import conformance, doctor
 from cyberun_async.cli._exit import ExitCode, exit_code
+from cyberun_async.cli._login import login, logout, whoami
 from cyberun_async.cli._signals import terminable
 from cyberun_async.cli._text import (
     BrokenOutput,
@@ -26,7 +27,7 @@ from cyberun_async.cli._text import (
 )
 from cyberun_async.cli._wording import in_words_of_the_command_line
 
-OPTIONS = Group("Options", sort_key=8)
+OPTIONS = Group("Options", show=False)
 PARAMETERS = Group("Arguments and options", sort_key=7)
 """One box for both: the help of each command fits a screen of 30 lines."""
 
@@ -35,19 +36,24 @@ COMMANDS: Mapping[str, Sequence[Callable[..., object]]] = {
         *(tasks.run, tasks.submit, tasks.wait, batch),
         *(tasks.tasks, tasks.result, tasks.events, tasks.download, tasks.cancel),
     ],
-    "Workflows and tools": [tasks.workflows, tasks.workflow, tasks.serve, doctor, conformance],
+    "Workflows, account and tools": [
+        *(tasks.workflows, tasks.workflow),
+        *(login, logout, whoami),
+        *(tasks.serve, doctor, conformance),
+    ],
 }
 """Every command, in the order of the help."""
 
 app = App(
     name="cyberun-async",
-    help="""Run tasks on Cyberun Cloud and fetch their files; the API key is in `CYBERUN_API_KEY`.
+    help="""Run tasks on Cyberun Cloud. Sign in by `login`, or set `CYBERUN_API_KEY`; `help COMMAND` shows its options.
 
 Without an account: `cyberun-async run text-to-image -p prompt=dusk --local --out out/`
 """,
     help_format="markdown",
     group_arguments=PARAMETERS,
     group_parameters=PARAMETERS,
+    version_flags=("--version", "-V"),
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
@@ -57,6 +63,19 @@ for place, (title, commands) in enumerate(COMMANDS.items()):
         app.command(command, group=group, sort_key=number)
 for flag in ("--help", "--version"):
     app[flag].group = (OPTIONS,)
+
+
+@app.command(name="help", show=False)
+def show_help(*command: str) -> None:
+    """Show what there is, or what a command takes.
+
+    Args:
+        command: The command.
+
+    """
+    if command and command[0] not in app:
+        app(command, exit_on_error=False, print_error=False)  # It names the likely command.
+    app.help_print(command)
 
 
 def run_command(arguments: Sequence[str]) -> int:

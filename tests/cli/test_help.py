@@ -157,7 +157,8 @@ def test_no_key_names_every_way_to_give_one(cyberun: Command, monkeypatch: pytes
     assert (shown.code, shown.err) == (
         2,
         (
-            "cyberun-async: there is no API key: set CYBERUN_API_KEY, or name a file that holds it with --key-file "
+            "cyberun-async: there is no API key: run cyberun-async login, set CYBERUN_API_KEY, or name a file that holds "
+            "it with --key-file "
             "(run, workflows and workflow need none with --local)\n"
         ),
     )
