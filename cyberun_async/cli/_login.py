@@ -22,6 +22,7 @@ from cyberun_async._protocol.secret import Key, sealed
 from cyberun_async._protocol.sign_in import Pairing, poll_pairing, revoke_device, start_pairing
 from cyberun_async._protocol.users import get_current_user
 from cyberun_async._transport.anonymous import anonymous_settings
+from cyberun_async._transport.connections import Connections
 from cyberun_async._transport.transport import Transport
 from cyberun_async.cli._app import FROM_ENVIRONMENT, Json
 from cyberun_async.cli._connect import GROUP, RETRIES, Account, ProfileName, connect, credential_of
@@ -50,7 +51,7 @@ async def login(*, profile: ProfileName = None, base_url: BaseURL = None, json: 
         )
     settings = anonymous_settings(base_url)
     with new_profile(path) as keep:
-        transport = Transport(settings)
+        transport = Transport(settings, Connections(settings, None))
         try:
             pairing = await transport.send(start_pairing())
             _show_code(pairing, as_json=json)

@@ -60,7 +60,10 @@ def test_conformance(server: LocalCyberun, cyberun: Callable[..., Outcome]) -> N
 @pytest.mark.parametrize(
     ("key", "said"),
     [
-        (None, "FAIL  key: there is no API key: set CYBERUN_API_KEY, or name a file that holds it with --key-file"),
+        (
+            None,
+            "FAIL  key: there is no API key: run cyberun-async login, set CYBERUN_API_KEY, or name a file that holds it with --key-file",
+        ),
         ("ak-agent", "FAIL  key: an ak- key signs agents in at the gateway"),
         ("eyJ-1", "FAIL  key: a user's token (JWT) works on a team's resources, so it needs a team: pass --team-id"),
         ("k-1", "FAIL  key: the API key begins with none of sk-"),
