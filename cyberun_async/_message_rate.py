@@ -1,4 +1,4 @@
-"""Passing on events no faster than somebody may tell them. (throttle, rate limit)"""
+"""Events and messages at a limited rate: `throttle` and `RateLimiter`. (rate limit, coalesce)"""
 
 from collections.abc import AsyncGenerator, AsyncIterable
 from typing import TYPE_CHECKING
@@ -106,7 +106,7 @@ class throttle:  # noqa: N801 - used as a function
     """Pass on the latest of a task's events, never two within `interval` seconds; the last event always comes.
 
     For bots, whose platforms allow only so many edits of a message. What happens faster is left out, so that each event
-    passed on is news at that moment. The turn of an event lasts until the next one is asked for, or the block is left.
+    passed on is the latest one at that moment. The turn of an event lasts until the next one is asked for, or the block is left.
 
     ```python
     async with throttle(client.events(task_id), 1.0) as updates:
@@ -132,7 +132,7 @@ class throttle:  # noqa: N801 - used as a function
         self._failure: Exception | None = None
         self._is_over = False
         self._has_turn = False
-        self._news = anyio.Event()
+        self._update = anyio.Event()
         self._group: FlatTaskGroup | None = None
 
     async def __aenter__(self) -> "Self":
@@ -155,16 +155,16 @@ class throttle:  # noqa: N801 - used as a function
         return self
 
     async def __anext__(self) -> TaskEvent:
-        """Wait until there is news and it may be told."""
+        """Wait for an update, and for a turn to pass it on."""
         if self._group is None:
             message = "use 'async with throttle(...) as updates'"
             raise ConfigurationError(message)
         self._end_turn()
-        await self._news.wait()
+        await self._update.wait()
         if self._latest is None and self._failure is None:
-            raise StopAsyncIteration  # Which nobody is told, so it takes no turn.
+            raise StopAsyncIteration  # It takes no turn.
         await self._limiter.acquire()
-        self._news = anyio.Event() if not self._is_over else self._news
+        self._update = anyio.Event() if not self._is_over else self._update
         event, self._latest = self._latest, None
         if event is None:
             assert self._failure is not None
@@ -182,11 +182,11 @@ class throttle:  # noqa: N801 - used as a function
         try:
             async for event in self._events:
                 self._latest = event
-                self._news.set()
+                self._update.set()
         except Exception as failure:  # noqa: BLE001 - raised again where the events are read
             self._failure = failure
         finally:
             if isinstance(self._events, AsyncGenerator):
                 await self._events.aclose()
         self._is_over = True
-        self._news.set()
+        self._update.set()

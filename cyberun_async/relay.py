@@ -149,7 +149,7 @@ class Relay:
             task_id: The task. Whether the reader may see it is for the application to check.
             last_event_id: The browser's `Last-Event-ID` header: the stream resumes after it.
             client: The client to follow this task with, where users have keys of their own.
-            within: Seconds after which the stream is given although the service has not said anything yet.
+            within: Seconds after which the stream is given although the service has not responded.
 
         Raises:
             NotFoundError: There is no such task for the client's key.

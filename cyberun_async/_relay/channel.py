@@ -119,8 +119,8 @@ class Channel:
         if not self._clients and not self.scope.cancel_called:
             self.scope.deadline = anyio.current_time() + self._linger
 
-    def tell(self, event: TaskEvent) -> None:
-        """Add an event of the task, unless it says again what the channel has said already."""
+    def publish(self, event: TaskEvent) -> None:
+        """Add an event of the task, unless it repeats what the channel has published."""
         self.is_known = True
         if isinstance(event, (StatusEvent, ProgressEvent)):
             latest = self._latest.get(type(event))
@@ -147,7 +147,7 @@ class Channel:
         self.wake()
 
     def wake(self) -> None:
-        """Have every reader look again."""
+        """Have every reader check for items."""
         self._changed.set()
         self._changed = anyio.Event()
 

@@ -34,7 +34,7 @@ class ChannelPool:
     the client of another reader takes its place, so that no reader's stream depends on another reader's client.
 
     Args:
-        memory: Events that a channel keeps.
+        history: Events that a channel keeps.
         linger: Seconds that a channel outlives its last reader.
 
     Attributes:
@@ -121,9 +121,9 @@ class ChannelPool:
     async def _follow(self, key: _Key, channel: Channel, client: "AsyncClient") -> None:
         try:
             with channel.scope:
-                if await self._tell(key.task_id, channel, client):
+                if await self._publish_events(key.task_id, channel, client):
                     channel.end()
-                    # Readers who come late or come again find what was told.
+                    # Readers who come late or come again find what was published.
                     await anyio.sleep_forever()
         finally:
             channel.end()
@@ -137,15 +137,15 @@ class ChannelPool:
         self._changed.set()
         self._changed = anyio.Event()
 
-    async def _tell(self, task_id: str, channel: Channel, client: "AsyncClient") -> bool:
-        """Tell the channel all that happens to a task, and return whether that is the whole story."""
+    async def _publish_events(self, task_id: str, channel: Channel, client: "AsyncClient") -> bool:
+        """Publish all events of a task in its channel, and return whether the last one is among them."""
         following: AsyncClient | None = client
         while following is not None:
             try:
                 async with following.events(task_id) as events:
                     async for event in events:
                         if not isinstance(event, ErrorEvent):
-                            channel.tell(event)
+                            channel.publish(event)
             except anyio.get_cancelled_exc_class():
                 raise
             except BaseException as failure:  # noqa: BLE001 - a token provider's may be any; readers raise those of an exit

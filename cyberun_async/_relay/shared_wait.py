@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class SharedFollower:
     """Follows a task by a channel of a relay for as long as that takes readers, and alone from there.
 
-    It stands in for a `TaskFollower` in a wait. Its own watch reads the result, and takes over where the relay is closed first.
+    It stands in for a `TaskFollower` in a wait. Its own follower reads the result, and takes over where the relay is closed first.
     """
 
     def __init__(self, pool: ChannelPool, client: "AsyncClient", own: TaskFollower) -> None:

@@ -1,4 +1,4 @@
-"""Asking the service, and taking its answer as it is."""
+"""Single requests to the service, and their responses as they are, strictly read."""
 
 from collections.abc import Callable, Mapping, Sequence
 from types import NoneType
@@ -17,8 +17,8 @@ from cyberun_async.conformance._tables import Table, additions, problems
 
 
 @attrs.frozen
-class Answer:
-    """The status and the JSON of an answer."""
+class JSONResponse:
+    """The status and the JSON of a response."""
 
     status: int
     date: str | None
@@ -33,34 +33,34 @@ async def ask(
     query: Mapping[str, str | int] | None = None,
     body: Mapping[str, object] | None = None,
     expect: int | None = 200,
-) -> Answer:
+) -> JSONResponse:
     """Send one request, once.
 
     Raises:
-        Differs: The status is another than the expected one, or the answer is not JSON.
-        TransportError: There was no answer.
+        Differs: The status is another than the expected one, or the response is not JSON.
+        TransportError: There was no response.
 
     """
     call = Call(method, path, NoneType, query=query or {}, body=body, repeatable=method == "GET")
     return await send(client, call, expect=expect)
 
 
-async def send(client: AsyncClient, call: Call[object], *, expect: int | None) -> Answer:
+async def send(client: AsyncClient, call: Call[object], *, expect: int | None) -> JSONResponse:
     """Send a call, once; see `ask`."""
     method, path = call.method, call.path
-    answer = await core_of(client).transport.fetch(call)
-    if expect is not None and answer.status != expect:
-        if answer.status >= 300:
-            said = api_error(
-                answer.status, answer.headers, answer.body, method=method, path=path, secrets=(answer.token,)
+    response = await core_of(client).transport.fetch(call)
+    if expect is not None and response.status != expect:
+        if response.status >= 300:
+            error = api_error(
+                response.status, response.headers, response.body, method=method, path=path, secrets=(response.token,)
             )
-            raise Differs(str(said))
-        raise Differs(f"{method} {path} was answered with {answer.status} instead of {expect}")
+            raise Differs(str(error))
+        raise Differs(f"{method} {path} was answered with {response.status} instead of {expect}")
     try:
-        parsed = parse_json(answer.body)
-    except DecodeError as error:
-        raise Differs(f"the response to {method} {path} is {error.problem}") from None
-    return Answer(answer.status, answer.headers.get("date"), parsed)
+        parsed = parse_json(response.body)
+    except DecodeError as problem:
+        raise Differs(f"the response to {method} {path} is {problem.problem}") from None
+    return JSONResponse(response.status, response.headers.get("date"), parsed)
 
 
 Reader = Callable[[object], object]

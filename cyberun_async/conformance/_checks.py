@@ -85,23 +85,23 @@ class Conformance:
     # What is there
 
     async def list_workflows(self) -> str:
-        said, self.workflows = await self._list("/r/workflows", "workflow_list", WORKFLOW, Workflow)
-        return said
+        summary, self.workflows = await self._list("/r/workflows", "workflow_list", WORKFLOW, Workflow)
+        return summary
 
     async def get_workflow(self) -> str:
         listed = _first(self.workflows, "there is no workflow")
         slug = listed.get("workflow_slug")
         by_id = (await ask(self.client, f"/r/workflows/{listed.get('id')}")).body
-        said = hold("a workflow", [by_id], WORKFLOW, self._reads(Workflow))
+        summary = hold("a workflow", [by_id], WORKFLOW, self._reads(Workflow))
         given = _objects(by_id, "parameters")
         hold("each of its parameters", given, PARAMETER, self._reads(ParameterDef))
         if (await ask(self.client, f"/r/workflows/slug/{slug}")).body != by_id:
             raise Differs("a workflow by its slug is another than by its id")
-        return f"{said}, with {len(given)} parameters, and is the same by its slug"
+        return f"{summary}, with {len(given)} parameters, and is the same by its slug"
 
     async def list_tasks(self) -> str:
-        said, self.tasks = await self._list("/r/tasks", "task_list", TASK, Task)
-        return said
+        summary, self.tasks = await self._list("/r/tasks", "task_list", TASK, Task)
+        return summary
 
     async def page_tasks(self) -> str:
         if len(self.tasks) < 2:
@@ -151,16 +151,16 @@ class Conformance:
         return (await self._list("/r/agents", "agent_list", AGENT, Agent))[0]
 
     async def list_containers(self) -> str:
-        answer = await ask(self.client, "/r/containers", expect=None)
-        if answer.status == 403:
+        response = await ask(self.client, "/r/containers", expect=None)
+        if response.status == 403:
             raise Skipped("the key or the plan has no containers")
         return (await self._list("/r/containers", None, CONTAINER, Container))[0]
 
     async def refuse(self) -> str:
-        answer = await ask(self.client, f"/r/tasks/{NOBODY}", expect=None)
-        if answer.status != 404:
-            raise Differs(f"a task that is not there is answered with {answer.status} instead of 404")
-        return f"a task that is not there is a 404, and {hold('the refusal', [answer.body], REFUSAL, _words)}"
+        response = await ask(self.client, f"/r/tasks/{NOBODY}", expect=None)
+        if response.status != 404:
+            raise Differs(f"a task that is not there is answered with {response.status} instead of 404")
+        return f"a task that is not there is a 404, and {hold('the refusal', [response.body], REFUSAL, _words)}"
 
     # What a task of one's own shows
 
@@ -170,7 +170,7 @@ class Conformance:
         prepare = core_of(self.client).preparer.prepare
         call = await prepare(self.submit, self.parameters, validate=True, dispatch=Dispatch())
         body = (await send(self.client, call, expect=202)).body
-        hold("the answer", [body], SUBMITTED, self._reads(Submitted))
+        hold("the response", [body], SUBMITTED, self._reads(Submitted))
         assert isinstance(body, dict)
         self.task_id = str(body["task_id"])
         return f"a submission is answered with 202 and the id of a task: {self.task_id}"
@@ -191,8 +191,8 @@ class Conformance:
                 hold(f"each {name} event", [parse_json(event.data) for event in same], table, _reader_of_events(name))
         if self.followed is not None and self.followed.joined:
             raise Differs("there are events whose data goes on in lines without data:. The client lives with that")
-        told = Counter((event.event, event.data) for event in events)
-        if twice := sorted({name for (name, _), count in told.items() if count > 1}):
+        reported = Counter((event.event, event.data) for event in events)
+        if twice := sorted({name for (name, _), count in reported.items() if count > 1}):
             raise Differs(f"there are events that came twice: {', '.join(twice)}. The client lives with that")
         if events[-1].event not in LAST_EVENTS:
             raise Differs("the stream ended without the event that ends a task")
@@ -200,15 +200,15 @@ class Conformance:
 
     async def compare_result(self) -> str:
         body = (await ask(self.client, f"/r/tasks/{self._submitted()}/result")).body
-        said = hold("the result", [body], RESULT, self._reads(TaskResult))
+        summary = hold("the result", [body], RESULT, self._reads(TaskResult))
         assert isinstance(body, dict)
         status = str(body["task_status"])
-        told = self.followed.events[-1].event if self.followed and self.followed.has_last else status
-        if status != told:
-            raise Differs(f"the result says {status} where the stream said {told}")
+        reported = self.followed.events[-1].event if self.followed and self.followed.has_last else status
+        if status != reported:
+            raise Differs(f"the result says {status} where the stream said {reported}")
         if status not in LAST_EVENTS:
             raise Skipped(f"the task {self.task_id} is still {status}; it was left running")
-        return f"{said}: {status}"
+        return f"{summary}: {status}"
 
     async def cancel_ended(self) -> str:
         path = f"/r/tasks/{self._submitted()}"

@@ -69,10 +69,10 @@ class Diagnosis:
     timeout: float
     key_problem: str | None = None
     detour: str | None = None
-    answer: Response | None = None
+    response: Response | None = None
 
     async def run(self) -> tuple[Finding, ...]:
-        """Run all of them; where there is no way to the service, the later ones cannot tell anything."""
+        """Run all of them; where there is no way to the service, the later ones are skipped."""
         checks: Mapping[str, Callable[[], Awaitable[str]]] = {
             "dns": self.resolve,
             "tls": self.connect,
@@ -85,7 +85,7 @@ class Diagnosis:
         for name, check in checks.items():
             broken = next((each.name for each in findings if each.outcome == "fail" and each.name != "clock"), None)
             # A refusal tells the time as well.
-            if broken is not None and (name != "clock" or self.answer is None):
+            if broken is not None and (name != "clock" or self.response is None):
                 findings.append(Finding(name, "skip", f"not checked: fix {broken} first"))
             else:
                 findings.append(await finding_of(name, check))
@@ -119,24 +119,24 @@ class Diagnosis:
             return f"{host}:{port} is connected, without TLS"
         days = (expires - time.time()) / DAY
         if days < SOON:
-            raise Differs(f"the certificate expires in {days:.0f} days", "Have it renewed by whoever runs the server.")
+            raise Differs(f"the certificate expires in {days:.0f} days", "Have it renewed by the server's operator.")
         return f"{host}:{port} has a certificate that verifies, and expires in {days:.0f} days"
 
     async def sign_in(self) -> str:
         if self.key_problem is not None:
             raise Differs(self.key_problem)
         call = Call("GET", "/r/tasks", NoneType, query={"per_page": 1})
-        self.answer = answer = await core_of(self.client).transport.fetch(call)
-        who = _family(answer.token)
-        if answer.status in REFUSALS:
-            said, advice = REFUSALS[answer.status]
-            raise Differs(f"{who} is refused with {answer.status}: {said}", advice)
+        self.response = response = await core_of(self.client).transport.fetch(call)
+        who = _family(response.token)
+        if response.status in REFUSALS:
+            reason, advice = REFUSALS[response.status]
+            raise Differs(f"{who} is refused with {response.status}: {reason}", advice)
         try:
-            is_api = answer.status == 200 and isinstance(parse_json(answer.body), dict)
+            is_api = response.status == 200 and isinstance(parse_json(response.body), dict)
         except DecodeError:
             is_api = False
         if not is_api:
-            raise Differs(f"what answers (with {answer.status}) is not the API", NOT_THE_API)
+            raise Differs(f"what answers (with {response.status}) is not the API", NOT_THE_API)
         return f"{who} is accepted"
 
     async def name_team(self) -> str:
@@ -146,7 +146,7 @@ class Diagnosis:
         return f"the token is accepted for the team {team_id}"
 
     async def compare_clocks(self) -> str:
-        date = None if self.answer is None else parse_http_date(self.answer.headers.get("date"))
+        date = None if self.response is None else parse_http_date(self.response.headers.get("date"))
         if date is None:
             raise Skipped("the service does not say what time it is")
         skew = time.time() - date

@@ -1,4 +1,4 @@
-"""Following a task by its stream and by looks at the same time, to see whether one tells in time what the other does."""
+"""Following a task by its stream and by polling, concurrently, to see whether events arrive while the task runs. (buffering)"""
 
 import anyio
 import attrs
@@ -35,7 +35,7 @@ class Followed:
         events: All of them so far.
         opened: When it was open.
         first: When the first event came.
-        ended: When a look found the task at its end.
+        ended: When a poll found the task in a terminal status.
         was_live: Whether the task still ran when the first event came; `None` until that is known.
         is_over: Whether the stream has ended.
         failure: What became of the stream instead.
@@ -55,7 +55,7 @@ class Followed:
 
     @property
     def has_last(self) -> bool:
-        """Whether the stream told of the end."""
+        """Whether the stream has sent the terminal event."""
         return bool(self.events) and self.events[-1].event in LAST_EVENTS
 
 
@@ -65,21 +65,21 @@ async def follow(client: AsyncClient, task_id: str, *, whole: bool, timeout: flo
     with anyio.move_on_after(timeout):
         async with anyio.create_task_group() as group:
 
-            async def watch() -> None:
-                await _watch(client, task_id, seen, whole=whole)
+            async def stream() -> None:
+                await _read_stream(client, task_id, seen, whole=whole)
                 if seen.has_last or not whole:
                     group.cancel_scope.cancel()
 
-            async def look() -> None:
-                await _look(client, task_id, seen)
+            async def poll() -> None:
+                await _poll(client, task_id, seen)
                 group.cancel_scope.cancel()
 
-            group.start_soon(watch)
-            group.start_soon(look)
+            group.start_soon(stream)
+            group.start_soon(poll)
     return seen
 
 
-async def _watch(client: AsyncClient, task_id: str, seen: Followed, *, whole: bool) -> None:
+async def _read_stream(client: AsyncClient, task_id: str, seen: Followed, *, whole: bool) -> None:
     try:
         connection = await core_of(client).transport.open_stream(stream_task_events(task_id))
         seen.opened = anyio.current_time() - seen.start
@@ -101,8 +101,8 @@ async def _watch(client: AsyncClient, task_id: str, seen: Followed, *, whole: bo
         seen.failure = error
 
 
-async def _look(client: AsyncClient, task_id: str, seen: Followed) -> None:
-    """Look until the task has ended, and give the stream a little longer."""
+async def _poll(client: AsyncClient, task_id: str, seen: Followed) -> None:
+    """Poll until the task has ended, and give the stream a little longer."""
     interval = core_of(client).settings.polling.interval
     while not await _has_ended(client, task_id):  # noqa: ASYNC110 - another's task sets no event here
         await anyio.sleep(interval)
@@ -111,7 +111,7 @@ async def _look(client: AsyncClient, task_id: str, seen: Followed) -> None:
 
 
 async def _has_ended(client: AsyncClient, task_id: str) -> bool | None:
-    """Look once; `None` where there was no answer to tell by."""
+    """Poll once; `None` where there was no response."""
     try:
         body = (await ask(client, f"/r/tasks/{task_id}")).body
     except (CyberunError, Differs):
@@ -124,7 +124,7 @@ def judge(seen: Followed) -> str:
 
     Raises:
         Differs: They do not.
-        Skipped: It cannot be told.
+        Skipped: What was seen does not show it.
 
     """
     if seen.opened is None and seen.failure is not None:

@@ -168,7 +168,7 @@ async def test_another_stream_tells_nothing_twice() -> None:
     running = StatusEvent(task_id="t", status=TaskStatus.RUNNING)
     half = ProgressEvent(task_id="t", progress=0.5)
     for event in (running, half, attrs.evolve(running, source="poll"), half, attrs.evolve(half, progress=0.6)):
-        channel.tell(event)
+        channel.publish(event)
     told = [channel.after(number) for number in range(4)]
     assert [each and each.event for each in told] == [running, half, attrs.evolve(half, progress=0.6), None]
 
