@@ -27,7 +27,6 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
-import attrs
 
 from cyberun_async._concurrency import FlatTaskGroup
 
@@ -58,12 +57,14 @@ def stops_sending(received: bytes) -> bool:
     return received[9:10] != b"2"
 
 
-@attrs.define(eq=False)
 class _Upload:
     """One request that is being sent: where its reader may run, and on which stream it has begun to leave."""
 
-    group: FlatTaskGroup
-    stream: "EarlyResponseStream | None" = None
+    __slots__ = ("group", "stream")
+
+    def __init__(self, group: FlatTaskGroup) -> None:
+        self.group = group
+        self.stream: EarlyResponseStream | None = None
 
 
 _current: ContextVar[_Upload | None] = ContextVar("upload", default=None)
