@@ -90,8 +90,12 @@ class ClientCore:
 
     def wake(self, task_id: str) -> None:
         """Wake the waits of a task, whichever view waits."""
-        for core in (self.owner or self, *self.views.values()):
-            core.shared_poller.wake(task_id)
+        owner = self.owner or self
+        # That the task was woken is remembered for all of them, where no wait has begun.
+        owner.shared_poller.wake(task_id)
+        for core in self.views.values():
+            if core.shared_poller.has_waits and core.shared_poller is not owner.shared_poller:
+                core.shared_poller.wake(task_id)
 
     @cached_property
     def batches(self) -> "Batches":

@@ -19,7 +19,6 @@ from support.scripted import (
     Remote,
     connected,
     event,
-    hold,
     scripted,
     send,
     status_event,
@@ -36,7 +35,6 @@ from cyberun_async import (
     Timeouts,
     TransportTimeout,
 )
-from cyberun_async._protocol import endpoints
 from cyberun_async._relay.channel import account_of
 from cyberun_async.webhooks import WebhookEvent
 
@@ -364,16 +362,30 @@ async def test_many() -> None:
         assert len(client._core.transport.connections.credentials.values()) <= 1001
 
 
-async def test_streams_of_collected_views() -> None:
-    """Free streams are offered to no view that is gone."""
-    async with scripted() as server, connected(server) as client:
-        server.on("events", hold(SSE_HEAD))
-        for number in range(1100):
-            client.with_options(api_key=f"sk-{number}")
+async def test_streams_in_turn() -> None:
+    """Free streams are offered to those who want one, in turn, and to no view that is gone."""
+    async with client_of(Api()) as client:
+        connections, offered = client._core.transport.connections, []
+        views = [
+            client.with_options(api_key=key, polling=Polling(interval=7)) for key in ("sk-one", "sk-two", "sk-three")
+        ]
+        one, two, three = (view._core.transport for view in views)
+        one.on_free_stream = lambda: offered.append("one") or True
+        two.on_free_stream = lambda: offered.append("two")
+        three.on_free_stream = lambda: offered.append("three") or True
+        for transport in (one, two, three, one):
+            transport.want_stream()
+        for _ in range(3):
+            connections.release_stream()
+        assert offered == ["one", "two", "three", "one"]
+        client._core.views._recent.clear()
+        del views, one, three, transport
         gc.collect()
-        connection = await client._core.transport.open_stream(endpoints.stream_task_events(TASK))
-        await connection.aclose()
-        assert len(client._core.transport.connections._stream_users) == 1001
+        connections.release_stream()
+        assert offered[4:] == []
+        two.want_stream()
+        connections.release_stream()
+        assert offered[4:] == ["two"]
 
 
 async def test_relay() -> None:

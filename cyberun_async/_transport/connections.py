@@ -1,9 +1,8 @@
 """What all calls of a client share: connections, slots, the budget of streams, and that they are closed. (pool, limits)"""
 
-from collections import deque
 from collections.abc import Hashable
 from typing import Protocol
-from weakref import ref
+from weakref import WeakKeyDictionary
 
 import anyio
 import httpx
@@ -74,7 +73,7 @@ class Connections:
         self.call_slots: anyio.Semaphore = anyio.Semaphore(settings.limits.max_connections, fast_acquire=True)
         self.opening_slots: anyio.Semaphore = anyio.Semaphore(MAX_CONCURRENT_OPENINGS, fast_acquire=True)
         self.free_streams: int = settings.limits.max_streams
-        self._stream_users: deque[ref[StreamUser]] = deque()
+        self._wanting_streams: WeakKeyDictionary[StreamUser, None] = WeakKeyDictionary()
         self.credentials: RecentCache[Hashable, Credential] = RecentCache(MAX_IDLE_CREDENTIALS)
         self.in_flight: InFlight = InFlight()
         self.is_closed: bool = False
@@ -117,20 +116,18 @@ class Connections:
             message = "this client is closed: make a new one"
             raise ConfigurationError(message)
 
-    def add_stream_user(self, user: StreamUser) -> None:
-        """Have free streams offered to somebody, for as long as it exists."""
-        self._stream_users.append(ref(user))
+    def want_stream(self, user: StreamUser) -> None:
+        """Have the next free stream offered to one who has waits without."""
+        self._wanting_streams[user] = None
 
     def release_stream(self) -> None:
-        """Give the slot of a stream back, and offer it to one that wants it, each in turn."""
+        """Give the slot of a stream back, and offer it to one who wants it, each in turn."""
         self.free_streams += 1
-        for _ in range(len(self._stream_users)):
-            reference = self._stream_users.popleft()
-            user = reference()
-            if user is None:
-                continue
-            self._stream_users.append(reference)
+        for user in list(self._wanting_streams):
+            del self._wanting_streams[user]
             if user.on_free_stream():
+                # It may want another, but those who came before are first.
+                self._wanting_streams[user] = None
                 break
 
     async def aclose(self) -> None:

@@ -65,7 +65,7 @@ class Transport:
     Attributes:
         connections: The connections, slots and budgets that all calls share.
         credential: How requests are signed in, and the pause after a 429.
-        on_free_stream: Called whenever a stream has ended, so that another may be opened; says whether one is wanted.
+        on_free_stream: Called when a stream has ended and `want_stream` was; says whether there is a wait that wants one.
         mismatches: Logs which fields of responses differ from their documentation.
 
     """
@@ -79,7 +79,6 @@ class Transport:
         self._round_trips = RoundTrip(settings, connections, self.credential)
         self.mismatches: MismatchLog = MismatchLog()
         self.on_free_stream: Callable[[], object] = lambda: None
-        connections.add_stream_user(self)
 
     def __repr__(self) -> str:
         """Show where it sends to, and how."""
@@ -247,6 +246,10 @@ class Transport:
     def has_free_stream(self) -> bool:
         """Whether one more stream may be opened."""
         return self.connections.free_streams > 0
+
+    def want_stream(self) -> None:
+        """Have `on_free_stream` called when there is one, and for as long as it says that one is wanted."""
+        self.connections.want_stream(self)
 
     async def open_stream(self, call: Call[None], *, last_event_id: str = "") -> Connection:
         """Open an event stream, once.

@@ -120,7 +120,14 @@ class SharedPoller:
 
     # Who is there
 
+    @property
+    def has_waits(self) -> bool:
+        """Whether there are waits."""
+        return bool(self._urgent or self._parked or self._listening)
+
     def _add(self, look: PollRequest) -> None:
+        if look.wants_stream:
+            self._transport.want_stream()
         if look.schedule.next_poll_at <= anyio.current_time():
             self._urgent[look] = None
         else:

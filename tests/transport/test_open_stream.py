@@ -167,7 +167,8 @@ async def test_budget() -> None:
     told = []
     async with raw_server(accept) as server, client_of(server) as client:
         transport = client._core.transport
-        transport.on_free_stream = lambda: told.append(transport.connections.free_streams)
+        transport.on_free_stream = lambda: told.append(transport.connections.free_streams) or True
+        transport.want_stream()
         streams = [await transport.open_stream(CALL) for _ in range(2)]
         assert not transport.has_free_stream
         await streams[0].aclose()
