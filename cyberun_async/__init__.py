@@ -65,6 +65,7 @@ from cyberun_async._protocol.tasks import Task, TaskResult
 from cyberun_async._protocol.webhooks import Webhook
 from cyberun_async._protocol.workflows import ParameterDef, Workflow
 from cyberun_async._resources.agents import Agents
+from cyberun_async._resources.container_stream import ContainerStream, ServerSentEvent
 from cyberun_async._resources.containers import Containers
 from cyberun_async._resources.files import Files
 from cyberun_async._resources.ping import Ping
@@ -98,6 +99,7 @@ __all__ = [
     "ConfigurationError",
     "ConflictError",
     "Container",
+    "ContainerStream",
     "Containers",
     "CyberunError",
     "DecodeError",
@@ -135,6 +137,7 @@ __all__ = [
     "Retries",
     "RetryPlanned",
     "ServerError",
+    "ServerSentEvent",
     "SignInRequired",
     "StatusEvent",
     "StorageError",

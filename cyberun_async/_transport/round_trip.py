@@ -1,6 +1,6 @@
 """One request and its response: bytes out and in, each within its limit. (send, receive, timeout)
 
-`RoundTrip.run` carries one of three ways out (`call`, `submit`, `connect`) in a child task that is bounded in time.
+`RoundTrip.run` carries one of four ways out (`call`, `submit`, `connect`, `open_body`) in a child task that is bounded in time.
 """
 
 import logging
@@ -15,6 +15,7 @@ from cyberun_async._protocol.error_responses import ERROR_TEXT, retry_after_of
 from cyberun_async._protocol.secret import Key
 from cyberun_async._settings import Settings
 from cyberun_async._transport.bodies import UnreadableBody, read_body
+from cyberun_async._transport.body_stream import BodyStream, StreamedRequest
 from cyberun_async._transport.connections import Connections
 from cyberun_async._transport.credential import Credential
 from cyberun_async._transport.error_mapping import map_error
@@ -62,16 +63,18 @@ class RoundTrip:
         *arguments: object,
         attempt: int = 1,
         trace: SendTrace | None = None,
+        is_proxied: bool = False,
     ) -> Response:
         """Carry out one of the ways below in a child task, report to the observer, and map what fails.
 
         Args:
-            work: `call`, `submit` or `connect`.
+            work: `call`, `submit`, `connect` or `open_body`.
             call: What is sent.
             token: Signs it in.
             arguments: What else the way takes.
             attempt: How often the call is being sent, from 1.
             trace: Knows whether it has left.
+            is_proxied: Whether it goes through to a container service, takes as long as that does, and may get its 429.
 
         """
         self._connections.check_open()
@@ -83,10 +86,15 @@ class RoundTrip:
         error: str | None = "cancelled"
         try:
             response = await run_in_child_task(
-                work, call, token, *arguments, timeout=settings.timeouts.call, among=self._connections.in_flight
+                work,
+                call,
+                token,
+                *arguments,
+                timeout=None if is_proxied else settings.timeouts.call,
+                among=self._connections.in_flight,
             )
             status, error = response.status, None
-            if status == httpx.codes.TOO_MANY_REQUESTS:
+            if status == httpx.codes.TOO_MANY_REQUESTS and not is_proxied:
                 # Before the slot is free: the next to hold it is to know.
                 self._slow_down(retry_after_of(response.headers))
         except Exception as foreign:  # noqa: BLE001 - raised again, below
@@ -155,6 +163,31 @@ class RoundTrip:
             on_close=self._connections.release_stream,
         )
         opened.append(connection)
+        keep_alive(response)
+        return Response(response.status_code, response.headers, b"", token)
+
+    async def open_body(
+        self,
+        _: Call[None],
+        token: Key,
+        request: StreamedRequest,
+        opened: list[BodyStream],
+        keep: Callable[[int], bool],
+    ) -> Response:
+        """Send a request whose body is streamed, and open its response into `opened`, or read it.
+
+        Args:
+            token: Signs it in.
+            request: What is sent.
+            opened: Gets the response.
+            keep: Whether a response with this status is opened.
+
+        """
+        sent = request.make(self._settings, token, self._stream_timeout)
+        response = await self._connections.send_stream(sent)
+        if not keep(response.status_code):
+            return await self._read(response, token, cut=True)
+        opened.append(BodyStream(request.asked, response, self._settings))
         keep_alive(response)
         return Response(response.status_code, response.headers, b"", token)
 

@@ -35,13 +35,16 @@ import httpx
 from cyberun_async._concurrency import Flight
 from cyberun_async._errors import APIError, RateLimitError, TransportError
 from cyberun_async._protocol.call import Call
+from cyberun_async._protocol.container_requests import ContainerRequest
 from cyberun_async._protocol.json_steps import finished
 from cyberun_async._protocol.mismatch_log import MismatchLog
 from cyberun_async._protocol.tasks import Submitted
 from cyberun_async._settings import Settings
+from cyberun_async._transport.body_stream import BodyStream
 from cyberun_async._transport.connections import Connections
 from cyberun_async._transport.content_codings import compressions
 from cyberun_async._transport.credential import Credential
+from cyberun_async._transport.open_body import open_body
 from cyberun_async._transport.process_bound import refuse_copies
 from cyberun_async._transport.recent_submissions import RecentSubmissions
 from cyberun_async._transport.response import Response, decode_error, error_of, is_result, read_in_steps
@@ -298,3 +301,26 @@ class Transport:
             )
             raise decode_error(call, problem, response.token)
         self.credential.has_answered = True
+
+    # Bodies
+
+    async def open_body(self, asked: ContainerRequest, *, raise_for_status: bool) -> BodyStream:
+        """Send a request whose body is streamed, and give its response as soon as its head is there; never retried.
+
+        Args:
+            asked: The request.
+            raise_for_status: Whether a status of 400 or above is an error.
+
+        Raises:
+            APIError: It is.
+            TransportError: There is no response.
+
+        """
+        self.check_usable()
+        return await open_body(
+            self._round_trips,
+            self.credential,
+            asked,
+            raise_for_status=raise_for_status,
+            api_error=self._api_error,
+        )

@@ -9,12 +9,12 @@ import base64
 import binascii
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute
 
 from ._accounts import Accounts
@@ -23,6 +23,8 @@ from ._http import ApiError, not_found, page, path_param, read_json, wire_time
 from ._operations import Operations
 
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
+_PART = 64 * 1024
+
 _DROPPED = {
     *("authorization", "host", "content-length"),
     *(
@@ -40,7 +42,7 @@ _DROPPED = {
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A container service. What it answers is `echo`: the request, as JSON."""
+    """A container service. It responds to `/stream` with the body that it got, to `/events` with events, and else by `echo`."""
 
     slug: str
     display_name: str
@@ -58,7 +60,7 @@ class Service:
             "service_status": self.status,
             "created_at": wire_time(self.created_at),
             "updated_at": wire_time(self.created_at),
-            "service_desc": "Answers each request with what it was sent.",
+            "service_desc": "Responds to each request with what it was sent.",
             "docker_image": "example/echo:1",
             "exposed_port": 8080,
             "health_path": "/health",
@@ -108,6 +110,12 @@ class ContainerCalls:
         service = self._running(request)
         query = f"?{request.url.query}" if request.url.query else ""
         path = f"/{request.path_params['path']}{query}"
+        if request.url.path.endswith("/stream"):
+            # All of it first: a client that sends does not read yet.
+            return StreamingResponse(_in_parts(await request.body()), media_type="application/octet-stream")
+        if request.url.path.endswith("/events"):
+            count = int(request.query_params.get("count") or 3)
+            return StreamingResponse(_ticks(count), media_type="text/event-stream")
         return Response(
             service.echo(request.method, path, request.headers, await request.body()), media_type="application/json"
         )
@@ -152,3 +160,13 @@ def _decoded(body: object) -> bytes:
         return base64.b64decode(str(body), validate=True)
     except binascii.Error:
         raise ApiError(400, "body_base64 is not base64") from None
+
+
+async def _in_parts(body: bytes) -> AsyncIterator[bytes]:
+    for start in range(0, len(body), _PART):
+        yield body[start : start + _PART]
+
+
+async def _ticks(count: int) -> AsyncIterator[bytes]:
+    for number in range(1, count + 1):
+        yield f'id: {number}\nevent: tick\ndata: {{"n": {number}}}\n\n'.encode()

@@ -21,6 +21,7 @@ from cyberun_async import (
     CancelledEvent,
     CompletedEvent,
     Container,
+    ContainerStream,
     CyberunError,
     DecodeError,
     ErrorEvent,
@@ -47,6 +48,7 @@ from cyberun_async import (
     RequestStarted,
     ResponseReceived,
     Retries,
+    ServerSentEvent,
     StatusEvent,
     Task,
     TaskError,
@@ -250,6 +252,15 @@ async def calls(client: AsyncClient) -> None:
     async for container in client.containers.list():
         assert_type(container, Container)
     assert_type(await client.containers.get("llm"), Container)
+    async with client.containers.stream("llm", "POST", "/v1/chat", content=b"{}", headers={"A": "b"}) as stream:
+        assert_type(stream, ContainerStream)
+        assert_type((stream.status_code, stream.headers), tuple[int, Mapping[str, str]])
+        async for chunk in stream:
+            assert_type(chunk, bytes)
+        async for said in stream.events():
+            assert_type(said, ServerSentEvent)
+            assert_type((said.event, said.data, said.id, said.retry), tuple[str, str, str, int | None])
+        assert_type(await stream.read(max_bytes=10), bytes)
     answer = await client.containers.invoke("llm", "POST", "/v1/chat", content=b"{}", headers={"A": "b"})
     assert_type(answer, Invocation)
     assert_type(answer.content, bytes)
