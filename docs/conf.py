@@ -42,7 +42,7 @@ html_theme = "furo"
 html_title = f"cyberun-async {release}"
 html_static_path = ["_style"]
 html_css_files = ["drawings.css"]
-html_search_scorer = "search_scorer.js"
+html_search_scorer = str(Path(__file__).with_name("search_scorer.js"))
 # A prompt or a printed line is not a part of the command.
 copybutton_prompt_text = r"\$ |>>> "
 copybutton_prompt_is_regexp = True
