@@ -221,6 +221,9 @@ class Streams:
     has_free_stream = True
     on_free_stream = staticmethod(lambda: None)
 
+    def want_stream(self) -> None:
+        pass
+
 
 def waiting(known: Any, *, wants_stream: bool = True, due: float = 60.0) -> PollRequest:
     schedule = PollSchedule(FAST)
