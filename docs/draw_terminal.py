@@ -20,7 +20,7 @@ from rich.console import CONSOLE_SVG_FORMAT, Console
 from rich.terminal_theme import DIMMED_MONOKAI
 from rich.text import Text
 
-ARGUMENTS = ("run", "text-to-image", "-p", "prompt=a lighthouse at dusk", "-p", "seed=7", "--local", "--out", "out/")
+ARGUMENTS = ("run", "text-to-image", "-p", "prompt=a lighthouse at dusk", "-p", "seed=7", "--local", "-o", "out")
 MOMENT = "65%"
 WIDTH = 64
 """Columns: few enough to be read on a telephone."""
