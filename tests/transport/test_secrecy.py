@@ -82,12 +82,11 @@ def everything_about(error: BaseException) -> str:
     ],
 )
 @pytest.mark.parametrize("secret", [KEY, TOKEN], ids=["key", "token"])
-@pytest.mark.parametrize("status", [302, 400, 401, 403, 429, 500])
-async def test_echo(secret: str, status: int, body: str, logged: list[str]) -> None:
-    """A server that says our key back, or a signed URL, says it to nobody but us."""
+async def test_echo(secret: str, body: str, logged: list[str]) -> None:
+    """A server that says our key back, or a signed URL, says it to nobody but us, whatever the status."""
     escaped = "".join(f"\\u{ord(letter):04x}" for letter in secret)
     said = body.format(secret=secret, escaped=escaped, signed=SIGNED)
-    keeper = Keeper()
+    keeper, seen = Keeper(), ""
 
     async def echo(peer: Peer) -> None:
         while True:
@@ -105,10 +104,13 @@ async def test_echo(secret: str, status: int, body: str, logged: list[str]) -> N
             retries=Retries(initial=0.001, budget=0.002),
             observer=keeper,
         ) as client:
-            with pytest.raises(APIError) as caught:
-                await client.tasks.get("t-1")
-            assert secret not in repr(client) + repr(client._core.settings) + repr(vars(client._core.transport))
-    seen = everything_about(caught.value) + repr(keeper.records) + "\n".join(map(str, keeper.records))
+            for status in (302, 400, 401, 403, 500, 429):
+                with pytest.raises(APIError) as caught:
+                    await client.tasks.get("t-1")
+                assert caught.value.status == status
+                assert secret not in repr(client) + repr(client._core.settings) + repr(vars(client._core.transport))
+                seen += everything_about(caught.value)
+    seen += repr(keeper.records) + "\n".join(map(str, keeper.records))
     for piece in (secret, secret[:20], "deadbeef"):
         assert piece not in seen
     # What httpcore logs of a server's headers can only be searched for what looks like a key.
