@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import functools
 import gc
 import importlib.util
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import hypothesis
 import pytest
+from _pytest.faulthandler import fault_handler_stderr_fd_key as stderr_key
 from anyio.lowlevel import checkpoint
 from blockbuster import blockbuster_ctx
 from support.sampling import count
@@ -118,6 +120,22 @@ def _nothing_is_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
         pytest.fail(f"left behind: {', '.join(remains)}", pytrace=False)
     if errors:
         pytest.fail("asyncio reported: " + "; ".join(errors), pytrace=False)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """End the process of a test that its time limit does not end.
+
+    pytest-timeout raises in the test, once, and a loop that goes on turning has no end after that. pytest-xdist names
+    the test whose worker has ended, and goes on with another worker.
+    """
+    marker = item.get_closest_marker("timeout")
+    limit = marker.args[0] if marker else item.config.getoption("timeout") or item.config.getini("timeout")
+    faulthandler.dump_traceback_later(2 * float(limit), exit=True, file=item.config.stash[stderr_key])
+    try:
+        return (yield)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 @pytest.hookimpl(tryfirst=True, wrapper=True)
