@@ -295,6 +295,27 @@ class AsyncClient:
         assert submission.task_id is not None
         return submission.task_id
 
+    async def validate(self, workflow: str, parameters: Mapping[str, object] | None = None) -> None:
+        """Check parameters against a workflow's definition, without uploading or submitting anything.
+
+        It is the check that `submit()` makes: the definition is read once and remembered, and read afresh before
+        anything is refused. The service itself may know further rules.
+
+        Args:
+            workflow: A slug (`text-to-image`), a pinned slug (`text-to-image@2`), or a UUID.
+            parameters: By key.
+
+        Raises:
+            InvalidParameters: They do not fit; `problems` has one sentence for each reason.
+            NotFoundError: There is no such workflow.
+            APIError: The server refused.
+            TransportError: The server did not answer.
+
+        Source: https://docs.cyberun.cloud/api-reference/task/execute-a-workflow-by-id
+
+        """
+        await self._core.preparer.check(workflow, parameters)
+
     def events(self, task_id: str) -> EventStream:
         """Follow a task's events from now to its end.
 

@@ -56,7 +56,7 @@ class _Writer:
             if hidden is None:
                 value = self.value_of(value)
             elif self.includes(hidden):
-                value = _plain_value_of(value)
+                value = json_value(value)
             else:
                 # A value that did not fit the field is no less secret.
                 left_out.update((name, *field.metadata.get(ALIASES, ())))
@@ -84,7 +84,8 @@ class _Writer:
         return _scalar_of(value)
 
 
-def _plain_value_of(value: object) -> object:
+def json_value(value: object) -> object:
+    """Give a value as JSON has it, with nothing left out."""
     return _Writer(include_urls=True, include_secrets=True).value_of(value)
 
 

@@ -8,6 +8,7 @@ from math import isfinite
 from reprlib import repr as shorten
 
 from cyberun_async._protocol.files import is_file_like, problem_of_text, problems_with_file
+from cyberun_async._protocol.json_schema import range_of
 from cyberun_async._protocol.workflows import ParameterDef, Workflow
 
 OTHERS = ParameterDef(key="")
@@ -62,20 +63,15 @@ def _text(value: object, _: ParameterDef) -> Iterator[str]:
 def _number(value: object, definition: ParameterDef) -> Iterator[str]:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         yield f"must be a number, not {type(value).__name__}"
-    elif isinstance(value, float) and not isfinite(value):
-        yield f"must be a finite number, not {value!r}"
-    elif _is_no_range(definition):
         return
-    elif definition.min is not None and value < definition.min:
-        yield f"must be at least {definition.min:.15g}, not {value!r}"
-    elif definition.max is not None and value > definition.max:
-        yield f"must be at most {definition.max:.15g}, not {value!r}"
-
-
-def _is_no_range(definition: ParameterDef) -> bool:
-    """Whether no number can be meant by the limits; Go writes two that are not set as 0."""
-    low, high = definition.min, definition.max
-    return low is not None and high is not None and (high < low or low == high == 0)
+    if isinstance(value, float) and not isfinite(value):
+        yield f"must be a finite number, not {value!r}"
+        return
+    least, most = range_of(definition)
+    if least is not None and value < least:
+        yield f"must be at least {least:.15g}, not {value!r}"
+    elif most is not None and value > most:
+        yield f"must be at most {most:.15g}, not {value!r}"
 
 
 def _boolean(value: object, _: ParameterDef) -> Iterator[str]:

@@ -8,6 +8,7 @@ import attrs
 from cyberun_async._protocol.call import Call
 from cyberun_async._protocol.conversions import expected
 from cyberun_async._protocol.fields import extra_field, redact_repr, wire
+from cyberun_async._protocol.json_schema import schema_of
 from cyberun_async._protocol.pages import MAX_PAGE_SIZE, Page, page_query
 from cyberun_async._protocol.paths import workflow_path
 from cyberun_async._protocol.record import Record
@@ -142,6 +143,18 @@ class Workflow(Record):
     created_at: datetime | None = None
     updated_at: datetime | None = None
     extra: Mapping[str, object] = extra_field()
+
+    def json_schema(self) -> dict[str, object]:
+        """Give the JSON Schema (draft 2020-12) of the parameters, for forms, tools of language models and slash commands.
+
+        It needs `parameters`, so a workflow of `workflows.get()`. A `file` is the key of an uploaded one there, and
+        `x-accept` lists the types that it may have. Values that fit the schema pass `AsyncClient.validate()`; that check
+        also accepts files to upload, and numbers for options that are text.
+
+        Source: https://docs.cyberun.cloud/api-reference/task/execute-a-workflow-by-id
+
+        """
+        return schema_of(self)
 
 
 def list_workflows(number: int = 1, per_page: int = MAX_PAGE_SIZE) -> Call[Page[Workflow]]:

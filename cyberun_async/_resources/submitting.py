@@ -100,6 +100,15 @@ class SubmissionPreparer:
         """Show which workflows are remembered."""
         return f"<{type(self).__name__} with {self._definitions!r}>"
 
+    async def check(self, workflow: str, parameters: Mapping[str, object] | None) -> None:
+        """Check parameters as a submission does, and send nothing of them; see `AsyncClient.validate`."""
+        values = {} if parameters is None else parameters
+        endpoints.run_workflow(
+            workflow, values
+        )  # For what it refuses: a name that is none, values that are no mapping.
+        with _nothing_is_submitted():
+            await self._definitions.check(workflow, values)
+
     async def prepare(
         self, workflow: str, parameters: Mapping[str, object] | None, *, validate: bool, dispatch: Dispatch
     ) -> Call[Submitted]:

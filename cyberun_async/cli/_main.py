@@ -25,6 +25,7 @@ from cyberun_async.cli._text import (
     silence_output,
     write_json,
 )
+from cyberun_async.cli._types import types
 from cyberun_async.cli._wording import in_words_of_the_command_line
 
 OPTIONS = Group("Options", show=False)
@@ -37,7 +38,7 @@ COMMANDS: Mapping[str, Sequence[Callable[..., object]]] = {
         *(tasks.tasks, tasks.result, tasks.events, tasks.download, tasks.cancel),
     ],
     "Workflows, account and tools": [
-        *(tasks.workflows, tasks.workflow),
+        *(tasks.workflows, tasks.workflow, types),
         *(login, logout, whoami),
         *(tasks.serve, doctor, conformance),
     ],

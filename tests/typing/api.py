@@ -235,6 +235,8 @@ async def calls(client: AsyncClient) -> None:
     async for workflow in client.workflows.list():
         assert_type(workflow, Workflow)
     assert_type((await client.workflows.get("text-to-image")).parameters, "tuple[ParameterDef, ...]")
+    assert_type((await client.workflows.get("text-to-image")).json_schema(), dict[str, object])
+    await client.validate("text-to-image", {"prompt": "..."})
     assert_type(await client.workflows.run("text-to-image", {}), str)
     async for task in client.tasks.list(status="running"):
         assert_type(task, Task)
