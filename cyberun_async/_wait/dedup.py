@@ -50,6 +50,10 @@ class EventDeduplicator:
         self._words_without_place: frozenset[TaskStatus] = _NO_VALUES
         self._may_be_told_again = False
 
+    def __repr__(self) -> str:
+        """Show how far it is."""
+        return f"<{type(self).__name__}: {self.status}, {len(self.accepted)} to hand out>"
+
     @property
     def is_over(self) -> bool:
         """Whether the last event that is to be handed out is a terminal one."""

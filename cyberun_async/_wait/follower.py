@@ -218,7 +218,7 @@ class TaskFollower:
                 await self._receive(timeout=schedule.next_poll_at - anyio.current_time())
         finally:
             self._shared_poller.listened(request)
-        self._state.listened(request.told, anyio.current_time())
+        self._state.listened(request.decision, anyio.current_time())
 
     async def _read_stream(self) -> None:
         """Read until there is an update, the stream ends, or something calls for a poll before its time."""
@@ -275,9 +275,9 @@ class TaskFollower:
         """Send what is planned, or what the shared poller decides."""
         inquiry, due, stream_first = self._state.inquiry, self._state.schedule.next_poll_at, self.is_connected
         if inquiry.planned is None:
-            request = PollRequest(self.task_id, self.status, self._state.schedule, wants_stream=wants_slot)
+            request = PollRequest(self.task_id, self.status, self._state.schedule, wants_slot=wants_slot)
             try:
-                decision = await self._shared_poller.turn(request, until=until)
+                decision = await self._shared_poller.decide(request, until=until)
             except BaseException:
                 inquiry.missed_poll(due, anyio.current_time())
                 raise

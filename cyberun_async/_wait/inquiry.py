@@ -117,7 +117,7 @@ class Inquiry:
     def __repr__(self) -> str:
         """Show what it asks."""
         planned = "nothing" if self.planned is None else self.planned.name
-        end = f", says to have {self._ended or 'ended'}" if self._may_have_ended else ""
+        end = f", said to have {self._ended or 'ended'}" if self._may_have_ended else ""
         return f"<{type(self).__name__} about task {self._task_id}: {planned} planned{end}>"
 
     # What is asked

@@ -1,8 +1,13 @@
-"""Which pages of the task list are worth reading for those who wait.
+"""Which pages of the task lists are worth reading for many waits: decided a few pages at a time, and never waiting.
 
 The list is known only by status and page number; its order is not documented, other people's tasks are in it, and items
-move between pages while it is read. So a sweep can only find tasks: one that it does not find has ended, or was missed,
-and is read on its own. Whatever the list does, the answer is right, and only the number of requests differs.
+move between pages while it is read. So a plan can only find tasks: one that it does not find has ended, or was missed,
+and its wait asks for it alone. Whatever the list does, the outcome is right, and only the number of requests differs.
+
+The lists are read in the order in which a task goes through their statuses, so that one which moves on meanwhile is found
+in a later list. For each, `ListPlan` knows how many of the tasks may be in it: those that were last seen in that status
+or before. A list is begun only for more than `LIST_THRESHOLD` of them, and left as soon as the rest of it has more pages
+than there are tasks to find, unless its pages keep paying: with more than one find each they are cheaper than single polls.
 
 Source: https://docs.cyberun.cloud/api-reference/task/list-tasks
 """
@@ -32,21 +37,21 @@ ACTIVE = (
 """The states before the end, in the order in which a task goes through them."""
 
 LIST_THRESHOLD = 20
-"""Tasks that are read one by one: a sweep asks for five pages to learn that they are empty."""
+"""Tasks that are polled one by one: five pages are to be read to learn that all lists are empty."""
 
 LIST_COOLDOWN = 60.0
 """Seconds for which a list is left alone that the server failed to give."""
 
-LONG_REST = 600.0
+LONG_LIST_COOLDOWN = 600.0
 """Seconds for which one is left alone that it refused."""
 
-MAX_CONCURRENT_POLLS = 8
+MAX_CONCURRENT_PAGES = 8
 """Pages of one list that are asked for at the same time."""
 
 
 @attrs.frozen(eq=False)
 class TaskSummary:
-    """As much of a listed task as a sweep needs: decoding all of it would cost several times as much."""
+    """As much of a listed task as a wait needs: decoding all of it would cost several times as much."""
 
     id: str = attrs.field(metadata=on_wire(aliases=("task_id",)))
     status: TaskStatus = wire("task_status", aliases=("status",), default=UNSTATED)
@@ -76,10 +81,7 @@ class PageRequest:
 
 
 class ListPlan:
-    """One pass over the lists of unfinished tasks, decided a few pages at a time.
-
-    A list is left as soon as the rest of it has more pages than there are tasks to find, unless its pages keep paying:
-    with more than one find each they are cheaper than single reads.
+    """The way through the lists of unfinished tasks, once.
 
     Args:
         wanted: The last known status of each task that is looked for, or `None`.
@@ -91,58 +93,65 @@ class ListPlan:
     """
 
     def __init__(self, wanted: Mapping[str, TaskStatus | None], unlisted: Container[TaskStatus] = ()) -> None:
-        """Plan the lists; those of words that this version does not know come last."""
+        """Plan the lists; those of statuses that this version does not know come last."""
         self.missing = dict(wanted)
         self._last_seen = Counter(self.missing.values())
-        strange = {word for word in self._last_seen if word is not None and word not in ACTIVE and not word.is_terminal}
-        lists = (*ACTIVE, *sorted(strange - {UNSTATED}))
-        self._ahead = [word for word in reversed(lists) if word not in unlisted]
+        unknown = {each for each in self._last_seen if each is not None and each not in ACTIVE and not each.is_terminal}
+        lists = (*ACTIVE, *sorted(unknown - {UNSTATED}))
+        self._ahead = [status for status in reversed(lists) if status not in unlisted]
         self._open: dict[TaskStatus, _List] = {}
 
+    def __repr__(self) -> str:
+        """Show how far it is."""
+        lists = ", ".join(f"{status}: {each!r}" for status, each in self._open.items())
+        return f"<{type(self).__name__}: {len(self.missing)} missing, {len(self._ahead)} lists ahead; {lists or 'none open'}>"
+
     def next_pages(self, *, at_once: bool = False) -> list[PageRequest]:
-        """Say which pages to ask for at once; none when the sweep is over.
+        """Say which pages to ask for at the same time; none at the end.
 
         Args:
             at_once: Whether to begin all lists that are left, where a round trip costs more than a few requests.
 
         """
         while True:
-            pages = [page for word, each in self._open.items() for page in each.ask(word, self._worth(word, each))]
+            pages = [
+                page for status, each in self._open.items() for page in each.ask(status, self._worth(status, each))
+            ]
             if pages or not self._open_next(at_once=at_once):
                 return pages
 
     def _open_next(self, *, at_once: bool) -> bool:
         self._open = {}
         while self._ahead and (at_once or not self._open):
-            word = self._ahead.pop()
-            if self._candidates(word) > LIST_THRESHOLD:
-                self._open[word] = _List()
+            status = self._ahead.pop()
+            if self._candidates(status) > LIST_THRESHOLD:
+                self._open[status] = _List()
         return bool(self._open)
 
-    def _worth(self, word: TaskStatus, each: "_List") -> int:
+    def _worth(self, status: TaskStatus, each: "_List") -> int:
         """Count the pages of a list to ask for next."""
-        candidates = self._candidates(word)
+        candidates = self._candidates(status)
         if each.left < candidates:
-            return min(each.left, MAX_CONCURRENT_POLLS)
+            return min(each.left, MAX_CONCURRENT_PAGES)
         if each.found > each.last_asked:
-            return min(each.left, MAX_CONCURRENT_POLLS, -(-candidates // MAX_PAGE_SIZE))
+            return min(each.left, MAX_CONCURRENT_PAGES, -(-candidates // MAX_PAGE_SIZE))
         return 0
 
-    def took(self, page_of: PageRequest, page: Page[TaskSummary], *, is_filtered: bool = True) -> list[TaskSummary]:
-        """Take in a page, and give whom it shows, each with a status.
+    def take(self, request: PageRequest, page: Page[TaskSummary], *, is_filtered: bool = True) -> list[TaskSummary]:
+        """Take a page, and give the tasks that it shows, each with a status.
 
         Args:
-            page_of: Which page it is.
+            request: Which page it is.
             page: The page.
             is_filtered: Whether a task that is listed without a status has the one that was asked for.
 
         """
         shown = [
-            each if each.status != UNSTATED else TaskSummary(each.id, page_of.status)
+            each if each.status != UNSTATED else TaskSummary(each.id, request.status)
             for each in page.items
             if is_filtered or each.status != UNSTATED
         ]
-        its = self._open[page_of.status]
+        its = self._open[request.status]
         for each in shown:
             if each.id in self.missing:
                 self._last_seen[self.missing.pop(each.id)] -= 1
@@ -150,19 +159,19 @@ class ListPlan:
         if page.total is None:
             # A server that does not say how many there are may repeat itself for ever: finds have to prove the next page.
             its.left = int(len(shown) >= MAX_PAGE_SIZE and its.found > 0)
-        elif page_of.number == 1:
+        elif request.number == 1:
             its.left = -(-page.total // len(shown)) - 1 if shown else 0
         return shown
 
-    def leave_list(self, word: TaskStatus) -> None:
+    def leave_list(self, status: TaskStatus) -> None:
         """Read no more of a list: it cannot be had."""
-        self._open[word].left = 0
+        self._open[status].left = 0
 
-    def _candidates(self, word: TaskStatus) -> int:
-        """Count who may be in a list: tasks go forward as a rule, and whoever went back is read on its own."""
-        if word not in ACTIVE:
-            return self._last_seen[word]
-        later = ACTIVE[ACTIVE.index(word) + 1 :]
+    def _candidates(self, status: TaskStatus) -> int:
+        """Count the tasks that may be in a list: they go forward as a rule, and one that went back is asked for alone."""
+        if status not in ACTIVE:
+            return self._last_seen[status]
+        later = ACTIVE[ACTIVE.index(status) + 1 :]
         return len(self.missing) - sum(self._last_seen[each] for each in later)
 
 
@@ -175,10 +184,13 @@ class _List:
         self.asked = self.last_asked = self.found = 0
         self.left = 1
 
-    def ask(self, word: TaskStatus, count: int) -> list[PageRequest]:
+    def __repr__(self) -> str:
+        return f"{self.asked} pages asked for, {self.left} left"
+
+    def ask(self, status: TaskStatus, count: int) -> list[PageRequest]:
         if count == 0:
             return []
-        pages = [PageRequest(word, self.asked + number) for number in range(1, count + 1)]
+        pages = [PageRequest(status, self.asked + number) for number in range(1, count + 1)]
         self.asked += count
         self.left -= count
         self.last_asked, self.found = count, 0
@@ -196,11 +208,11 @@ def is_filter_ignored(page: Page[TaskSummary], other: Page[TaskSummary]) -> bool
     return 2 * len(ids & {each.id for each in other.items}) >= len(ids)
 
 
-def rest_of_list(failure: Exception, *, is_first: bool = True) -> float:
-    """Give the seconds for which a list is left alone after a failure, and tasks are read one by one.
+def cooldown_of(failure: Exception, *, is_first: bool = True) -> float:
+    """Give the seconds for which a list is left alone after a failure, and tasks are polled one by one.
 
-    A server that cannot be reached gives single reads no answer either: then nobody reads, and the list is tried again,
-    once. What answers single reads may still break off each list.
+    A server that cannot be reached does not answer single polls either: then no wait polls, and the list is read again,
+    once. What answers single polls may still break off each list.
     """
     if (
         is_first
@@ -210,5 +222,5 @@ def rest_of_list(failure: Exception, *, is_first: bool = True) -> float:
     ):
         return 0.0
     if isinstance(failure, CyberunError) and not is_passing(failure):
-        return LONG_REST
+        return LONG_LIST_COOLDOWN
     return max(LIST_COOLDOWN, (failure.retry_after or 0.0) if isinstance(failure, APIError) else 0.0)

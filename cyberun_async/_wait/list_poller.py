@@ -1,4 +1,15 @@
-"""Reading the lists of unfinished tasks for many waits at once."""
+"""Reading the lists of unfinished tasks for many waits at once, and leaving alone for a while what cannot be read.
+
+`ListPlan` decides which pages are worth it, a few at a time; this module asks for those, concurrently, and reports each
+task that they show. All waits are held up meanwhile, who could poll alone, so it takes seconds at most:
+
+- a page has `TIMEOUT` with its retries; once one has failed, no other list is begun after `SLOW`;
+- after `HURRY` all lists that are left are read at once;
+- a list that failed has a cooldown, in which its tasks are polled one by one: `cooldown_of` says for how long.
+
+The server is believed as little as possible. A list may ignore the status that it is asked for; whether it does shows in
+the statuses of its tasks, and where it gives none, in the list of another status, which is asked for once (`_is_filtered`).
+"""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -14,9 +25,9 @@ from cyberun_async._wait.list_plan import (
     ListPlan,
     PageRequest,
     TaskSummary,
+    cooldown_of,
     has_unstated,
     is_filter_ignored,
-    rest_of_list,
 )
 
 __all__ = ["LIST_THRESHOLD", "ListPoller"]
@@ -24,7 +35,7 @@ __all__ = ["LIST_THRESHOLD", "ListPoller"]
 log = logging.getLogger("cyberun_async.wait")
 
 TIMEOUT = 10.0
-"""Seconds for a page, retries included: all waits are held up by it, who could poll alone meanwhile."""
+"""Seconds for a page, retries included: all waits are held up by it, which could poll alone meanwhile."""
 
 SLOW = 2.0
 """Seconds after which no further list is read once one has failed, since that may take as long."""
@@ -34,73 +45,89 @@ HURRY = 0.5
 
 
 class ListPoller:
-    """The lists of one client; one that cannot be read is left alone for a while."""
+    """The lists of one client.
+
+    Args:
+        transport: Sends the requests.
+
+    """
 
     def __init__(self, transport: Transport) -> None:
-        """Read none yet."""
+        """Know nothing of the lists."""
         self._transport = transport
-        self._rests: dict[TaskStatus, float] = {}
+        self._cooldowns: dict[TaskStatus, float] = {}
         self._failed: set[TaskStatus] = set()
         self._is_filter_ignored: bool | None = None
 
-    def sweep(self, known: Mapping[str, TaskStatus | None]) -> ListPlan:
-        """Give the way through the lists in which these tasks may be, by their last known statuses."""
-        now = anyio.current_time()
-        return ListPlan(known, {word for word, until in self._rests.items() if until > now})
+    def __repr__(self) -> str:
+        """Show which lists are left alone."""
+        alone = ", ".join(f"{status} until {until:g}" for status, until in self._cooldowns.items())
+        return f"<{type(self).__name__}: {alone or 'no list'} is left alone>"
 
-    async def read(self, sweep: ListPlan, pages: list[PageRequest], saw: Callable[[TaskSummary], object]) -> bool:
-        """Read pages for as long as that is worth it, and tell of every task on them.
+    def plan(self, known: Mapping[str, TaskStatus | None]) -> ListPlan:
+        """Plan the way through the lists in which these tasks may be, by their last known statuses."""
+        now = anyio.current_time()
+        return ListPlan(known, {status for status, until in self._cooldowns.items() if until > now})
+
+    async def read(self, plan: ListPlan, pages: list[PageRequest], report: Callable[[TaskSummary], object]) -> bool:
+        """Read pages for as long as that is worth it, and report every task on them.
+
+        Args:
+            plan: Says which pages come next.
+            pages: The first pages.
+            report: Called with each task.
 
         Returns:
-            Whether single reads may do better, where a task was on none of them.
+            Whether requests for single tasks may do better, where a task was on none of them.
 
         """
-        is_whole, has_failed, began = True, False, anyio.current_time()
+        may_poll_singly, has_failed, began = True, False, anyio.current_time()
         while pages and not (has_failed and anyio.current_time() - began > SLOW):
-            for page_of, answer in (await self._ask(pages)).items():
-                if isinstance(answer, Exception):
-                    is_whole &= self._leave_alone(page_of, answer)
+            for request, response in (await self._fetch(pages)).items():
+                if isinstance(response, Exception):
+                    may_poll_singly &= self._begin_cooldown(request, response)
                     has_failed = True
-                    sweep.leave_list(page_of.status)
+                    plan.leave_list(request.status)
                     continue
-                self._failed.discard(page_of.status)
-                is_filtered = not has_unstated(answer) or await self._is_filtered(answer)
-                for sighting in sweep.took(page_of, answer, is_filtered=is_filtered):
-                    saw(sighting)
-            pages = sweep.next_pages(at_once=anyio.current_time() - began > HURRY)
-        return is_whole
+                self._failed.discard(request.status)
+                is_filtered = not has_unstated(response) or await self._is_filtered(response)
+                for task in plan.take(request, response, is_filtered=is_filtered):
+                    report(task)
+            pages = plan.next_pages(at_once=anyio.current_time() - began > HURRY)
+        return may_poll_singly
 
     async def _is_filtered(self, page: Page[TaskSummary]) -> bool:
         """Find out, once, whether the server heeds the status that is asked for: its documents promise no more."""
         if self._is_filter_ignored is None:
-            (other,) = (await self._ask([PageRequest(TaskStatus.COMPLETED, 1)])).values()
+            (other,) = (await self._fetch([PageRequest(TaskStatus.COMPLETED, 1)])).values()
             if isinstance(other, Exception):
                 return False
             self._is_filter_ignored = is_filter_ignored(page, other)
         return not self._is_filter_ignored
 
-    async def _ask(self, pages: list[PageRequest]) -> dict[PageRequest, Page[TaskSummary] | Exception]:
-        answers: dict[PageRequest, Page[TaskSummary] | Exception] = {}
+    async def _fetch(self, pages: list[PageRequest]) -> dict[PageRequest, Page[TaskSummary] | Exception]:
+        """Ask for pages at the same time, and give what came of each."""
+        responses: dict[PageRequest, Page[TaskSummary] | Exception] = {}
 
-        async def ask(page_of: PageRequest) -> None:
-            answers[page_of] = TimeoutError(f"not done within {TIMEOUT:g} s")
+        async def fetch(request: PageRequest) -> None:
+            responses[request] = TimeoutError(f"not done within {TIMEOUT:g} s")
             try:
                 # Unlike a single poll it is worth a retry: a hundred waits depend on it, and so it must not take long.
                 with anyio.move_on_after(TIMEOUT):
-                    answers[page_of] = await self._transport.send(page_of.call)
-            except Exception as failure:  # noqa: BLE001 - whoever polls alone meets it again, and raises it
-                answers[page_of] = failure
+                    responses[request] = await self._transport.send(request.call)
+            except Exception as failure:  # noqa: BLE001 - a wait that polls alone meets it again, and raises it
+                responses[request] = failure
 
         async with FlatTaskGroup() as group:
-            for page_of in pages:
-                group.start_soon(ask, page_of)
-        return answers
+            for request in pages:
+                group.start_soon(fetch, request)
+        return responses
 
-    def _leave_alone(self, page_of: PageRequest, failure: Exception) -> bool:
-        """Leave a list alone for a while, and say whether single reads may do better."""
-        log.debug("tasks cannot be looked up together by the list of %s: %s", page_of.status, failure)
-        rest = rest_of_list(failure, is_first=page_of.status not in self._failed)
-        self._failed.add(page_of.status)
-        if rest:
-            self._rests[page_of.status] = anyio.current_time() + rest
-        return bool(rest)
+    def _begin_cooldown(self, request: PageRequest, failure: Exception) -> bool:
+        """Leave a list alone for a while, and say whether requests for single tasks may do better."""
+        log.debug("tasks cannot be polled together by the list of %s: %s", request.status, failure)
+        cooldown = cooldown_of(failure, is_first=request.status not in self._failed)
+        self._failed.add(request.status)
+        if cooldown:
+            self._cooldowns[request.status] = anyio.current_time() + cooldown
+        return bool(cooldown)

@@ -23,7 +23,7 @@ class OddEvents:
 
     def __repr__(self) -> str:
         """Show how many there were of each kind."""
-        return f"<{type(self).__name__} of task {self._task_id}: {dict(self._counts)}>"
+        return f"<{type(self).__name__} of task {self._task_id}: {dict(self._counts) or 'none'}>"
 
     def note(self, kind: str, message: str) -> None:
         """Log the first event of a kind, and count the others."""

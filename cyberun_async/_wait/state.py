@@ -110,7 +110,9 @@ class WaitState:
 
     def __repr__(self) -> str:
         """Show where it stands."""
-        return f"<{type(self).__name__}: {self.dedup.status}, stream {self.stream.name}, {self.inquiry!r}>"
+        return (
+            f"<{type(self).__name__}: stream {self.stream.value}, {self.inquiry!r}, {self.dedup!r}, {self.schedule!r}>"
+        )
 
     def start(self, now: float) -> None:
         """Begin; only the first start counts."""

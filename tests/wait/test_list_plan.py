@@ -26,11 +26,11 @@ from cyberun_async._wait.list_plan import (
     ACTIVE,
     LIST_COOLDOWN,
     LIST_THRESHOLD,
-    LONG_REST,
+    LONG_LIST_COOLDOWN,
     ListPlan,
     PageRequest,
     TaskSummary,
-    rest_of_list,
+    cooldown_of,
 )
 
 RUNNING, PENDING, PAUSED = TaskStatus.RUNNING, TaskStatus.PENDING, TaskStatus("paused")
@@ -79,7 +79,7 @@ class Server:
                 if page is None:
                     sweep.leave_list(asked.status)
                 else:
-                    found |= {each.id: each.status for each in sweep.took(asked, page)}
+                    found |= {each.id: each.status for each in sweep.take(asked, page)}
                 if self.between is not unchanged:
                     self.between(self.tasks)
                     self._lists.clear()
@@ -229,8 +229,8 @@ CALL = {"method": "GET", "path": "/r/tasks"}
 @pytest.mark.parametrize(
     ("failure", "rest"),
     [
-        pytest.param(NotFoundError(404, "", **CALL), LONG_REST, id="there is none"),
-        pytest.param(PermissionDeniedError(403, "", **CALL), LONG_REST, id="not allowed"),
+        pytest.param(NotFoundError(404, "", **CALL), LONG_LIST_COOLDOWN, id="there is none"),
+        pytest.param(PermissionDeniedError(403, "", **CALL), LONG_LIST_COOLDOWN, id="not allowed"),
         pytest.param(ServerError(500, "", **CALL), LIST_COOLDOWN, id="broken"),
         pytest.param(RateLimitError(429, "", **CALL), LIST_COOLDOWN, id="too often"),
         pytest.param(DecodeError("", **CALL), LIST_COOLDOWN, id="unreadable"),
@@ -238,13 +238,15 @@ CALL = {"method": "GET", "path": "/r/tasks"}
         pytest.param(TransportTimeout("", may_have_been_sent=True, **CALL), LIST_COOLDOWN, id="too slow"),
         pytest.param(TransportError("", may_have_been_sent=False, **CALL), 0.0, id="no server at all"),
         pytest.param(
-            TransportError("", may_have_been_sent=False, retryable=False, **CALL), LONG_REST, id="bad certificate"
+            TransportError("", may_have_been_sent=False, retryable=False, **CALL),
+            LONG_LIST_COOLDOWN,
+            id="bad certificate",
         ),
     ],
 )
 def test_rest_of_list(failure: Exception, rest: float) -> None:
     """A list that fails is left alone, unless single reads would fail alike."""
-    assert rest_of_list(failure) == rest
+    assert cooldown_of(failure) == rest
 
 
 def test_lists_that_are_begun_at_once() -> None:
@@ -258,7 +260,7 @@ def test_lists_that_are_begun_at_once() -> None:
         for asked in pages:
             page = server.answer(asked)
             assert page is not None
-            sweep.took(asked, page)
+            sweep.take(asked, page)
         pages = sweep.next_pages(at_once=True)
         assert pages in ([], [PageRequest(RUNNING, 2)])
 

@@ -31,7 +31,7 @@ from support.virtual import simulated, virtual
 from cyberun_async import AsyncClient, Polling, Retries, TaskEvent, TaskStatus, Timeouts
 from cyberun_async._protocol.pages import Page
 from cyberun_async._transport.stream import Connection
-from cyberun_async._wait import shared_poller as lookups_module
+from cyberun_async._wait import shared_poller as shared_poller_module
 from cyberun_async._wait.inquiry import PollDecision
 from cyberun_async._wait.list_plan import LIST_THRESHOLD, TaskSummary
 from cyberun_async._wait.poll_request import PollRequest
@@ -45,10 +45,16 @@ OFTEN = Polling(interval=0.005, interval_while_streaming=0.005)
 ENDED = WebhookEvent(event_type="task.completed", task_id=TASK, status=TaskStatus("completed"))
 
 
+def listening(client: AsyncClient) -> list[PollRequest]:
+    """Give the requests of the waits that listen."""
+    registry = client._core.shared_poller.registry
+    return [each for each in registry if registry.is_listening(each)]
+
+
 async def is_listening(client: AsyncClient) -> None:
     """Wait until a wait has nothing to do but to listen."""
     with anyio.fail_after(5):
-        while not client._core.shared_poller._listening:
+        while not listening(client):
             await checkpoint()
 
 
@@ -236,8 +242,8 @@ def wake(client: AsyncClient) -> None:
 
 def sweep(client: AsyncClient) -> None:
     """Hear of it by the looks of others, as far as this wait is concerned."""
-    for look in list(client._core.shared_poller._listening):
-        client._core.shared_poller._tell(look, PollDecision.FETCH_RESULT)
+    for look in listening(client):
+        look.decide(PollDecision.FETCH_RESULT)
 
 
 @virtual
@@ -292,8 +298,8 @@ async def test_a_sweep_of_others_wakes_who_listens(told: PollDecision | TaskStat
             await story.tell(status_event("running"))
             await is_listening(client)
             remote.status = "completed" if ends else "running"
-            for look in list(client._core.shared_poller._listening):
-                client._core.shared_poller._tell(look, told)
+            for look in listening(client):
+                look.decide(told)
             if not ends:
                 await anyio.wait_all_tasks_blocked()
                 await story.tell(status_event("hibernating"))
@@ -335,7 +341,7 @@ async def test_cancelled_by_asyncio_in_the_same_turn(*, is_first: bool, anyio_ba
             task.cancel()
         await asyncio.wait([task])
         assert task.cancelled()
-        assert not client._core.shared_poller._listening
+        assert not listening(client)
 
 
 # Many
@@ -380,18 +386,18 @@ async def test_a_sweep_takes_along_who_listens(number: int, due: float, told: Po
     looks = [look_of(each, due) for each in range(number)]
     scopes = [shared_poller.listen(look) for look in looks]
 
-    assert await shared_poller.turn(look_of(number, 0.0)) is (told or PollDecision.POLL)
-    assert {look.told for look in looks} == {told}
+    assert await shared_poller.decide(look_of(number, 0.0)) is (told or PollDecision.POLL)
+    assert {look.decision for look in looks} == {told}
     assert [scope.cancel_called for scope in scopes] == [told is not None] * number
     assert (transport.requests > 0) is (told is not None)
     for look in looks:
         shared_poller.listened(look)
-    assert not shared_poller._listening
+    assert not shared_poller.registry
 
 
 async def test_word_of_tasks_that_nobody_waits_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is remembered until the wait begins, and the oldest is forgotten where too much of it comes."""
-    monkeypatch.setattr(lookups_module, "MAX_KNOWN", 2)
+    monkeypatch.setattr(shared_poller_module, "MAX_PENDING_WAKES", 2)
     transport: Any = ListPoller()
     shared_poller = SharedPoller(transport, RARELY)
     for number in range(3):
@@ -399,7 +405,7 @@ async def test_word_of_tasks_that_nobody_waits_for(monkeypatch: pytest.MonkeyPat
     looks = [look_of(number, 9.0) for number in range(3)]
 
     assert [shared_poller.listen(look).cancel_called for look in looks] == [False, True, True]
-    assert [look.told for look in looks] == [None, PollDecision.POLL, PollDecision.POLL]
+    assert [look.decision for look in looks] == [None, PollDecision.POLL, PollDecision.POLL]
 
 
 async def test_a_sweep_without_news() -> None:
@@ -408,10 +414,10 @@ async def test_a_sweep_without_news() -> None:
     transport: Any = ListPoller(*(f"task-{number}" for number in range(count)))
     shared_poller = SharedPoller(transport, Polling(interval=10, interval_while_streaming=10))
     looks = [look_of(number, 1.0) for number in range(count)]
-    planned = looks[0].schedule.next_poll_at
+    planned = looks[0].due
     scopes = [shared_poller.listen(look) for look in looks]
 
-    assert await shared_poller.turn(look_of(count, 0.0)) is PollDecision.FETCH_RESULT
+    assert await shared_poller.decide(look_of(count, 0.0)) is PollDecision.FETCH_RESULT
     assert not any(scope.cancel_called for scope in scopes)
-    assert all(look.told is None and look.schedule.next_poll_at > planned + 5 for look in looks)
-    assert not shared_poller._parked
+    assert all(look.decision is None and look.due > planned + 5 for look in looks)
+    assert not [each for each in shared_poller.registry if not shared_poller.registry.is_listening(each)]

@@ -10,9 +10,11 @@ import pytest
 from batch.conftest import FAST, Connect, connect, eventually, server
 
 from cyberun_async import AsyncClient, NotFoundError, Polling, Retries, TaskEvent, TaskStatus, TransportError
+from cyberun_async._wait.inquiry import PollDecision
 from cyberun_async._wait.list_plan import TaskSummary
+from cyberun_async._wait.poll_request import PollRequest
 from cyberun_async._wait.schedule import PollSchedule
-from cyberun_async._wait.shared_poller import MAX_KNOWN, PollDecision, PollRequest, SharedPoller
+from cyberun_async._wait.shared_poller import MAX_PENDING_WAKES, SharedPoller
 from cyberun_async.local import LocalCyberun
 
 __all__ = ["connect", "server"]
@@ -153,7 +155,7 @@ async def test_the_leader_leaves(connect: Connect, server: LocalCyberun) -> None
             await server.clock.advance(9)
         assert len(done) == MANY // 2
         shared_poller = client._core.shared_poller
-        assert (shared_poller._leader, len(shared_poller._urgent), len(shared_poller._parked)) == (None, 0, 0)
+        assert (shared_poller.registry.leader, len(list(shared_poller.registry))) == (None, 0)
 
 
 async def test_two_waits_for_one_task(connect: Connect, server: LocalCyberun) -> None:
@@ -225,10 +227,10 @@ class Streams:
         pass
 
 
-def waiting(known: Any, *, wants_stream: bool = True, due: float = 60.0) -> PollRequest:
+def waiting(known: Any, *, wants_slot: bool = True, due: float = 60.0) -> PollRequest:
     schedule = PollSchedule(FAST)
     schedule.next_poll_at = anyio.current_time() + due
-    return PollRequest("task", known, schedule, wants_stream=wants_stream)
+    return PollRequest("task", known, schedule, wants_slot=wants_slot)
 
 
 @pytest.mark.parametrize(
@@ -247,12 +249,12 @@ async def test_who_gets_a_free_stream(looks: list[tuple[str, bool]], chosen: int
     shared_poller = SharedPoller(transport, FAST)
     told: list[tuple[int, object]] = []
 
-    async def wait(number: int, known: str, wants_stream: bool) -> None:
-        told.append((number, await shared_poller.turn(waiting(known, wants_stream=wants_stream))))
+    async def wait(number: int, known: str, wants_slot: bool) -> None:
+        told.append((number, await shared_poller.decide(waiting(known, wants_slot=wants_slot))))
 
     async with anyio.create_task_group() as group:
-        for number, (known, wants_stream) in enumerate(looks):
-            group.start_soon(wait, number, known, wants_stream)
+        for number, (known, wants_slot) in enumerate(looks):
+            group.start_soon(wait, number, known, wants_slot)
             await anyio.wait_all_tasks_blocked()
         transport.has_free_stream = False
         transport.on_free_stream()
@@ -272,14 +274,14 @@ async def test_until() -> None:
     told: list[object] = []
 
     async def wait(until: float) -> None:
-        told.append(await shared_poller.turn(waiting("queued", wants_stream=False), until=until))
+        told.append(await shared_poller.decide(waiting("queued", wants_slot=False), until=until))
 
     now = anyio.current_time()
     async with anyio.create_task_group() as group:
         for seconds in (0.01, 0.02, 0.03):
             group.start_soon(wait, now + seconds)
     assert told == [PollDecision.TRY_STREAM] * 3
-    assert await shared_poller.turn(waiting("queued"), until=now) is PollDecision.TRY_STREAM
+    assert await shared_poller.decide(waiting("queued"), until=now) is PollDecision.TRY_STREAM
 
 
 async def test_who_has_left_is_told_nothing() -> None:
@@ -287,28 +289,28 @@ async def test_who_has_left_is_told_nothing() -> None:
     transport: Any = Streams()
     shared_poller = SharedPoller(transport, FAST)
     look = waiting(None)
-    due = look.schedule.next_poll_at
+    due = look.due
     async with anyio.create_task_group() as group:
-        group.start_soon(shared_poller.turn, look)
+        group.start_soon(shared_poller.decide, look)
         await anyio.wait_all_tasks_blocked()
-        saw = shared_poller._seer(anyio.current_time())
+        saw = shared_poller._reporter(anyio.current_time())
         group.cancel_scope.cancel()
 
     saw(TaskSummary("task", TaskStatus.RUNNING))
 
-    assert (look.told, look.schedule.next_poll_at) == (None, due)
+    assert (look.decision, look.due) == (None, due)
 
 
 async def test_only_the_latest_word_is_remembered() -> None:
     """Word of tasks that nobody waits for takes bounded memory: the oldest is forgotten first."""
     transport: Any = Streams()
     shared_poller = SharedPoller(transport, FAST)
-    heard_of = [f"task {number}" for number in range(MAX_KNOWN + 1)]
+    heard_of = [f"task {number}" for number in range(MAX_PENDING_WAKES + 1)]
     for task_id in heard_of:
         shared_poller.wake(task_id)
     now = anyio.current_time()
     looks = [PollRequest(heard_of[place], None, PollSchedule(FAST)) for place in (0, 1, -1)]
-    assert [await shared_poller.turn(look, until=now) for look in looks] == [
+    assert [await shared_poller.decide(look, until=now) for look in looks] == [
         PollDecision.TRY_STREAM,
         PollDecision.POLL,
         PollDecision.POLL,

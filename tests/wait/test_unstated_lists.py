@@ -46,8 +46,8 @@ def test_what_is_listed_without_a_status() -> None:
     heeded, ignored = ListPlan(wanted), ListPlan(wanted)
     ((asked,), _) = (each.next_pages() for each in (heeded, ignored))
 
-    assert [each.status for each in heeded.took(asked, page("a", "b"))] == [RUNNING, RUNNING]
-    assert ignored.took(asked, page("a", "b"), is_filtered=False) == []
+    assert [each.status for each in heeded.take(asked, page("a", "b"))] == [RUNNING, RUNNING]
+    assert ignored.take(asked, page("a", "b"), is_filtered=False) == []
     assert wanted.keys() - heeded.missing.keys() == {"a", "b"}
     assert ignored.missing == wanted
 
