@@ -43,6 +43,7 @@ from cyberun_async._message_rate import RateLimiter, throttle
 from cyberun_async._observing import Observer, RequestStarted, ResponseReceived, RetryPlanned, WaitProgressed
 from cyberun_async._progress_bar import text_bar
 from cyberun_async._protocol.agents import GPU, Agent, SystemStats
+from cyberun_async._protocol.api_request import APIResponse
 from cyberun_async._protocol.containers import Container, Invocation, Variable, Volume
 from cyberun_async._protocol.events import (
     CancelledEvent,
@@ -62,6 +63,7 @@ from cyberun_async._protocol.output_files import OutputFile
 from cyberun_async._protocol.record import Record
 from cyberun_async._protocol.status import TaskStatus
 from cyberun_async._protocol.tasks import Task, TaskResult
+from cyberun_async._protocol.users import User
 from cyberun_async._protocol.webhooks import Webhook
 from cyberun_async._protocol.workflows import ParameterDef, Workflow
 from cyberun_async._resources.agents import Agents
@@ -70,6 +72,7 @@ from cyberun_async._resources.containers import Containers
 from cyberun_async._resources.files import Files
 from cyberun_async._resources.ping import Ping
 from cyberun_async._resources.tasks import Tasks
+from cyberun_async._resources.users import Users
 from cyberun_async._resources.webhooks import Webhooks
 from cyberun_async._resources.workflows import Workflows
 from cyberun_async._settings import Limits, Polling, Retries, Timeouts, TokenProvider
@@ -85,6 +88,7 @@ if TYPE_CHECKING:
 __all__ = [
     "GPU",
     "APIError",
+    "APIResponse",
     "AbandonPolicy",
     "Agent",
     "Agents",
@@ -158,6 +162,8 @@ __all__ = [
     "TransportTimeout",
     "UnknownEvent",
     "UploadProgress",
+    "User",
+    "Users",
     "Variable",
     "Volume",
     "WaitProgressed",

@@ -5,20 +5,24 @@ import warnings
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from cyberun_async._core import ClientCore, show_wait
 from cyberun_async._protocol.api_headers import seal_headers
+from cyberun_async._protocol.api_request import APIResponse
 from cyberun_async._protocol.endpoints import Dispatch
 from cyberun_async._protocol.files import FileSource, input_file
 from cyberun_async._protocol.output_files import OutputFile
+from cyberun_async._protocol.record import Record
 from cyberun_async._protocol.secret import sealed
 from cyberun_async._protocol.tasks import TaskResult
 from cyberun_async._resources.agents import Agents
 from cyberun_async._resources.containers import Containers
 from cyberun_async._resources.files import Files
 from cyberun_async._resources.ping import Ping, ping
+from cyberun_async._resources.request import request
 from cyberun_async._resources.tasks import Tasks
+from cyberun_async._resources.users import Users
 from cyberun_async._resources.webhooks import Webhooks
 from cyberun_async._resources.workflows import Workflows
 from cyberun_async._settings import Limits, Polling, Retries, Settings, Timeouts, TokenProvider
@@ -51,6 +55,8 @@ if TYPE_CHECKING:
     from cyberun_async._files.file_upload import UploadProgress
     from cyberun_async._observing import Observer
     from cyberun_async.webhooks import WebhookEvent
+
+_R = TypeVar("_R", bound=Record)
 
 
 @explain_misuse(enter="use 'async with AsyncClient() as client:'")
@@ -91,6 +97,7 @@ class AsyncClient:
         agents: The machines that run tasks.
         containers: Container services.
         webhooks: Where deliveries go.
+        users: The user who is signed in.
 
     Raises:
         ConfigurationError: A setting cannot work; nothing was sent.
@@ -146,6 +153,7 @@ class AsyncClient:
         self.agents: Agents = Agents(transport)
         self.containers: Containers = Containers(transport)
         self.webhooks: Webhooks = Webhooks(transport)
+        self.users: Users = Users(transport)
 
     def with_options(
         self,
@@ -240,6 +248,66 @@ class AsyncClient:
 
         """
         return await ping(self._core.transport, timeout)
+
+    @overload
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: object = None,
+        params: Mapping[str, object] | None = None,
+        returns: type[_R],
+    ) -> APIResponse[_R]: ...
+
+    @overload
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: object = None,
+        params: Mapping[str, object] | None = None,
+        returns: None = None,
+    ) -> APIResponse[Any]: ...
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: object = None,
+        params: Mapping[str, object] | None = None,
+        returns: type[_R] | None = None,
+    ) -> APIResponse[Any]:
+        """Send a request to any endpoint of the API, also to one that has no method here: signed in, and with the same errors.
+
+        GET, HEAD and OPTIONS are retried. Other methods are retried only if the request cannot have reached the server, or
+        after a 429. It counts towards `Limits.max_connections` and `max_response_bytes`, and takes part in the pause after a
+        429, as every call does. A redirect is not followed, but raised as an `APIError`.
+
+        ```python
+        response = await client.request("GET", "/r/tasks", params={"status": "running", "per_page": 5})
+        print(response.request_id, response.data["page_meta"]["total_count"])
+        ```
+
+        Args:
+            method: GET, HEAD, OPTIONS, POST, PUT, PATCH or DELETE.
+            path: Below the base URL, beginning with a slash, such as `/r/tasks`; characters that no path can have are escaped.
+            json: The body, as values that JSON has; `None` for no body.
+            params: The query string by name; `None` values are left out, and a list is repeated.
+            returns: A record's class, such as `Task`, to have the response decoded into; else it is parsed JSON.
+
+        Raises:
+            InvalidParameters: The method, path, body or query cannot be; nothing was sent. A path cannot leave the base URL.
+            APIError: The server responded with an error.
+            TransportError: The server did not respond; `may_have_been_sent` says whether it may have acted.
+            DecodeError: The response is not JSON although its `Content-Type` says so, or is no such record.
+
+        Source: https://docs.cyberun.cloud/api-reference
+
+        """
+        return await request(self._core.transport, method, path, json=json, params=params, returns=returns)
 
     async def submit(
         self,

@@ -55,12 +55,17 @@ def api_error(
         method=method,
         path=path,
         retry_after=retry_after_of(headers),
-        request_id=redact(headers.get("x-request-id", ""), secrets)[:MAX_SHOWN] or None,
+        request_id=request_id_of(headers, secrets),
         body=redacted(body, secrets),
         is_page=is_page(headers, text),
         advice=advice,
         task_id=task_id,
     )
+
+
+def request_id_of(headers: Mapping[str, str], secrets: Sequence[Secret[str]] = ()) -> str | None:
+    """Give the server's id of a request, or `None` where it has sent none."""
+    return redact(headers.get("x-request-id", ""), secrets)[:MAX_SHOWN] or None
 
 
 _PAGES = ("text/html", "application/xhtml+xml")

@@ -6,14 +6,14 @@ byte-order mark and control characters in strings are let through. None of these
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from math import isfinite
 
 from cyberun_async._errors import DecodeError, InvalidParameters
 from cyberun_async._protocol.json_shape import MAX_DEPTH, MAX_VALUES, check_shape
 
 
-def encode_json(value: Mapping[str, object]) -> bytes:
+def encode_json(value: object) -> bytes:
     """Write a request's body.
 
     Raises:

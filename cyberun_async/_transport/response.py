@@ -61,6 +61,8 @@ def read_in_steps(call: Call[T], response: Response, mismatches: MismatchLog) ->
     """
     if call.returns is NoneType:
         return None  # type: ignore[return-value]
+    if call.returns is Response:
+        return response  # type: ignore[return-value]
     try:
         return (yield from _structured(call, response, mismatches))
     except DecodeError as error:

@@ -153,7 +153,7 @@ class Transport:
         while True:
             attempt += 1
             try:
-                return await self._read(call, await self.fetch(call, attempt=attempt, urgent=urgent, flight=flight))
+                return await self.decode(call, await self.fetch(call, attempt=attempt, urgent=urgent, flight=flight))
             except (APIError, TransportError) as error:
                 failure = error
             if flight is not None and isinstance(failure, RateLimitError):
@@ -174,7 +174,7 @@ class Transport:
 
     async def send_once(self, call: Call[T]) -> T:
         """Send a call as `send` does, but never again after a failure."""
-        return await self._read(call, await self.fetch(call))
+        return await self.decode(call, await self.fetch(call))
 
     async def fetch(
         self, call: Call[object], *, attempt: int = 1, urgent: bool = False, flight: Flight | None = None
@@ -218,8 +218,8 @@ class Transport:
         """
         return finished(self._reading(call, response))
 
-    async def _read(self, call: Call[T], response: Response) -> T:
-        """Give what a response says, and let the event loop in while a large one is read."""
+    async def decode(self, call: Call[T], response: Response) -> T:
+        """Give what a response says as `read` does, and let the event loop in while a large one is read."""
         steps = self._reading(call, response)
         while True:
             try:

@@ -20,7 +20,6 @@ from cyberun_async._client import core_of
 from cyberun_async._protocol.key_format import check_key
 from cyberun_async._protocol.secret import Key, sealed
 from cyberun_async._protocol.sign_in import Pairing, poll_pairing, revoke_device, start_pairing
-from cyberun_async._protocol.users import get_current_user
 from cyberun_async._transport.anonymous import anonymous_settings
 from cyberun_async._transport.connections import Connections
 from cyberun_async._transport.transport import Transport
@@ -141,7 +140,7 @@ async def whoami(*, json: Json = False, account: Account = FROM_ENVIRONMENT) -> 
             await client.ping()
             user = None
         else:
-            user = await core_of(client).transport.send(get_current_user())
+            user = await client.users.me()
     if json:
         shown = None if user is None else user.to_dict()
         facts = {"kind": credential.kind, "source": credential.source, "base_url": base_url, "user": shown}

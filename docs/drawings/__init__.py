@@ -13,13 +13,14 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from . import errors, layers, page, race, retries, settings, states
+from . import endpoints, errors, layers, page, race, retries, settings, states
 
 PICTURES: dict[str, Callable[[], str]] = {"race": race.races, "layers": layers.draw, "states": states.draw}
 """What is HTML."""
 
 TEXTS: dict[str, Callable[[], str]] = {
     "beside the layers": layers.beside,
+    "endpoints": endpoints.draw,
     "errors": errors.draw,
     "calls and retries": retries.calls,
     "failures and retries": retries.failures,

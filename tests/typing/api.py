@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, Mapping
 from datetime import datetime
 from io import BytesIO
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import httpx
 from typing_extensions import assert_never, assert_type
@@ -15,6 +15,7 @@ from typing_extensions import assert_never, assert_type
 from cyberun_async import (
     Agent,
     APIError,
+    APIResponse,
     AsyncClient,
     BatchCounts,
     CachedToken,
@@ -60,6 +61,7 @@ from cyberun_async import (
     TokenError,
     TransportError,
     UnknownEvent,
+    User,
     WaitTimeout,
     Workflow,
     encode_event,
@@ -303,6 +305,20 @@ def in_sets(result: TaskResult, parameter: ParameterDef) -> None:
     file: OutputFile = result.files[0]
     file.name = "other"  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
     parameter.required = True  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+
+
+async def any_endpoint(client: AsyncClient) -> None:
+    """A request by hand gives a record where one is asked for, else whatever JSON there is."""
+    response = await client.request("GET", "/r/tasks", params={"status": ["running"], "per_page": 5}, json=None)
+    assert_type(response, APIResponse[Any])
+    assert_type(response.status, int)
+    assert_type(response.request_id, str | None)
+    assert_type(response.headers["date"], str)
+    assert_type(response.content, bytes)
+    assert_type(await client.request("GET", "/users/me", returns=User), APIResponse[User])
+    assert_type((await client.request("GET", "/users/me", returns=User)).data.email, str | None)
+    assert_type(await client.users.me(), User)
+    await client.request("GET", "/users/me", returns=int)  # type: ignore[type-var]  # pyright: ignore[reportArgumentType, reportCallIssue]
 
 
 async def relaying(client: AsyncClient) -> None:
