@@ -121,6 +121,7 @@ class ItemRun:
             is_uncertain=self._is_uncertain,
             is_matched=self._record.row.matched,
             is_from_journal=self._is_from_journal,
+            is_stopped=self._is_stopped,
             candidates=self._candidates,
         )
 

@@ -54,6 +54,7 @@ class Outcome:
         is_matched: Whether its task was found in the list of tasks, by workflow and time, because its submission got no
             response.
         is_from_journal: Whether it is the outcome of an earlier run, so that this run sent no request for it.
+        is_stopped: Whether it was not submitted, because the batch was stopped before.
         candidates: The tasks that an uncertain item of an earlier run may be, as the server listed them when the batch
             started; `Journal.settle()` says which one it is.
 
@@ -68,6 +69,7 @@ class Outcome:
     is_uncertain: bool = False
     is_matched: bool = False
     is_from_journal: bool = False
+    is_stopped: bool = False
     candidates: tuple[Task, ...] = attrs.field(default=(), repr=False)
 
     @property

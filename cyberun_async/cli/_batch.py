@@ -22,13 +22,15 @@ from cyberun_async import (
     CyberunError,
     InvalidParameters,
     Journal,
-    JournalEntry,
     Outcome,
     StatusEvent,
     TaskEvent,
     TaskStatus,
 )
-from cyberun_async._batch.decisions import Resubmit
+from cyberun_async._batch.decisions import Resubmit, next_step
+from cyberun_async._batch.journal import store_of
+from cyberun_async._batch.journal_rows import Row
+from cyberun_async._batch.journal_store import Rows
 from cyberun_async._concurrency import run_all
 from cyberun_async._protocol.validation import definitions_of
 from cyberun_async.cli._app import FROM_ENVIRONMENT, Json, Workflow, above_zero, make_folder
@@ -45,6 +47,9 @@ MAX_CONCURRENT_SAVES = 8
 
 SHUTDOWN_GRACE = 4
 """Seconds that SIGTERM leaves to what runs: containers are killed after ten, and leaving takes some."""
+
+
+_STOPPED_BY = {"max_tasks": "--max-tasks", "stop_after_failures": "--max-failures"}
 
 
 async def batch(
@@ -68,9 +73,18 @@ async def batch(
     timeout: Annotated[
         float | None, Parameter(validator=above_zero, help="Wait so many seconds at most for each task.")
     ] = None,
+    attempts: Annotated[
+        int, Parameter(validator=above_zero, help="Let an item cost so many tasks while they fail.")
+    ] = 1,
+    max_tasks: Annotated[
+        int | None, Parameter(validator=above_zero, help="Submit so many tasks at most in this run.")
+    ] = None,
+    max_failures: Annotated[
+        int | None, Parameter(validator=above_zero, help="Submit nothing more after so many failed items.")
+    ] = None,
     resubmit: Annotated[
         tuple[Resubmit, ...],
-        Parameter(negative="", show_default=False, help="Submit these again; each is billed again."),
+        Parameter(negative="", show_default=False, help="Submit and bill these again."),
     ] = (),
     check: Annotated[
         bool,
@@ -95,7 +109,8 @@ async def batch(
     async with connect(account) as client:
         items = await _checked(client, workflow, lines, as_json=json)
         if check:
-            await _forecast(workflow, items, journal, resubmit, as_json=json)
+            steps = await _forecast(workflow, items, journal, resubmit=resubmit, attempts=attempts)
+            _show_forecast(steps, max_tasks, attempts, as_json=json)
             return ExitCode.OK
         make_folder(out)
         tally = Tally(len(items), as_json=json)
@@ -108,6 +123,9 @@ async def batch(
                 on_event=tally.event,
                 journal=Journal(journal),
                 resubmit=resubmit,
+                attempts=attempts,
+                max_tasks=max_tasks,
+                stop_after_failures=max_failures,
             )
             async with running:
                 with tally.shown(), _interruptible(running, tally):
@@ -116,6 +134,8 @@ async def batch(
             if not tally.was_stopped:
                 raise
             print_status("interrupted: the same command resumes the batch")
+        if running.stopped_by in _STOPPED_BY:
+            print_status(f"stopped by {_STOPPED_BY[running.stopped_by]}: the same command resumes the batch")
     return tally.summary(results)
 
 
@@ -140,31 +160,31 @@ async def _checked(client: AsyncClient, workflow: str, lines: Lines, *, as_json:
 
 
 async def _forecast(
-    workflow: str, items: Collection[str], path: Path, resubmit: Collection[Resubmit], *, as_json: bool
-) -> None:
-    """Show what a batch would do with its items, by what the journal says of each."""
-    entries: dict[str, JournalEntry] = {}
+    workflow: str, items: Collection[str], path: Path, *, resubmit: Collection[Resubmit], attempts: int
+) -> Counter[str]:
+    """Count what a batch would do with its items, by what the journal has of each."""
+    rows: dict[str, Row] = {}
     if await anyio.Path(path).exists():
-        entries = {entry.key: entry async for entry in Journal(path) if entry.workflow == workflow}
-    steps = Counter(_step(entries.get(key), resubmit) for key in items)
-    counts = {step: steps[step] for step in ("submit", "wait", "finished", "uncertain")}
+        rows = {row.key: row async for row in Rows(store_of(Journal(path))) if row.workflow == workflow}
+    return Counter(_STEPS[next_step(rows.get(key), resubmit=resubmit, attempts=attempts)] for key in items)
+
+
+def _show_forecast(steps: Counter[str], max_tasks: int | None, attempts: int, *, as_json: bool) -> None:
+    submit = steps["submit"] if max_tasks is None else min(steps["submit"], max_tasks)
+    counts = {"submit": submit, **{step: steps[step] for step in ("wait", "finished", "uncertain")}}
+    if max_tasks is not None:
+        counts["left"] = steps["submit"] - submit
     if as_json:
-        write_json({"type": "check", "items": len(items), **counts})
+        write_json({"type": "check", "items": steps.total(), **counts})
         return
+    billed = "is billed" if attempts == 1 else f"is billed up to {attempts} times"
     rest = f"{counts['wait']} to wait for, {counts['finished']} finished, {counts['uncertain']} uncertain"
-    write_line(f"{len(items)} items: {counts['submit']} to submit, each of which is billed, {rest}")
+    left = f", {counts['left']} left" if max_tasks is not None else ""
+    write_line(f"{steps.total()} items: {submit} to submit, each of which {billed}, {rest}{left}")
 
 
-def _step(entry: JournalEntry | None, resubmit: Collection[Resubmit]) -> str:
-    """Say what a batch does with an item; as `next_step` does for the batch itself."""
-    if entry is None:
-        return "submit"
-    if entry.is_uncertain:
-        return "submit" if "uncertain" in resubmit else "uncertain"
-    if entry.result is not None:
-        has_failed = entry.result.status != TaskStatus.COMPLETED
-        return "submit" if has_failed and "failed" in resubmit else "finished"
-    return "submit" if entry.task_id is None else "wait"
+_STEPS = {"submit": "submit", "wait": "wait", "give back": "finished", "report": "uncertain"}
+"""What `--check` calls that which a batch decides of an item."""
 
 
 class Tally:
@@ -200,7 +220,9 @@ class Tally:
             self._running.discard(event.task_id or "")
 
     def ended(self, outcome: Outcome, problem: str | None) -> None:
-        """Note what became of an item."""
+        """Note what became of an item; one that was not submitted, because the batch was stopped, is left."""
+        if outcome.is_stopped:
+            return
         word = "uncertain" if outcome.is_uncertain else "failed" if problem else "done"
         self._counts[word] += 1
         self._begun.discard(outcome.task_id or "")
@@ -245,7 +267,8 @@ async def _save_each(client: AsyncClient, running: Batch, results: Results, tall
     async for outcome in running:
         problem = None if outcome.error is None else str(outcome.error)
         try:
-            await results.save(client, outcome)
+            if not outcome.is_stopped:
+                await results.save(client, outcome)
         except CyberunError as error:
             problem = f"not saved: {error}"
         except OSError as error:

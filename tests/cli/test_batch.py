@@ -6,15 +6,19 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cli.conftest import Outcome
 
-from cyberun_async import JournalEntry
-from cyberun_async._batch.decisions import Resubmit
-from cyberun_async.cli._batch import _step
+from cyberun_async import Journal, TaskResult, TaskStatus
+from cyberun_async._batch.journal import store_of
+from cyberun_async._batch.journal_rows import Row, dump_outcome
+from cyberun_async.cli._batch import _forecast
 from cyberun_async.local import LocalCyberun
 from cyberun_async.local.scripts import fail
+
+FAILED = dump_outcome(TaskResult(id="t-1", status=TaskStatus.FAILED, error="out of memory"))
 
 Cyberun = Callable[..., Outcome]
 
@@ -125,16 +129,71 @@ def test_check(as_json: bool, cyberun: Cyberun, server: LocalCyberun, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("state", "entry", "resubmit", "step"),
+    ("fields", "options", "step"),
     [
-        pytest.param("new", {}, (), "submit", id="new"),
-        pytest.param("submitting", {"is_uncertain": True}, (), "uncertain", id="uncertain"),
-        pytest.param("submitting", {"is_uncertain": True}, ("uncertain",), "submit", id="uncertain, again"),
-        pytest.param("submitted", {"task_id": "t-1"}, ("failed", "uncertain"), "wait", id="submitted"),
+        pytest.param(None, {}, "submit", id="unknown"),
+        pytest.param({"state": "new"}, {}, "submit", id="new"),
+        pytest.param({"state": "submitting"}, {}, "uncertain", id="uncertain"),
+        pytest.param({"state": "submitting"}, {"resubmit": ("uncertain",)}, "submit", id="uncertain, again"),
+        pytest.param(
+            {"state": "submitted", "task_id": "t-1"}, {"resubmit": ("failed", "uncertain")}, "wait", id="submitted"
+        ),
+        pytest.param({"state": "finished", "outcome": FAILED, "attempts": 1}, {}, "finished", id="failed"),
+        pytest.param(
+            {"state": "finished", "outcome": FAILED, "attempts": 1},
+            {"attempts": 2},
+            "submit",
+            id="failed, with another attempt",
+        ),
     ],
 )
-def test_step(state: str, entry: dict[str, object], resubmit: tuple[Resubmit, ...], step: str) -> None:
+async def test_step(fields: dict[str, Any] | None, options: dict[str, Any], step: str, tmp_path: Path) -> None:
     """What the check says of an item is what the batch does with it."""
-    usual = {"workflow": "w", "key": "k", "is_uncertain": False, "task_id": None, "submitted_at": None, "result": None}
-    found = JournalEntry(**usual | {"state": state, "attempts": 0} | entry)  # type: ignore[arg-type]
-    assert _step(found, resubmit) == step
+    if fields is not None:
+        async with Journal(tmp_path / "journal") as journal:
+            await store_of(journal).put(Row(workflow="w", key="k", digest="d", **fields))
+    steps = await _forecast("w", ["k"], tmp_path / "journal", **{"resubmit": (), "attempts": 1, **options})
+    assert steps == {step: 1}
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_check_within_limits(as_json: bool, cyberun: Cyberun, tmp_path: Path) -> None:
+    """With a limit of tasks the check says how many items are left, and with attempts how often each may be billed."""
+    write(tmp_path / "items.jsonl", LINES)
+    done = cyberun(*BATCH, "--check", "--max-tasks", "1", "--attempts", "3", *["--json"] * as_json)
+    if as_json:
+        assert done.lines == [
+            {"type": "check", "items": 2, "submit": 1, "wait": 0, "finished": 0, "uncertain": 0, "left": 1}
+        ]
+    else:
+        rest = "0 to wait for, 0 finished, 0 uncertain, 1 left"
+        assert done.out == f"2 items: 1 to submit, each of which is billed up to 3 times, {rest}\n"
+
+
+def test_limit_of_tasks(cyberun: Cyberun, server: LocalCyberun, tmp_path: Path) -> None:
+    """`--max-tasks` ends a run with items left, which the same command without it goes on with."""
+    write(tmp_path / "items.jsonl", LINES)
+    before = submitted(server)
+    done = cyberun(*BATCH, "--max-tasks", "1")
+    assert (done.code, done.out.splitlines()[-1]) == (3, "1 done, 0 failed, 0 uncertain, 1 left")
+    assert "stopped by --max-tasks: the same command resumes the batch" in done.err
+    assert cyberun(*BATCH).code == 0
+    assert submitted(server) == before + 2
+
+
+def test_stop_after_failures(cyberun: Cyberun, server: LocalCyberun, tmp_path: Path) -> None:
+    """`--max-failures` submits no more, and what was not submitted is left, and no failure."""
+    server.script("text-to-image", [fail("out of memory")])
+    write(tmp_path / "items.jsonl", [{"id": str(n), "prompt": "a lake"} for n in range(20)])
+    done = cyberun(*BATCH, "--max-failures", "1", "--max-in-flight", "1")
+    assert (done.code, done.out.splitlines()[-1]) == (3, "0 done, 1 failed, 0 uncertain, 19 left")
+    assert "stopped by --max-failures" in done.err
+
+
+def test_attempts(cyberun: Cyberun, server: LocalCyberun, tmp_path: Path) -> None:
+    """`--attempts` submits an item again whose task has failed."""
+    server.script("text-to-image", [fail("out of memory")])
+    write(tmp_path / "items.jsonl", LINES[:1])
+    before = submitted(server)
+    assert cyberun(*BATCH, "--attempts", "3").code == 0
+    assert submitted(server) == before + 2
