@@ -576,7 +576,18 @@ ROWS = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "meet", "message"), ROWS)
+OF_CONNECTIONS = {TransportError, TransportTimeout, TokenError, StorageError, WaitTimeout}
+"""Kinds that come of what a loop or its sockets say; the others are worded alike whichever loop is there."""
+
+
+@pytest.mark.parametrize(
+    ("anyio_backend", "kind", "meet", "message"),
+    [
+        pytest.param(loop, *row.values, id=f"{loop}-{row.id}")
+        for row in ROWS
+        for loop in (["asyncio", "trio"] if row.values[0] in OF_CONNECTIONS else ["asyncio"])
+    ],
+)
 async def test_message(stage: Stage, kind: type[CyberunError], meet: Meeting, message: str) -> None:
     """Whoever meets an error reads what happened, to what, and what to do; no key and no signed link is in it."""
     with pytest.raises(CyberunError) as caught:

@@ -195,16 +195,22 @@ async def test_parameters_without_a_digest(connect: Connect, journal: Journal) -
 
 
 async def test_one_batch_at_a_time(connect: Connect, journal: Journal) -> None:
-    """A journal in use is refused, clearly: by the same object, another one, and another process."""
+    """A journal in use is refused, clearly: by the same object and another one."""
     async with connect() as client, client.map("work", [NEVER], journal=journal):
         for other in (journal, Journal(journal.path)):
             with pytest.raises(ConfigurationError, match="in use by another batch"):
                 await client.map("work", [], journal=other).gather()
-        code = "import anyio, sys; from cyberun_async import Journal; anyio.run(Journal(sys.argv[1]).__aenter__)"
-        done = await anyio.run_process([sys.executable, "-c", code, str(journal.path)], check=False)
-        assert b"in use by another batch" in done.stderr
     async with journal, journal:
         pass
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_one_process_at_a_time(connect: Connect, journal: Journal) -> None:
+    """So it is by another process."""
+    code = "import anyio, sys; from cyberun_async import Journal; anyio.run(Journal(sys.argv[1]).__aenter__)"
+    async with connect() as client, client.map("work", [NEVER], journal=journal):
+        done = await anyio.run_process([sys.executable, "-c", code, str(journal.path)], check=False)
+    assert b"in use by another batch" in done.stderr
 
 
 @pytest.mark.parametrize("what", ["a folder", "a text", "the database of another program"])

@@ -90,6 +90,7 @@ async def test_with_a_task_of_its_own(server: LocalCyberun, client: AsyncClient)
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_differences_are_found(
     server: LocalCyberun, client: AsyncClient, name: str, fault: Callable[[Faults], object], said: str
 ) -> None:

@@ -10,6 +10,13 @@ import pytest
 from cyberun_async.local import LocalCyberun
 
 
+@pytest.fixture(params=["asyncio"], scope="module")
+def anyio_backend(request: pytest.FixtureRequest) -> str:
+    """Ask on one loop only: the server has one of its own, and does not see which one asks."""
+    backend: str = request.param
+    return backend
+
+
 @pytest.fixture
 def server() -> Iterator[LocalCyberun]:
     """Run a server whose clock is held."""

@@ -13,6 +13,13 @@ from cyberun_async.local import Job, LocalCyberun, LocalParameter, LocalWorkflow
 from cyberun_async.local.scripts import after, cancel, complete, error, event, fail, progress, raw, status
 
 
+@pytest.fixture(params=["asyncio", "trio"], scope="module")
+def anyio_backend(request: pytest.FixtureRequest) -> str:
+    """Ask on both loops: the clock, and the server as a context, are awaited in the one that asks."""
+    backend: str = request.param
+    return backend
+
+
 async def events_of(http: httpx.AsyncClient, task_id: str) -> str:
     """Read a finished task's stream."""
     return (await http.get(f"r/tasks/{task_id}/events")).text

@@ -194,7 +194,7 @@ async def test_a_result_that_is_refused_for_a_task_in_no_list(status: int) -> No
 async def test_a_result_that_is_refused_while_the_task_runs() -> None:
     """Refusals of what was asked too early, since no list has the task, use up no patience."""
     outcomes: list[TaskStatus] = []
-    ends = anyio.current_time() + 40
+    ends = anyio.current_time() + 20
     failed: set[str] = set()
 
     async def task(exchange: Exchange) -> None:
@@ -210,7 +210,7 @@ async def test_a_result_that_is_refused_while_the_task_runs() -> None:
         else:
             await exchange.answer(200, {"id": exchange.id, "task_status": "completed", "task_output": {}})
 
-    async with served(polling=Polling(unavailable_timeout=20), limits=Limits(max_streams=0)) as (server, client):
+    async with served(polling=Polling(unavailable_timeout=8), limits=Limits(max_streams=0)) as (server, client):
         server.on("task", task)
         server.on("result", result)
         server.on("tasks", listed())
