@@ -39,6 +39,7 @@ from cyberun_async._errors import (
     WaitTimeout,
     WebhookError,
 )
+from cyberun_async._log_setup import set_up_logging
 from cyberun_async._message_rate import RateLimiter, throttle
 from cyberun_async._observing import Observer, RequestStarted, ResponseReceived, RetryPlanned, WaitProgressed
 from cyberun_async._progress_bar import text_bar
@@ -205,4 +206,5 @@ for _name in __all__:
     # Their public address, which errors show, and by which they are pickled.
     if getattr(globals().get(_name), "__module__", "").startswith(__name__):
         globals()[_name].__module__ = __name__
-del TYPE_CHECKING, _name
+set_up_logging()
+del TYPE_CHECKING, _name, set_up_logging

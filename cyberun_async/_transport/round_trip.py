@@ -12,6 +12,7 @@ import httpx
 from cyberun_async._concurrency import Flight, run_in_child_task
 from cyberun_async._protocol.call import Call
 from cyberun_async._protocol.error_responses import ERROR_TEXT, retry_after_of
+from cyberun_async._protocol.redaction import redact
 from cyberun_async._protocol.secret import Key
 from cyberun_async._settings import Settings
 from cyberun_async._transport.bodies import UnreadableBody, read_body
@@ -82,6 +83,7 @@ class RoundTrip:
         instrumentation = settings.instrumentation
         request = None if instrumentation is None else instrumentation.request(call, attempt)
         status: int | None = None
+        request_id: str | None = None
         failure: Exception | None = None
         error: str | None = "cancelled"
         try:
@@ -93,7 +95,7 @@ class RoundTrip:
                 timeout=None if is_proxied else settings.timeouts.call,
                 among=self._connections.in_flight,
             )
-            status, error = response.status, None
+            status, error, request_id = response.status, None, response.headers.get("x-request-id")
             if status == httpx.codes.TOO_MANY_REQUESTS and not is_proxied:
                 # Before the slot is free: the next to hold it is to know.
                 self._slow_down(retry_after_of(response.headers))
@@ -102,7 +104,9 @@ class RoundTrip:
             error = type(failure).__name__
         finally:
             seconds = anyio.current_time() - started
-            log.debug("%s %s: %s in %.3f s", call.method, call.path, status or error, seconds)
+            if log.isEnabledFor(logging.DEBUG):
+                outcome, named = status or error, "" if request_id is None else f", request {redact(request_id)[:200]}"
+                log.debug("%s %s: %s in %.3f s, attempt %d%s", call.method, call.path, outcome, seconds, attempt, named)
             if instrumentation is not None and request is not None:
                 instrumentation.response(request, seconds, status, error)
         if failure is None:

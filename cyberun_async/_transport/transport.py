@@ -237,6 +237,7 @@ class Transport:
             self.credential.has_answered = True
         if isinstance(record, Submitted):
             self.credential.recent.add(record.task_id, anyio.current_time())
+            log.info("%s %s: submitted task %s", call.method, call.path, record.task_id)
         return record
 
     def _api_error(self, call: Call[object], response: Response) -> APIError:

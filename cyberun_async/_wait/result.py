@@ -257,7 +257,9 @@ async def _follow(watch: Follower, on_event: EventCallback | None) -> TaskResult
             is_over = event.is_terminal
             if on_event is not None:
                 await call_back(on_event, event)
-        return await watch.settle()
+        result = await watch.settle()
+        log.info("task %s: %s", result.id, result.status)
+        return result
     finally:
         await watch.aclose()
 
