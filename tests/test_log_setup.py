@@ -8,7 +8,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import httpx
 import pytest
@@ -44,12 +44,13 @@ def handlers() -> Iterator[list[logging.Handler]]:
 
 
 @pytest.fixture
-def written(handlers: list[logging.Handler], monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
-    """Stand where no handler of the program's is, and give what is written to stderr."""
+def written(
+    handlers: list[logging.Handler], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[[], str]:
+    """Stand where no handler of the program's is, and give what was written to stderr."""
     # pytest has some.
     monkeypatch.setattr(_log_setup, "_has_handlers_of_its_own", lambda: False)
-    monkeypatch.setattr(sys, "stderr", stderr := io.StringIO())
-    return stderr
+    return lambda: capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -78,27 +79,25 @@ def test_off(handlers: list[logging.Handler], environment: dict[str, str]) -> No
     assert handlers == before
 
 
-def test_another_word(written: io.StringIO) -> None:
+def test_another_word(written: Callable[[], str]) -> None:
     """A level that there is not is named, and taken for info."""
     set_up_logging({"CYBERUN_LOG": "loud"})
-    assert (
-        "WARNING cyberun_async: CYBERUN_LOG must be one of debug, info, warning, error, not 'loud'"
-        in written.getvalue()
-    )
+    assert "WARNING cyberun_async: CYBERUN_LOG must be one of debug, info, warning, error, not 'loud'" in written()
 
 
-def test_secrets(written: io.StringIO) -> None:
+def test_secrets(written: Callable[[], str]) -> None:
     """What a line would show of a key or a presigned URL is cut out, also of a traceback."""
     set_up_logging({"CYBERUN_LOG": "debug"})
     try:
         raise ValueError(f"bad key {KEY}")
     except ValueError:
         log.exception("at https://bucket.test/a.png?X-Amz-Signature=deadbeef0123")
-    assert "ValueError: bad key [key]" in written.getvalue()
-    assert not re.search(f"{KEY}|deadbeef", written.getvalue())
+    shown = written()
+    assert "ValueError: bad key [key]" in shown
+    assert not re.search(f"{KEY}|deadbeef", shown)
 
 
-def test_beside_handlers_of_the_program(written: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_beside_handlers_of_the_program(written: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the program writes its own log, each record is written once, by that."""
     monkeypatch.undo()
     set_up_logging({"CYBERUN_LOG": "debug"})
@@ -107,7 +106,7 @@ def test_beside_handlers_of_the_program(written: io.StringIO, monkeypatch: pytes
         log.debug("once")
     finally:
         logging.getLogger().removeHandler(own)
-    assert (written.getvalue(), own.stream.getvalue()) == ("", "once\n")
+    assert (written(), own.stream.getvalue()) == ("", "once\n")
 
 
 async def test_lines(caplog: pytest.LogCaptureFixture) -> None:
