@@ -6,7 +6,7 @@ An item is started if all of these hold, and waits for them otherwise (backpress
 - fewer than `max_in_flight` outcomes wait to be consumed;
 - the tasks that were submitted, and those that items in flight may still have to submit, are fewer than `max_tasks`.
   An item holds a `Reservation` for its task from its start until it is known whether it is submitted, so the limit is
-  never passed, and no item is started in vain.
+  never exceeded, and no item is started that could not be submitted.
 
 The first reason to start no more items is kept (`stopped_by`). Two of them go further: after `stop_after_failures`
 nothing is submitted any more, by the items in flight either, and after `cancel_rest` their tasks are cancelled as well.

@@ -6,10 +6,10 @@ may start, and `runner.py`, which makes an outcome of each item:
     items -> _feed: waits while admission says no -> Runner.process, one child task for each item -> outcomes -> __anext__
 
 **Backpressure.** No item is read before there is capacity for it: neither more than the window in flight, nor
-`max_in_flight` outcomes that nobody has consumed. So an endless iterable is fine, and memory is bounded.
+`max_in_flight` outcomes that wait to be consumed. So an endless iterable is fine, and memory is bounded.
 
-**One event for all changes.** Whoever waits, the feeder for capacity or the consumer for an outcome, waits for `_change`,
-and looks again at the state. It is set by an outcome, by an outcome that was consumed, and by admission.
+**One event for all changes.** The feeder waits for capacity, and the consumer for an outcome; both wait for `_change`, and
+then read the state again. It is set by an outcome, by an outcome that was consumed, and by admission.
 
 **The end.** The iteration ends once the feeder has ended and nothing is in flight; what reading the items has raised is
 raised after the last outcome. `async with` cancels the feeder and the items in flight when it is left, and then leaves or
@@ -217,7 +217,7 @@ class Batch(AsyncIterator[Outcome]):
             raise ConfigurationError(message)
 
     def _changed(self) -> None:
-        """Wake whoever waits for room, or for an outcome."""
+        """Wake the feeder, which waits for capacity, and the consumer, which waits for an outcome."""
         self._change.set()
         self._change = anyio.Event()
 
@@ -236,7 +236,7 @@ class Batch(AsyncIterator[Outcome]):
                     self._start(item)
         except StopAsyncIteration:
             pass
-        except Exception as failure:  # noqa: BLE001 - raised to whoever iterates, after the last outcome
+        except Exception as failure:  # noqa: BLE001 - raised by the iteration, after the last outcome
             self._failure = failure
         finally:
             self._is_fed = True

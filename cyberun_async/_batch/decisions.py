@@ -13,7 +13,7 @@ out of something that is missing. `next_step` decides by the complete row that t
 | anything else: sent, and no usable response is known | report as uncertain; submit if `"uncertain"` is in `resubmit` |
 
 Everybody who submits by a journal asks here: a batch (`item_run.py`), a second attempt after a failed task, and
-`submit_once` (dedup by key). Whether the batch as a whole may submit any more is decided in `admission.py`.
+`submit_once` (dedup by key). Whether the batch may submit anything more is decided in `admission.py`.
 """
 
 from collections.abc import Collection

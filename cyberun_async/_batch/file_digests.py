@@ -1,6 +1,6 @@
 """By what the parameters of an item are recognized: a digest, in which a file counts by what it is. (dedup, idempotent)
 
-A digest that depends on a file begins with the word by which files were compared, so that a journal written with the
+A digest that depends on a file begins with the way in which files were compared, so that a journal written with the
 other one, or by the first version, which compared the spelling of paths, is still understood.
 """
 
@@ -52,7 +52,7 @@ class FileDigests:
         """Give the digest of an item's parameters.
 
         Raises:
-            InvalidParameters: Something in them cannot be known again.
+            InvalidParameters: Something in them cannot be recognized again.
             StorageError: A file cannot be read.
 
         """

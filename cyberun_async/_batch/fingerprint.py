@@ -13,10 +13,10 @@ from cyberun_async._protocol.files import InputFile
 
 
 def fingerprint(parameters: Parameters) -> str:
-    """Give a digest by which the same parameters are known again; a file counts by its path.
+    """Give a digest by which the same parameters are recognized; a file counts by its path.
 
     Raises:
-        InvalidParameters: Something in them cannot be known again.
+        InvalidParameters: Something in them cannot be recognized again.
 
     """
     try:

@@ -1,4 +1,4 @@
-"""One item on its way: what is known of it in memory, and the same on the disk where there is a journal."""
+"""The record of one item in flight: in memory, and in the journal if there is one."""
 
 import math
 import time
@@ -39,7 +39,7 @@ class ItemRecord:
         self.row = row
 
     async def note(self, **changes: Any) -> None:
-        """Add to what is known; a disk that refuses it is asked again at the end."""
+        """Update the record; what cannot be written is written again at the end."""
         self.row = attrs.evolve(self.row, **changes)
         if self._journal is not None:
             await self._journal.note(self.row)

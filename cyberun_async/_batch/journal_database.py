@@ -5,13 +5,13 @@ process, `acquire` and `release` count the users, and the last one closes the fi
 and at most one is a batch: a second one could submit the items of the first. `lock_timeout` waits for another process.
 
 **Group commit.** A write is on the disk (`fsync`) before the submission that depends on it is sent, and an fsync takes
-milliseconds. So a caller appends its job to a queue and asks for the lock (`_turn`); whoever gets the lock carries out
-everything that is queued by then, in one transaction, in a thread, and the others find their jobs done. A thousand items
+milliseconds. So a caller appends its job to a queue and asks for the lock (`_turn`); the caller that gets the lock carries
+out everything that is queued by then, in one transaction, in a thread, and the others find their jobs done. A thousand items
 in flight thus share a few transactions. A job that fails is carried out by itself (`carry_out`), and fails for itself.
 
 **Cancellation.** Three rules keep it from losing or inventing anything. A job leaves the queue in the thread that does
-it, so nobody can be cancelled between the two. What a thread does is waited for to its end, since nobody else would know
-how it ended. A job whose caller was cancelled before is dropped: what was given up is not written behind its back.
+it, so no caller can be cancelled between the two. What a thread does is waited for to its end, since otherwise it would
+not be known how it ended. A job whose caller was cancelled before is dropped: what was given up is not written behind its back.
 """
 
 import math
@@ -76,7 +76,7 @@ class JournalDatabase:
 
         Raises:
             ConfigurationError: It cannot be opened, or is something else.
-            JournalInUse: Somebody else has it.
+            JournalInUse: Another process, or another event loop, has it.
 
         """
         loop = anyio.lowlevel.current_token().native_token
@@ -114,7 +114,7 @@ class JournalDatabase:
             await anyio.sleep(LOCK_POLL)
 
     async def release(self, *, for_batch: bool = False) -> None:
-        """Close the file unless somebody else uses it."""
+        """Close the file after its last user."""
         if for_batch:
             self._has_batch = False
         self._users -= 1
@@ -167,7 +167,7 @@ class JournalDatabase:
         carry_out(self._db, jobs)
 
     async def _in_thread(self, work: Callable[[], None]) -> None:
-        """Do what blocks, to its end even where the caller is cancelled: nobody else would know how it ended."""
+        """Do what blocks, to its end even if the caller is cancelled: otherwise it would not be known how it ended."""
         failures: list[Exception] = []
 
         async def to_the_end() -> None:

@@ -52,7 +52,7 @@ class Row:
 
     @property
     def result(self) -> TaskResult | None:
-        """What became of the item, unless that is not known, or written in a way that this version cannot read."""
+        """The item's result; `None` if there is none, or none that this version can read."""
         if self.outcome is None:
             return None
         try:

@@ -1,7 +1,7 @@
 """The rows of a journal for those who submit by it: read, written, claimed by one caller at a time.
 
-A key is claimed while it is decided whether its item is submitted, and until that is done. What the disk refuses while
-an item goes on is kept in memory (`_unsaved`), counts as the latest, and is written again when the file is closed.
+A key is claimed while it is decided whether its item is submitted, and until that is done. What cannot be written while
+an item is in flight is kept in memory (`_unsaved`), counts as the latest, and is written again when the file is closed.
 """
 
 import logging
@@ -41,7 +41,7 @@ class JournalStore:
         self.path: Path = path
         self.files: FileDigests = FileDigests(compare_files)
         self._claims: dict[tuple[str, str], tuple[anyio.Lock, int]] = {}
-        # While the file is open nobody else writes to it, so these are the latest; afterwards that is not known.
+        # While the file is open no other process writes to it, so these are the latest; afterwards that is not known.
         self._unsaved: dict[tuple[str, str], Row] = {}
         self._database = JournalDatabase(path, on_open=self._unsaved.clear)
 
@@ -72,7 +72,7 @@ class JournalStore:
             await self.leave()
 
     async def leave(self, *, for_batch: bool = False) -> None:
-        """Write down what a full disk has refused, if it takes it by now, and close the file unless it is still used."""
+        """Write what a full disk did not take before, and close the file after its last user."""
         try:
             await run_shielded(self.save_again, within=math.inf)
         finally:
@@ -122,7 +122,7 @@ class JournalStore:
         """Write down how far an item is.
 
         Raises:
-            ConfigurationError: The disk refused.
+            ConfigurationError: It cannot be written.
 
         """
         place = (row.workflow, row.key)
@@ -132,7 +132,7 @@ class JournalStore:
             self._unsaved.pop(place, None)
 
     async def note(self, row: Row) -> None:
-        """Write down what has happened to an item; if that fails the item goes on, and it is written again at the end."""
+        """Write how far an item is; if that fails the item continues, and the row is written again at the end."""
         self._unsaved[row.workflow, row.key] = row
         try:
             await self.put(row)
@@ -140,9 +140,9 @@ class JournalStore:
             log.warning("item %s: %s", row.key, failure)
 
     async def save_again(self) -> None:
-        """Write down what the disk has refused so far."""
+        """Write what could not be written so far."""
         for place in list(self._unsaved):
-            # An item may have gone on while the one before it was written.
+            # A row may have changed while the one before it was written.
             if (row := self._unsaved.get(place)) is not None:
                 await self.note(row)
 
@@ -164,7 +164,7 @@ class JournalStore:
 
 
 class Rows(AsyncIterator[Row]):
-    """The rows of a journal, page by page; between two pages the file is not held, since nobody knows how long that is."""
+    """The rows of a journal, page by page; between two pages the file is closed, since the consumer may take long."""
 
     def __init__(self, store: JournalStore) -> None:
         self._store = store

@@ -23,7 +23,7 @@ def candidates_for(
         tasks: All tasks of the team.
         workflow_id: The workflow's UUID.
         known: Tasks that belong to other items.
-        longest: Seconds that a submission may have been under way.
+        longest: Seconds that a submission may have been in flight.
 
     """
     free = [task for task in tasks if task.workflow_id == workflow_id and task.id not in known and task.created_at]
@@ -37,7 +37,7 @@ def match_unconfirmed(
 
     Args:
         candidates: The tasks that each may have come to, by key.
-        others: Likewise for submissions that were made good by another one, which are nobody's any more.
+        others: Likewise for submissions that were made good by another one, which belong to no item any more.
 
     """
     claims = Counter(task.id for tasks in (*candidates.values(), *others) for task in tasks)

@@ -20,7 +20,7 @@ class Item:
 
     Attributes:
         index: Its place among the items, from 0.
-        key: What tells it apart; its index unless it came with a key.
+        key: Its key; its index unless it was given with one.
         parameters: Its parameters.
 
     """

@@ -18,7 +18,7 @@ from cyberun_async._transport.transport import Transport
 log = logging.getLogger("cyberun_async.batch")
 
 MAX_LISTED = 5_000
-"""Tasks that are gone through to find those whose submission was not answered."""
+"""Tasks that are listed to find those whose submission got no response."""
 
 
 @attrs.frozen
@@ -36,13 +36,13 @@ class Found:
 
 
 async def find_unconfirmed(transport: Transport, journal: JournalStore, workflow: str, *, longest: float) -> Found:
-    """Look for the tasks of a journal's uncertain items; where the list cannot be had, all stay uncertain.
+    """Search for the tasks of a journal's uncertain items; if the list cannot be read, all stay uncertain.
 
     Args:
         transport: Asks for the list.
         journal: Has the items.
         workflow: The workflow, as it was named.
-        longest: Seconds that a submission may have been under way.
+        longest: Seconds that a submission may have been in flight.
 
     """
     began, earlier = await journal.unconfirmed(workflow)

@@ -29,7 +29,7 @@ _SIZES = {"sha256": 32, "sha512": 64, "sha1": 20, "crc32": 4, "md5": 16}
 
 @attrs.frozen
 class Checksum:
-    """What a whole file comes to.
+    """A checksum of a complete file.
 
     Attributes:
         algorithm: As `hashlib` calls it, or `crc32`.
@@ -44,7 +44,7 @@ class Checksum:
 
 
 def checksum_of(headers: Mapping[str, str]) -> Checksum | None:
-    """Give the best checksum of the whole file that the headers of a full or partial response carry."""
+    """Give the best checksum of the complete file that the headers of a full or partial response carry."""
     said = dict(_said_in_base64(headers))
     for algorithm, size in _SIZES.items():
         for text in said[algorithm]:
@@ -92,7 +92,7 @@ class _Crc32:
 
 
 def new_digest(algorithm: str) -> Digest:
-    """Begin to compute a checksum; it guards against accidents, not against enemies."""
+    """Start to compute a checksum; it guards against accidents, not against attacks."""
     return _Crc32() if algorithm == _Crc32.name else hashlib.new(algorithm, usedforsecurity=False)
 
 

@@ -61,7 +61,7 @@ async def download(
 
 
 def _is_about_one_file(failure: CyberunError) -> bool:
-    """Whether the storage refused one file for good; a full disk or a broken network would stop the others as well."""
+    """Whether the storage rejected one file for good; a full disk or a broken network would stop the others as well."""
     return isinstance(failure, StorageError) and failure.status is not None and not failure.retryable
 
 

@@ -51,7 +51,7 @@ BLOCK_SIZE = 2 * 1024 * 1024
 """Bytes written in one go: large enough that changing threads costs less than the disk."""
 
 MAX_WRITE_DELAY = 1.0
-"""Seconds after which less than a block is written, so that a slow link shows progress, and a kill costs little."""
+"""Seconds after which less than a block is written, so that a slow connection shows progress, and a kill costs little."""
 
 
 @attrs.frozen
@@ -79,7 +79,7 @@ class _TooManyBytes(StorageFailure):
 
 
 class FileDownload:
-    """One file on its way into a directory.
+    """The download of one file into a directory.
 
     Args:
         downloads: What it has in common with the others.
@@ -257,7 +257,7 @@ class FileDownload:
     # Placing
 
     async def _place(self, delivery: Delivery) -> Path:
-        # Where its time says nothing, only its bytes can tell a file from another one.
+        # Where there is no usable time, files are compared by their bytes.
         by_bytes = delivery.checksum is None and (self._part.time is None or self._part.time != delivery.modified)
         for name in numbered(name_as_stored(self._name, delivery.encoding)):
             path = self._downloads.directory / name

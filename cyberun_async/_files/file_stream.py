@@ -4,8 +4,8 @@
 `_to_skip` bytes of it were handed out before, or lie before the part that is wanted: a storage that takes no ranges
 answers 200 with the complete file, and the part is cut out of that.
 
-**Resume.** After an interruption the next request asks for what is missing of the same version, by `If-Range`. Nobody
-compares the checksum here, since the bytes are gone by then; so each response has to say of which version it is, and a
+**Resume.** After an interruption the next request asks for what is missing of the same version, by `If-Range`. The
+checksum is not compared here, since the bytes have been handed out by then; so each response has to say of which version it is, and a
 file that has changed, or does not say its version, ends in an error. Until the first byte is handed out, the file is
 opened anew, and has to have the facts that were shown.
 """
@@ -300,7 +300,7 @@ class FileStream(AsyncIterator[bytes]):
 
     def __del__(self) -> None:
         """Warn of a connection left open; closing it takes an event loop, which is not there any more."""
-        # One that was refused its file has none of this.
+        # One whose arguments were invalid has no such attribute.
         if vars(self).get("_body") is not None:
             message = f"unclosed {type(self).__name__} of {self.file.name}: use 'async with client.open_file(...)'"
             warnings.warn(message, ResourceWarning, source=self, stacklevel=2)

@@ -32,7 +32,7 @@ else:
 
 
 HASH_CHUNK_SIZE = 32 * 1024 * 1024
-"""Bytes hashed in one go, after which whoever waits for it may be cancelled."""
+"""Bytes hashed in one go, after which the caller may be cancelled."""
 
 _CANNOT_SYNC = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EPERM}
 
@@ -64,7 +64,7 @@ def rename_to_new(source: Path, target: Path) -> None:
         raise
     except OSError:
         # A file system without hard links. Windows refuses to replace by itself; elsewhere a moment remains between
-        # the look and the step. A symbolic link that leads nowhere has the name, too.
+        # the check and the rename. A symbolic link that leads nowhere has the name, too.
         if os.path.lexists(target):
             raise FileExistsError from None
         source.rename(target)
@@ -133,7 +133,7 @@ def hash_some(descriptor: int, digest: Digest) -> int:
 
 
 def status_of(path: Path) -> os.stat_result | None:
-    """Give the status of a regular file that can be read; anything else would block whoever reads it, or fail."""
+    """Give the status of a regular file that can be read; reading anything else would block, or fail."""
     try:
         status = path.stat()
         return status if stat.S_ISREG(status.st_mode) and os.access(path, os.R_OK) else None

@@ -8,7 +8,7 @@ that there is such an object already (412) has taken it by an earlier attempt wh
 had been sent (`_may_be_there`); otherwise that is an error. A 400, 401 or 403 may be an expired URL: one fresh URL is
 asked for, once. A retry needs the source again from its beginning, which an async iterable cannot give.
 
-**What must not get there.** A file that changes while it is read is of no version. The last block is held back until the
+**What must not get there.** A file that changes while it is read is of no version. The last block is sent only once the
 source is at its end, has the size that was announced, and has not changed; a storage that waits for that block has no
 object yet, so nothing wrong is stored. A storage may respond before it has all bytes: then reading stops, since the
 source may be slow, and a success that came too early is a failure.
@@ -34,7 +34,7 @@ from cyberun_async._settings import Settings
 from cyberun_async._transport.transport import Transport
 
 UploadProgress = Callable[[InputFile, int, int], object | Awaitable[object]]
-"""Called with a file, how many of its bytes are on their way, and how many it has."""
+"""Called with a file, how many of its bytes were sent, and how many it has."""
 
 DEFAULT_LIMIT = 500_000_000
 """The documented largest file, unless a deployment says otherwise."""
@@ -53,7 +53,7 @@ def _signed_length(presigned: PresignedUpload) -> str | None:
 
 
 class FileUpload:
-    """One file on its way to storage.
+    """The upload of one file.
 
     Args:
         transport: Asks for the presigned URL.
@@ -204,7 +204,7 @@ class FileUpload:
                 try:
                     await sending.send(block)
                 except anyio.BrokenResourceError:
-                    return  # The storage has answered already.
+                    return  # The storage has responded already.
                 done += len(block)
                 await self._report_progress(done)
         self._is_complete = True

@@ -63,17 +63,17 @@ class PartFile:
     """The data of a file under a temporary name, and beside it of which version they are.
 
     Both names depend on what is downloaded, so that a new process finds what an earlier one left. They begin with a dot,
-    as no safe name does. Where the file system has no locks, nobody can tell whether the earlier process is still at
-    it: the names are random then, and nothing is left behind.
+    as no safe name does. Where the file system has no locks, it is not known whether the earlier process still
+    writes: the names are random then, and nothing is left behind.
 
     Args:
         directory: Where the file is to be.
         name: What it is to be called there.
-        identity: What tells it from all other files that may be called so.
+        identity: What distinguishes it from all other files of that name.
 
     Attributes:
         have: What is there.
-        time: When the file was made, as the file system shows it after it was told; `None` where it keeps no times.
+        time: When the file was made, as the file system shows it after it was set; `None` where it keeps no times.
 
     """
 
@@ -96,7 +96,7 @@ class PartFile:
         self._version = self._directory / f"{self._stem}{token}.etag"
 
     def open(self) -> None:
-        """Take hold of what is there, or begin with nothing.
+        """Open and lock what is there, or start with nothing.
 
         Raises:
             OSError: It cannot be opened, or another download is at it.

@@ -41,7 +41,7 @@ class PresignedUrls:
         return Secret(self._by_key[file.key].url if file.key in self._by_key else file.url)
 
     async def renew(self, generation: int) -> None:
-        """Read the result again, unless somebody has done so since `generation`."""
+        """Read the result again, unless that was done since `generation`."""
         async with self._lock:
             if generation == self.generation:
                 result = await self._transport.send(endpoints.get_task_result(self._task_id))

@@ -56,14 +56,14 @@ class RemoteFile:
             self._is_renewed = False
 
     def start_over(self) -> None:
-        """Begin to fetch the whole file a second time."""
+        """Start to fetch the complete file a second time."""
         self._retry_budget.start_over()
 
     async def ask(self, have: Have, stop: int | None = None) -> tuple[Delivery, StorageBody]:
         """Ask for what is missing, up to some byte or to the end; the body must be closed.
 
         Raises:
-            StorageError: The storage refuses, or has not answered for longer than the retries allow.
+            StorageError: The storage rejects the request, or has not responded for longer than the retries allow.
             APIError: The server does not give a fresh presigned URL.
 
         """

@@ -48,8 +48,8 @@ class Have:
     Attributes:
         size: Bytes from its beginning.
         etag: The version that they are of; without one, the download cannot resume.
-        total: The size of the whole file in that version, where it is known.
-        checksum: What the whole file comes to in that version, where it is known.
+        total: The size of the complete file in that version, if it is known.
+        checksum: The checksum of the complete file in that version, if it is known.
         encoding: The `Content-Encoding` that the bytes have, if that is a compression.
         is_checked: Whether that will be compared in the end.
 
@@ -78,9 +78,9 @@ class Delivery:
     Attributes:
         start: Where in the file its first byte belongs.
         end: Where in the file its last byte belongs, plus one, where the storage says so.
-        total: The size of the whole file, where the storage says so.
+        total: The size of the complete file, if the storage says it.
         etag: The version of the file, where the storage names it so that bytes can be compared by it.
-        checksum: What the whole file has to come to, where the storage says so in a way that can be trusted.
+        checksum: The checksum of the complete file, if the storage says one that can be trusted.
         modified: When the file was made, in seconds since 1970, where the storage says so.
         encoding: The `Content-Encoding` that the file is stored with, if that is a compression.
         content_type: The `Content-Type`, where the storage says one that can be handed on.

@@ -39,7 +39,7 @@ class Source(Protocol):
         """Whether what was read may be of two versions."""
 
     async def aclose(self) -> None:
-        """Let go of what was opened here."""
+        """Close what was opened here."""
 
 
 async def open_source(file: InputFile) -> Source:
@@ -115,7 +115,7 @@ class _Iterable:
         return False
 
     async def aclose(self) -> None:
-        """Leave it to whoever made it."""
+        """Leave it to its owner."""
 
 
 class _File:
@@ -154,7 +154,7 @@ class _File:
 def _opened(file: InputFile) -> BinaryIO:
     if is_path(file.source):
         if file.size is None and stat.S_ISFIFO(Path(file.source).stat().st_mode):
-            # Opening a pipe waits for somebody who writes into it, perhaps for ever, and cannot be cancelled.
+            # Opening a pipe waits for a writer, perhaps for ever, and cannot be cancelled.
             raise StorageError("it cannot be measured; give its size", file=file.name)
         # Raw, since whole blocks are read; typed as what it stands in for.
         return cast("BinaryIO", Path(file.source).open("rb", buffering=0))
@@ -165,7 +165,7 @@ def _measured(source: BinaryIO, file: InputFile) -> tuple[int | None, int]:
     """Give where an open file stands, unless it cannot go back there, and how many bytes it has from there on.
 
     Raises:
-        StorageError: It cannot say how many, and nobody has.
+        StorageError: It cannot say how many, and its size was not given.
 
     """
     start = _position(source)

@@ -29,7 +29,7 @@ WRITE_TIMEOUT_FACTOR = 4
 
 @attrs.frozen
 class StorageResponse:
-    """What the storage said to an upload."""
+    """The response of the storage to an upload."""
 
     status: int
     headers: Mapping[str, str] = attrs.field(repr=False)
@@ -51,7 +51,7 @@ class Storage:
         check_usable: Refuses a closed client, and another event loop than that of the first use.
 
     Attributes:
-        gate: To be held by whoever moves a file.
+        gate: To be held while a file is transferred.
 
     """
 
@@ -159,7 +159,7 @@ class Storage:
         )
 
     def _raw_reader(self, response: httpx.Response) -> RawSocketReader | None:
-        """Give the short way to the bytes of a large body; only on our own connections is it known what is in between."""
+        """Give a reader past the HTTP parser for a large body; only on our own connections is it known what is in between."""
         length = content_length(response.headers)
         is_plain = response.http_version == "HTTP/1.1" and "transfer-encoding" not in response.headers
         if self._is_own and is_plain and length is not None and length >= RAW_READER_THRESHOLD:

@@ -22,10 +22,10 @@ CHUNK_SIZE = 256 * 1024
 class StorageBody:
     """The response to a request for a file, with its body as it arrives.
 
-    It must be closed. Nobody but its owner may be waiting in it at that time.
+    It must be closed, by its owner, while no read is pending.
 
     Attributes:
-        may_be_truncated: Whether it ends with its connection, so that a break looks like its end.
+        may_be_truncated: Whether it ends with its connection, so that an interruption looks like its end.
 
     """
 
@@ -80,7 +80,7 @@ class StorageBody:
     async def text(self, most: int = ERROR_TEXT) -> bytes:
         """Give the beginning of the body of an error response, or nothing where it cannot be read."""
         text = b""
-        # The status has said the most of it, and a server that trickles would never be done.
+        # The status matters most, and a server that trickles would never end.
         with suppress(StorageFailure), anyio.move_on_after(self._cleanup):
             while len(text) < most and (chunk := await self.receive()) is not None:
                 text += chunk

@@ -12,7 +12,7 @@ from cyberun_async._protocol.secret import Secret
 
 _TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
 
-# Expired and forged presigned URLs are refused by 403 (S3), or by 400 or 401 elsewhere.
+# Expired and forged presigned URLs are rejected by 403 (S3), or by 400 or 401 elsewhere.
 _MAY_BE_EXPIRED = frozenset({400, 401, 403})
 
 _MEANINGS = {
