@@ -75,7 +75,7 @@ class FileStream(AsyncIterator[bytes]):
         settings: Settings,
         file: OutputFile,
         *,
-        part: ByteRange = COMPLETE_FILE,
+        part: ByteRange | None = None,
         if_range: str | None = None,
     ) -> None:
         check_kind(file, OutputFile, "file", "one of TaskResult.files")
@@ -84,7 +84,8 @@ class FileStream(AsyncIterator[bytes]):
         self.size: int | None = None
         self.start: int = 0
         self.stop: int | None = None
-        self._part = part
+        self._part = COMPLETE_FILE if part is None else part
+        self._is_part = part is not None
         self._if_range = if_range
         self._urls = PresignedUrls(transport, file.task_id, (file,))
         self._storage = storage
@@ -134,7 +135,7 @@ class FileStream(AsyncIterator[bytes]):
     @property
     def status(self) -> int:
         """The HTTP status of a response that hands these bytes on: 200, 206 for a part, 416 if there is no such part."""
-        if self._part.is_complete_file:
+        if not self._is_part:
             return 200
         return 416 if self.start == self.stop else 206
 
@@ -219,11 +220,11 @@ class FileStream(AsyncIterator[bytes]):
 
         """
         delivery, self._body = await self._remote_file().ask_for(self._part)
-        if not self._part.is_complete_file and not self._can_be_part(delivery):
-            if not delivery.starts_over or delivery.is_complete:
+        if self._is_part and not self._can_be_part(delivery):
+            if not self._part.is_complete_file and (not delivery.starts_over or delivery.is_complete):
                 await self._release()
                 delivery, self._body = await self._remote_file().ask_for(COMPLETE_FILE)
-            self._part = COMPLETE_FILE
+            self._part, self._is_part = COMPLETE_FILE, False
         if self._delivery is not None and not has_same_facts(self._delivery, delivery):
             raise self._remote_file().error("it has changed since it was opened; open it again")
         self._delivery, self.size = delivery, delivery.total

@@ -86,14 +86,16 @@ def check_range(start: object, stop: object) -> ByteRange:
 _HTTP_RANGE = re.compile(r"bytes\s*=\s*(\d{0,18})\s*-\s*(\d{0,18})", re.ASCII | re.IGNORECASE)
 
 
-def read_http_range(header: str) -> ByteRange:
-    """Read a `Range` header; one that names several ranges, or none, is ignored, as RFC 9110 allows for."""
+def read_http_range(header: str) -> ByteRange | None:
+    """Read a `Range` header; one that names several ranges, or none, is ignored, as RFC 9110 allows for: `None`."""
     match = _HTTP_RANGE.fullmatch(header.strip())
     first, last = (int(digits) if digits else None for digits in match.groups()) if match else (None, None)
     if first is None:
         # No last bytes at all would be `bytes=-0`.
-        return ByteRange(-(last or 0))
-    return ByteRange(first, None if last is None else last + 1) if last is None or first <= last else COMPLETE_FILE
+        return ByteRange(-last) if last else None
+    if last is None:
+        return ByteRange(first)
+    return ByteRange(first, last + 1) if first <= last else None
 
 
 def read_part(status: int, headers: Mapping[str, str], wanted: ByteRange) -> Delivery | None:

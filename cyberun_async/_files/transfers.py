@@ -8,7 +8,7 @@ from cyberun_async._errors import InvalidParameters
 from cyberun_async._files.download import download
 from cyberun_async._files.file_download import DownloadProgress
 from cyberun_async._files.file_stream import FileStream
-from cyberun_async._files.ranges import check_range, read_http_range
+from cyberun_async._files.ranges import COMPLETE_FILE, ByteRange, check_range, read_http_range
 from cyberun_async._files.read_file import read_file
 from cyberun_async._files.storage import Storage
 from cyberun_async._files.upload import Uploads
@@ -93,10 +93,12 @@ class FileTransfers:
         if_range: str | None = None,
     ) -> FileStream:
         """Stream a file, or a part of it; see `AsyncClient.open_file`."""
-        part = check_range(start, stop)
+        part: ByteRange | None = check_range(start, stop)
+        if part == COMPLETE_FILE:
+            part = None
         if http_range is not None:
             check_kind(http_range, str, "http_range", "the value of a Range header, or None")
-            if not part.is_complete_file:
+            if part is not None:
                 raise InvalidParameters(["http_range says the part already: leave out start and stop"])
             part = read_http_range(http_range)
         return FileStream(self._transport, self.storage, self._settings, file, part=part, if_range=if_range)

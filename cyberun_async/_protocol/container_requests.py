@@ -23,7 +23,7 @@ _VALUE = re.compile(r"[\t -~]*")
 _SEGMENT_ENDS = re.compile(r"[/\\]")
 _SAFE = "/?&=:@!$'()*+,;~%-._"
 
-_OWN_HEADERS = frozenset({"authorization", "host", "x-team-id", "content-length", "cookie2"})
+_OWN_HEADERS = frozenset({"authorization", "host", "x-team-id", "content-length"})
 _OF_CONNECTIONS = frozenset(
     {"connection", "expect", "keep-alive", "proxy-authorization", "proxy-connection", "te", "trailer", "upgrade"}
 )

@@ -179,7 +179,7 @@ def input_file(
     return InputFile(source, **{key: value for key, value in said.items() if value is not None})  # type: ignore[arg-type]
 
 
-_URL = re.compile(r"[a-z][a-z0-9+.-]*://|(?:blob|file):", re.IGNORECASE)
+_URL = re.compile(r"[a-z][a-z0-9+.-]+://|(?:blob|file):", re.IGNORECASE)
 _DATA = re.compile(r"data:", re.IGNORECASE)
 _PATH = re.compile(r"[/\\]|\.{1,2}(?:[/\\]|$)|~(?:\w*[/\\]|$)|[a-z]:", re.IGNORECASE)
 

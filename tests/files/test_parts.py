@@ -228,3 +228,24 @@ async def test_a_range_header() -> None:
             client.open_file(file, http_range="bytes=0-", start=1)
         with pytest.raises(InvalidParameters, match="http_range must be"):
             client.open_file(file, http_range=3)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("storage", [with_ranges, without_ranges])
+async def test_a_range_of_everything(storage: Callable[[httpx.Request], Reply]) -> None:
+    """A range header that names the complete file is answered as a range, if its version is the reader's."""
+    async with storing(storage) as (client, file, place):
+        async with client.open_file(file, http_range="bytes=0-") as chunks:
+            assert (chunks.status, chunks.headers["Content-Range"]) == (206, "bytes 0-99/100")
+            assert b"".join([chunk async for chunk in chunks]) == DATA
+        async with client.open_file(file, http_range="bytes=0-", if_range='"v0"') as chunks:
+            assert (chunks.status, "Content-Range" in chunks.headers) == (200, False)
+        assert len(place.requests) == 2
+
+
+async def test_a_range_of_an_empty_file() -> None:
+    """An empty file has no range."""
+    async with storing(lambda _: Reply(200, b"", {"Content-Length": "0"})) as (client, file, _):
+        async with client.open_file(file, http_range="bytes=0-") as chunks:
+            assert (chunks.status, chunks.headers["Content-Range"]) == (416, "bytes */0")
+        async with client.open_file(file) as chunks:
+            assert (chunks.status, [chunk async for chunk in chunks]) == (200, [])
