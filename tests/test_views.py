@@ -30,16 +30,21 @@ from cyberun_async import (
     ConfigurationError,
     Limits,
     Polling,
+    RateLimitError,
     Retries,
     TaskStatus,
     Timeouts,
     TransportTimeout,
 )
+from cyberun_async._protocol import endpoints
 from cyberun_async._relay.channel import account_of
+from cyberun_async._transport.stream import Connection
 from cyberun_async.webhooks import WebhookEvent
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from cyberun_async._transport.transport import Transport
 
 VIRTUAL_TIME = pytest.mark.parametrize(
     "anyio_backend", [pytest.param(("trio", {"clock": MockClock(autojump_threshold=0.01)}), id="trio")]
@@ -427,3 +432,45 @@ async def test_providers_that_compare_equal() -> None:
         cores = [client.with_options(api_key=each.give, team_id=TEAM)._core for each in (one, two, one)]
     assert api.sent("Authorization") == ["Bearer eyJ-one", "Bearer eyJ-two", "Bearer eyJ-one"]
     assert [cores.index(core) for core in cores] == [0, 1, 0]
+
+
+@VIRTUAL_TIME
+async def test_streams_in_a_pause() -> None:
+    """Streams of a key that has to pause take none from another key, and find out what is left for them afterwards."""
+    began = anyio.current_time()
+
+    async def handle(request: httpx.Request) -> httpx.Response:
+        await anyio.sleep(0.01)
+        if request.headers["Authorization"] == "Bearer sk-one" and anyio.current_time() < began + 10:
+            return httpx.Response(429, headers={"Retry-After": "20"})
+        return httpx.Response(200, headers={"Content-Type": "text/event-stream"}, content=b": hello\n\n")
+
+    outcomes: list[object] = []
+
+    async def open_one(transport: Transport) -> None:
+        try:
+            connection = await transport.open_stream(endpoints.stream_task_events("t-1"))
+        except RateLimitError as error:
+            outcomes.append((error.may_have_been_sent, anyio.current_time() - began > 15))
+        else:
+            outcomes.append(connection)
+
+    http = httpx.AsyncClient(transport=httpx.MockTransport(handle))
+    limits = Limits(max_streams=40)
+    async with AsyncClient("sk-root", base_url="http://localhost", http_client=http, limits=limits) as client:
+        one, two = (client.with_options(api_key=key)._core.transport for key in ("sk-one", "sk-two"))
+        async with anyio.create_task_group() as group:
+            for _ in range(40):
+                group.start_soon(open_one, one)
+            await anyio.sleep(1)
+            # The first sixteen were refused, and the others wait.
+            assert (client._core.transport.connections.free_streams, len(outcomes)) == (40, 16)
+            outcomes.clear()
+            with anyio.fail_after(1):
+                mine = [await two.open_stream(endpoints.stream_task_events("t-1")) for _ in range(30)]
+        opened = [outcome for outcome in outcomes if isinstance(outcome, Connection)]
+        assert (len(opened), outcomes.count((False, True))) == (10, 14)
+        assert client._core.transport.connections.free_streams == 0
+        for connection in (*mine, *opened):
+            await connection.aclose()
+        assert client._core.transport.connections.free_streams == 40

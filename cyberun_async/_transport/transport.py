@@ -18,8 +18,6 @@ What holds, and why:
 - Each request runs as the one child of a task group, for a reason that `_concurrency.py` has.
 - A failure is mapped once, in `RoundTrip.run`, and raised where nothing is being handled: as its context, the error of the
   layers below would show what it quotes.
-- A stream has no slot of a call. It is counted from before it is opened until it is closed, whatever happens in
-  between, and the response of a stream that does not open is read as a call's.
 - Whatever awaits checks afterwards that the client was not closed meanwhile.
 """
 
@@ -42,12 +40,12 @@ from cyberun_async._protocol.tasks import Submitted
 from cyberun_async._settings import Settings
 from cyberun_async._transport.body_stream import BodyStream
 from cyberun_async._transport.connections import Connections
-from cyberun_async._transport.content_codings import compressions
 from cyberun_async._transport.credential import Credential
 from cyberun_async._transport.open_body import open_body
+from cyberun_async._transport.open_stream import open_stream
 from cyberun_async._transport.process_bound import refuse_copies
 from cyberun_async._transport.recent_submissions import RecentSubmissions
-from cyberun_async._transport.response import Response, decode_error, error_of, is_result, read_in_steps
+from cyberun_async._transport.response import Response, error_of, is_result, read_in_steps
 from cyberun_async._transport.retry import delay_before_retry
 from cyberun_async._transport.round_trip import RoundTrip
 from cyberun_async._transport.send_trace import SendTrace
@@ -268,40 +266,15 @@ class Transport:
             DecodeError: The response is not an event stream.
 
         """
-        connections = self.connections
-        connections.check_usable()
-        connections.free_streams -= 1
-        opened: list[Connection] = []
-        try:
-            async with connections.opening_slots:
-                await self._open_stream(call, last_event_id, opened)
-        except BaseException:
-            for connection in opened:
-                await connection.aclose()
-            if not opened:
-                connections.release_stream()
-            raise
-        return opened[0]
-
-    async def _open_stream(self, call: Call[None], last_event_id: str, opened: list[Connection]) -> None:
-        sign_in, trips = self.credential.sign_in, self._round_trips
-        token = await sign_in.token(call)
-        await self.credential.rate_limit.wait()
-        response = await trips.run(trips.connect, call, token, last_event_id, opened)
-        if response.status == httpx.codes.UNAUTHORIZED and sign_in.has_provider:
-            token = await sign_in.token(call, rejected=token)
-            await self.credential.rate_limit.wait()
-            response = await trips.run(trips.connect, call, token, last_event_id, opened)
-        if not response.is_success:
-            raise self._api_error(call, response)
-        if not opened:
-            kind, encoding = (response.headers.get(name, "")[:100] for name in ("content-type", "content-encoding"))
-            compressed = f" compressed by {encoding!r}" if compressions(encoding) else ""
-            problem = (
-                f"{response.status} with the content type {kind!r}{compressed}, where a text/event-stream should be"
-            )
-            raise decode_error(call, problem, response.token)
-        self.credential.has_answered = True
+        self.check_usable()
+        return await open_stream(
+            self._round_trips,
+            self.connections,
+            self.credential,
+            call,
+            last_event_id=last_event_id,
+            api_error=self._api_error,
+        )
 
     # Bodies
 
