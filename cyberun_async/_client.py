@@ -78,16 +78,16 @@ class AsyncClient:
         team_id: The team's UUID; needed with a JWT, and sent only then. Else `CYBERUN_TEAM_ID`.
         base_url: Else `CYBERUN_BASE_URL`, else `https://core.cyberun.cloud/api/v1`.
         timeouts: How long single steps may take.
-        retries: How failures are repeated.
-        polling: How often tasks are looked up.
+        retries: How failures are retried.
+        polling: How often tasks are polled.
         limits: How much is used at once, and taken in.
         http_client: A client of your own for the API, for proxies, custom TLS or another transport. Its transport is used,
             but none of its headers, cookies, auth or redirects; it is never closed.
         storage_client: Likewise for uploads and downloads.
         http2: Whether single requests may be sent by HTTP/2; needs the extra `http2`. Event streams never are.
-        observer: Is told of each request, response, retry and wait.
+        observer: Called with each request, response, retry and wait.
         headers: Sent with each request to the API, and never to the storage, as a gateway in front of it may want them.
-            Their values are treated as secrets; those that the client sets itself are refused.
+            Their values are treated as secrets; those that the client sets itself are rejected.
         allow_insecure_http: Allow `http://` to a host that is not loopback.
 
     Attributes:
@@ -239,9 +239,9 @@ class AsyncClient:
 
         Raises:
             AuthenticationError: The key is wrong, expired or revoked.
-            APIError: The server refused for another reason.
-            TransportError: The server did not answer, or not in time.
-            DecodeError: What answers is not the API.
+            APIError: The server returned another error.
+            TransportError: There was no response, or not in time.
+            DecodeError: The response is not one of the API.
             ConfigurationError: The client is closed, or the timeout is no number above zero.
 
         Source: https://docs.cyberun.cloud/api-reference/task/list-tasks
@@ -346,8 +346,8 @@ class AsyncClient:
         Raises:
             InvalidParameters: The parameters do not fit, with every reason; nothing was submitted.
             StorageError: A file could not be uploaded; nothing was submitted.
-            APIError: The server refused.
-            TransportError: The server did not answer.
+            APIError: The server returned an error.
+            TransportError: There was no response.
             DecodeError: The response does not say which task was made; `body` has its beginning.
 
         Source: https://docs.cyberun.cloud/api-reference/task/execute-a-workflow-by-id
@@ -376,8 +376,8 @@ class AsyncClient:
         Raises:
             InvalidParameters: They do not fit; `problems` has one sentence for each reason.
             NotFoundError: There is no such workflow.
-            APIError: The server refused.
-            TransportError: The server did not answer.
+            APIError: The server returned an error.
+            TransportError: There was no response.
 
         Source: https://docs.cyberun.cloud/api-reference/task/execute-a-workflow-by-id
 
@@ -412,20 +412,20 @@ class AsyncClient:
 
         Args:
             task_id: The task's id.
-            timeout: Seconds until `WaitTimeout`; `None` waits for as long as the server answers.
+            timeout: Seconds until `WaitTimeout`; `None` waits for as long as the server responds.
             on_event: Called with each event; may be async. What it raises ends the wait. Without it, a notebook shows the
                 progress where `ipywidgets` or `rich` is installed, unless `CYBERUN_PROGRESS` is `0`.
             on_timeout: Whether to `"leave"` the task running when the deadline passes, or to `"cancel"` it.
             on_cancel: Likewise when the waiting task is cancelled.
             signal: An async callable that returns when the task may have ended, such as the `wait` of an event that your
-                own messaging sets; the task is looked at then. Webhooks that this process receives go to `wake()`.
+                own messaging sets; the task is polled then. Webhooks that this process receives go to `wake()`.
 
         Raises:
             TaskFailed: The task failed.
             TaskCancelled: The task was cancelled.
             WaitTimeout: The deadline passed; `remote` says what became of the task.
             APIError: The task does not exist, or the key may not see it.
-            TransportError: The server has not answered for longer than `Polling.unavailable_timeout`.
+            TransportError: The server has not responded for longer than `Polling.unavailable_timeout`.
 
         Source: https://docs.cyberun.cloud/api-reference/task/get-task-result
 
@@ -436,7 +436,7 @@ class AsyncClient:
             return await wait_for_result(core.transport, core.shared_poller, core.settings, task_id, wait)
 
     def wake(self, event: "WebhookEvent") -> None:
-        """Wake the waits of a task that a webhook has told of; they look at it at once, whatever the delivery says.
+        """Wake the waits of the task that a webhook is about; they poll it at once, whatever the delivery says.
 
         For use behind `cyberun_async.webhooks.verify`, in the process and event loop that waits.
 
@@ -470,7 +470,7 @@ class AsyncClient:
         Args:
             workflow: A slug (`text-to-image`), a pinned slug (`text-to-image@2`), or a UUID.
             parameters: By key; files among them are uploaded first.
-            timeout: Seconds until `WaitTimeout`; `None` waits for as long as the server answers.
+            timeout: Seconds until `WaitTimeout`; `None` waits for as long as the server responds.
             on_event: Called with each event; may be async. What it raises ends the wait.
             on_timeout: Whether to `"leave"` the task running when the deadline passes, or to `"cancel"` it.
             on_cancel: Likewise when the waiting task is cancelled.
@@ -547,7 +547,7 @@ class AsyncClient:
             on_exit: Likewise with the tasks in flight when `async with` is left.
             on_submitted: Called with an item's key and its task's id as soon as that is known; may be async. What it
                 raises is its item's error. Not called for tasks that a journal knows from an earlier run.
-            journal: Remembers the items on disk, so that a batch that was killed goes on where it was.
+            journal: Remembers the items on disk, so that a batch that was killed resumes.
             resubmit: Which items of the journal are submitted again: `"uncertain"` ones, of which a task may exist that
                 nobody knows of, and `"failed"` ones. Each costs another task.
             attempts: How many tasks an item may cost in all while its tasks fail; with a journal, those of earlier runs
@@ -601,7 +601,7 @@ class AsyncClient:
         """Give the id of the task that a key stands for, and submit it if there is none yet: idempotent by key.
 
         For a double click, a webhook that is delivered again, a message that a queue redelivers. Any number of callers may
-        ask at once, and after a crash: the task is submitted once. A submission that the server has refused is not one.
+        ask at once, and after a crash: the task is submitted once. A submission that the server has rejected does not count.
 
         Args:
             key: What the caller knows the request by: an order's id, a delivery's. It counts for one workflow as it is named.
@@ -646,16 +646,16 @@ class AsyncClient:
 
         Args:
             source: A path, bytes, a binary file object from where it stands, or an async iterable of bytes.
-            name: The file's name with its extension; told from the path or the open file unless given.
-            content_type: Its MIME type; told from the name unless given.
+            name: The file's name with its extension; taken from the path or the open file by default.
+            content_type: Its MIME type; taken from the name by default.
             size: Its exact number of bytes; needed for async iterables, and for files that do not seek.
             on_progress: Called with the file, the bytes on their way, and the bytes in all; may be async.
 
         Raises:
             InvalidParameters: The source cannot be a file.
             StorageError: It cannot be read, changed while it was read, or was not taken.
-            APIError: The server gives no link to send it to.
-            TransportError: The server did not answer.
+            APIError: The server returned no presigned URL for it.
+            TransportError: There was no response.
 
         Source: https://docs.cyberun.cloud/api-reference/file-upload
 
@@ -673,8 +673,8 @@ class AsyncClient:
     ) -> list[Path]:
         """Download every file of a result into a directory, and give their paths in the result's order.
 
-        A file has its name only once it is whole, checked, and on the disk; until then its bytes are in a hidden
-        temporary file, from which the same download goes on after a break, in another process too. What is there
+        A file appears under its name only once it is complete, verified, and on the disk; until then its bytes are in a hidden
+        temporary file, from which the same download resumes after an interruption, in another process too. What is there
         already is not fetched again; a different file of the same name stays, and the new one is called `name-2`.
 
         Args:
@@ -690,7 +690,7 @@ class AsyncClient:
             TaskFailed: The task failed, and has no files.
             TaskCancelled: The task was cancelled, and has no files.
             APIError: The server does not give the result.
-            TransportError: The server did not answer.
+            TransportError: There was no response.
 
         Source: https://docs.cyberun.cloud/api-reference/task/get-task-result
 
@@ -750,8 +750,8 @@ class AsyncClient:
 
         Raises:
             StorageError: It is larger, cannot be fetched, or does not have its checksum.
-            APIError: The server does not give a fresh link.
-            TransportError: The server did not answer.
+            APIError: The server returned no fresh presigned URL.
+            TransportError: There was no response.
 
         Source: https://docs.cyberun.cloud/api-reference/task/get-task-result
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 MAX_IDLE_VIEWS = 1000
-"""Views that are kept although nobody uses them: a backend that makes one for each request finds its definitions again."""
+"""Views that are kept although unused: a backend that makes one for each request finds its definitions again."""
 
 
 class ClientCore:
@@ -140,7 +140,7 @@ def show_wait(
     task_id: str | None = None,
     on_cancel: str,
 ) -> "AbstractContextManager[tuple[EventCallback | None, Callable[[str], object] | None]]":
-    """Draw a wait in a notebook, unless its events are taken; elsewhere this costs a look into a dictionary.
+    """Draw a wait in a notebook, unless its events are taken; elsewhere this costs a dictionary lookup.
 
     Args:
         title: What is waited for.

@@ -4,7 +4,7 @@ CyberunError
 ├── ConfigurationError (ValueError)      bad key, URL or option; before anything is sent
 │   └── JournalInUse                     another batch or process has the journal
 ├── InvalidParameters (ValueError)       every problem with the parameters at once; before anything is billed
-├── APIError                             the server answered with a refusal
+├── APIError                             the server responded with an error
 │   ├── BadRequestError                  400, 422
 │   ├── AuthenticationError              401
 │   ├── PermissionDeniedError            403
@@ -12,11 +12,11 @@ CyberunError
 │   ├── ConflictError                    409
 │   ├── RateLimitError                   429
 │   └── ServerError                      5xx
-├── TransportError                       the server did not answer
+├── TransportError                       there was no response
 │   └── TransportTimeout (TimeoutError)
 ├── TokenError                           the token provider failed
 ├── SignInRequired                       a refresh token that cannot be used any more
-├── DecodeError                          an answer that is not what the API documents
+├── DecodeError                          a response that is not what the API documents
 ├── TaskError                            the task ended without a result
 │   ├── TaskFailed
 │   └── TaskCancelled
@@ -121,7 +121,7 @@ class InvalidParameters(CyberunError, ValueError):
 
 
 class APIError(CyberunError):
-    """The server answered, and its answer is a refusal.
+    """The server responded with an error.
 
     Attributes:
         status: The HTTP status code.
@@ -130,8 +130,8 @@ class APIError(CyberunError):
         path: The path of the request below the base URL.
         retry_after: Seconds the server asked to wait, or `None`.
         request_id: The server's name for the request, where it sent one.
-        body: The answer's text, cut at the error text limit.
-        is_page: Whether the answer is a web page, as proxies and firewalls send it, and not an error response of the API.
+        body: The response's text, cut at the error text limit.
+        is_page: Whether the response is a web page, as proxies and firewalls send it, and not an error response of the API.
 
     """
 
@@ -242,7 +242,7 @@ class ServerError(APIError):
 
 
 class TransportError(CyberunError):
-    """The server did not answer, or its answer broke off.
+    """There was no response, or it was interrupted.
 
     Attributes:
         method: The HTTP method of the request.
@@ -285,7 +285,7 @@ class TransportError(CyberunError):
 
 
 class TransportTimeout(TransportError, TimeoutError):
-    """The server did not answer in time."""
+    """There was no response in time."""
 
 
 class SignInRequired(CyberunError):
@@ -331,10 +331,10 @@ class TokenError(CyberunError):
 
 
 class DecodeError(CyberunError):
-    """The server's answer is not what the API documents.
+    """The server's response is not what the API documents.
 
     Attributes:
-        problem: What is wrong with the answer, with the path to the place.
+        problem: What is wrong with the response, with the path to the value.
         method: The HTTP method of the request, or `None` outside of a request.
         path: The path of the request below the base URL, or `None` outside of a request.
         body: The text that could not be read, cut at the error text limit, without keys and signatures.
@@ -377,7 +377,7 @@ class TaskError(CyberunError):
     Attributes:
         status: The final status.
         error: The server's reason, or `None` where it gave none.
-        result: The whole answer of the result endpoint.
+        result: The complete response of the result endpoint.
 
     """
 
@@ -462,7 +462,7 @@ class StorageError(CyberunError):
         file: Which file, by name.
         bytes_done: How many bytes had arrived or been sent.
         retryable: Whether trying again may help.
-        status: The storage's HTTP status code, or `None` where it did not answer.
+        status: The storage's HTTP status code, or `None` where it did not respond.
 
     """
 

@@ -47,14 +47,14 @@ class ProgressState:
     """How a task stands by the events so far.
 
     Attributes:
-        status: The last status told.
-        progress: From 0.0 to 1.0, which only a completed task reaches; `None` before the first is told.
+        status: The last status reported.
+        progress: From 0.0 to 1.0, which only a completed task reaches; `None` before the first is reported.
         details: Node or stage, step, and message.
 
     """
 
     def __init__(self) -> None:
-        """Nothing was told yet."""
+        """Nothing was reported yet."""
         self.status = TaskStatus.PENDING
         self.progress: float | None = None
         self.details: list[str] = []

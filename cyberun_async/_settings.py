@@ -64,7 +64,7 @@ class Timeouts:
 
     Attributes:
         connect: Until a connection is made.
-        read: Until the next bytes of an answer.
+        read: Until the next bytes of a response.
         write: Until the next bytes of a request are taken.
         call: One attempt of a call, from its first byte to its last.
         stream: Without a single byte on an event stream, until it counts as dead.
@@ -84,14 +84,14 @@ class Timeouts:
 
 @attrs.frozen
 class Retries:
-    """How calls are repeated after a failure that repeating may cure.
+    """How calls are retried after a failure that a retry may cure.
 
-    Only calls that cost nothing twice are repeated freely. Submitting is repeated only where the
+    Only calls that are safe to send twice are retried freely. Submitting is retried only where the
     request cannot have arrived, or where the server said 429.
 
     Attributes:
-        budget: Seconds from the first failure of a call within which it may be sent again, not counting those that
-            the server asks for; 0 repeats nothing. The transfer of a file counts anew whenever it gets further than
+        budget: Seconds from the first failure of a call within which it may be retried, not counting those that
+            the server asks for; 0 retries nothing. The transfer of a file counts anew whenever it gets further than
             before, and its first failure is always retried.
         initial: Upper bound of the first delay, in seconds; each further one doubles it.
         maximum: Upper bound of any delay of our own choice, in seconds.
@@ -109,12 +109,12 @@ class Retries:
 
 @attrs.frozen
 class Polling:
-    """How a task is looked up while it is waited for.
+    """How a task is polled while it is waited for.
 
     Attributes:
-        interval: Seconds between two looks, and by chance up to a fifth more; 3 is the documented default
+        interval: Seconds between two polls, with up to a fifth of jitter; 3 is the documented default
             (https://docs.cyberun.cloud/api-reference/streaming-events).
-        interval_while_streaming: Seconds between two looks while events arrive on the stream.
+        interval_while_streaming: Seconds between two polls while events arrive on the stream.
         unavailable_timeout: Seconds after which a wait gives up with the last failure where its polls, or its requests for the
             result, keep failing; each of the two counts by itself, and time in which the process stood still does not.
 
@@ -132,10 +132,10 @@ class Limits:
     """How much a client uses at once, and how much it takes in.
 
     Attributes:
-        max_connections: Calls in the air at once; more wait their turn.
+        max_connections: Calls in flight at once; more wait for a slot.
         max_streams: Event streams open at once; a wait beyond them polls. 0 opens none.
         max_transfers: Uploads and downloads at once.
-        max_response_bytes: Bytes of one answer's body.
+        max_response_bytes: Bytes of one response's body.
         max_event_bytes: Bytes of one event.
 
     """
@@ -165,7 +165,7 @@ class ProviderIdentity:
 
 @attrs.frozen(eq=False)
 class Settings:
-    """All that a client was told, resolved and checked.
+    """All settings of a client, resolved and validated.
 
     Attributes:
         base_url: Without a slash at the end.

@@ -47,7 +47,7 @@ class Relay:
     """Follows tasks on behalf of browsers, as an async context manager that lives as long as the web application.
 
     However many readers a task has, it has one upstream stream for each account that reads it (base URL, key, team),
-    opened with the first reader and closed soon after the last one has left. A slow reader delays nobody: it continues
+    opened with the first reader and closed soon after the last one has left. A slow reader delays no other: it continues
     from where it is, and what it misses beyond `history` is left out. Readers get the service's own events, but for
     `error`, which in a browser is the connection's; a task that cannot be followed ends in an event of the relay's own,
     `unavailable`.
@@ -143,7 +143,7 @@ class Relay:
     ) -> "RelayedStream":
         """Give a task's events like `stream()`, once it is known that there is such a task.
 
-        So the application can still answer with 404. It costs no request beyond those of following the task.
+        So the application can still respond with 404. It costs no request beyond those of following the task.
 
         Args:
             task_id: The task. Whether the reader may see it is for the application to check.
@@ -184,7 +184,7 @@ class Relay:
         Args:
             task_id: The task's id.
             client: The client to wait with, where users have keys of their own.
-            timeout: Seconds until `WaitTimeout`; `None` waits for as long as the server answers.
+            timeout: Seconds until `WaitTimeout`; `None` waits for as long as the server responds.
             on_event: Called with each event that readers get, from the first one known; may be async.
             on_timeout: Whether to `"leave"` the task running when the deadline passes, or to `"cancel"` it.
             on_cancel: Likewise when the waiting task is cancelled.
@@ -211,7 +211,7 @@ class Relay:
     # Shutting down
 
     async def drain(self, within: float = 5.0) -> None:
-        """Let the readers go, as a backend does that is about to stop: their streams end, and nobody new is let in.
+        """End the streams of all readers, before a backend stops, and admit no new ones.
 
         Each stream ends with a `retry:`, after which its browser reconnects, to another process or to the next one. So
         does one that is asked for from now on, at once. It returns when every reader has left.
@@ -225,7 +225,7 @@ class Relay:
 
     @contextmanager
     def draining_on(self, *signals: int, within: float = 5.0) -> Iterator[None]:
-        """Drain as soon as one of the signals comes, and not only when the application is told to shut down.
+        """Drain as soon as one of the signals arrives, and not only when the application shuts down.
 
         uvicorn and others close an application down after its last response has ended, which a stream does not by
         itself. The handlers that are there stay: they are called as well. Outside of the main thread nothing is done.

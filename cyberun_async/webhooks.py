@@ -118,7 +118,7 @@ class WebhookEvent(Record):
     def dedupe_key(self) -> tuple[str, str]:
         """What two deliveries of one event have in common: task id and event type.
 
-        A delivery that is not answered with 2xx in time is sent again, up to four times in all, and
+        A delivery without a 2xx in time is retried, up to four times in all, and
         carries no id of its own.
         """
         return self.task_id, self.event_type
@@ -139,7 +139,7 @@ def verify(
     Args:
         body: The raw body, exactly as received. JSON that was parsed and written again differs.
         signature: All headers of the request (names in any case), or the value of
-            `X-Webhook-Signature-256`. Only with all of them can a repeated one be noticed.
+            `X-Webhook-Signature-256`. Only with all of them can a repeated one be detected.
         secrets: The webhook's secret, or several, of which one has to fit: the old one dies when
             it is rotated, but deliveries that it signed may still be on their way.
         max_bytes: A larger body is rejected unread.
@@ -223,7 +223,7 @@ def _written(event: WebhookEvent) -> bytes:
 
 
 def _refuse(reason: str) -> WebhookError:
-    return WebhookError(f"{reason}: do not trust the delivery, and answer it with 400")
+    return WebhookError(f"{reason}: do not trust the delivery, and respond with 400")
 
 
 def _listed(secrets: object) -> tuple[Secret[object], ...]:

@@ -14,8 +14,8 @@ class Agents(Group):
         """Go through the team's agents, page by page.
 
         Raises:
-            APIError: The server refused.
-            TransportError: The server did not answer.
+            APIError: The server returned an error.
+            TransportError: There was no response.
 
         Source: https://docs.cyberun.cloud/cloud/guides/api-key
 

@@ -22,8 +22,8 @@ class Containers(Group):
         """Go through the team's services, page by page.
 
         Raises:
-            APIError: The server refused.
-            TransportError: The server did not answer.
+            APIError: The server returned an error.
+            TransportError: There was no response.
 
         Source: https://docs.cyberun.cloud/api-reference/containers
 
@@ -35,8 +35,8 @@ class Containers(Group):
 
         Raises:
             NotFoundError: There is no such service.
-            APIError: The server refused.
-            TransportError: The server did not answer.
+            APIError: The server returned an error.
+            TransportError: There was no response.
 
         Source: https://docs.cyberun.cloud/api-reference/container/get-a-container-service-by-slug-runtime
 
@@ -52,9 +52,9 @@ class Containers(Group):
         content: bytes | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Invocation:
-        """Call a running service through the server, and give its answer whatever its status.
+        """Call a running service through the server, and return its response whatever its status.
 
-        GET, HEAD and OPTIONS are repeated after a failure, other methods only where they cannot have arrived.
+        GET, HEAD and OPTIONS are retried after a failure, other methods only if they cannot have arrived.
 
         Args:
             service: Its slug.
@@ -65,8 +65,8 @@ class Containers(Group):
 
         Raises:
             InvalidParameters: The method or path cannot be.
-            APIError: The server refused, for one because the service does not run.
-            TransportError: The server did not answer; `may_have_been_sent` says whether the service may have acted.
+            APIError: The server returned an error, for instance because the service does not run.
+            TransportError: There was no response; `may_have_been_sent` says whether the service may have acted.
 
         Source: https://docs.cyberun.cloud/api-reference/container/invoke-a-container-service-runtime
 

@@ -18,8 +18,8 @@ class Files(Group):
 
         Raises:
             InvalidParameters: One of them cannot be.
-            APIError: The server refused; files over 500 MB by default.
-            TransportError: The server did not answer.
+            APIError: The server returned an error, as for files over 500 MB by default.
+            TransportError: There was no response.
 
         Source: https://docs.cyberun.cloud/api-reference/file/request-a-presigned-upload-url
 

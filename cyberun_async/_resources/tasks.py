@@ -16,8 +16,8 @@ class Tasks(Group):
         """Go through the team's tasks, page by page; with `status`, those that are in it.
 
         Raises:
-            APIError: The server refused.
-            TransportError: The server did not answer.
+            APIError: The server returned an error.
+            TransportError: There was no response.
 
         Source: https://docs.cyberun.cloud/api-reference/task/list-tasks
 
@@ -31,8 +31,8 @@ class Tasks(Group):
 
         Raises:
             NotFoundError: There is no such task.
-            APIError: The server refused.
-            TransportError: The server did not answer.
+            APIError: The server returned an error.
+            TransportError: There was no response.
 
         Source: https://docs.cyberun.cloud/api-reference/task/get-task-status
 
@@ -40,14 +40,14 @@ class Tasks(Group):
         return await self._transport.send(endpoints.get_task(task_id))
 
     async def result(self, task_id: str) -> TaskResult:
-        """Read what became of a task, with links to its files that are valid for an hour.
+        """Read the result of a task, with presigned URLs of its files that are valid for an hour.
 
-        It answers for a task that has not ended, too: look at `status`.
+        It works for a task that has not ended, too: check `status`.
 
         Raises:
             NotFoundError: There is no such task.
-            APIError: The server refused.
-            TransportError: The server did not answer.
+            APIError: The server returned an error.
+            TransportError: There was no response.
 
         Source: https://docs.cyberun.cloud/api-reference/task/get-task-result
 
@@ -59,8 +59,8 @@ class Tasks(Group):
 
         Raises:
             NotFoundError: There is no such task.
-            APIError: The server refused.
-            TransportError: The server did not answer.
+            APIError: The server returned an error.
+            TransportError: There was no response.
 
         Source: https://docs.cyberun.cloud/api-reference/task/cancel-a-task
 

@@ -20,9 +20,9 @@ class Webhooks(Group):
     """
 
     async def create(self, display_name: str, url: str, events: Sequence[str]) -> Webhook:
-        """Have an address told when tasks end; its secret is there where the server shows it, else ask `get()`.
+        """Have an address notified when tasks end; its secret is included where the server shows it, else call `get()`.
 
-        Not repeated unless it cannot have arrived, or the server said 429.
+        Not retried unless it cannot have arrived, or the server responded with 429.
 
         Args:
             display_name: A name for people, 1 to 255 characters.
@@ -32,8 +32,8 @@ class Webhooks(Group):
 
         Raises:
             InvalidParameters: One of them cannot be.
-            APIError: The server refused.
-            TransportError: The server did not answer.
+            APIError: The server returned an error.
+            TransportError: There was no response.
 
         Source: https://docs.cyberun.cloud/api-reference/webhook/create-a-webhook-for-a-team
 
@@ -45,8 +45,8 @@ class Webhooks(Group):
 
         Raises:
             NotFoundError: There is no such webhook.
-            APIError: The server refused.
-            TransportError: The server did not answer.
+            APIError: The server returned an error.
+            TransportError: There was no response.
 
         Source: https://docs.cyberun.cloud/api-reference/webhook/get-webhook-details
 
@@ -67,8 +67,8 @@ class Webhooks(Group):
         Raises:
             InvalidParameters: One of them cannot be.
             NotFoundError: There is no such webhook.
-            APIError: The server refused.
-            TransportError: The server did not answer.
+            APIError: The server returned an error.
+            TransportError: There was no response.
 
         Source: https://docs.cyberun.cloud/api-reference/webhook/update-a-webhook
 
@@ -80,12 +80,12 @@ class Webhooks(Group):
     async def rotate_secret(self, webhook_id: str) -> str:
         """Give a webhook a new secret; the old one is dead at once.
 
-        Not repeated unless it cannot have arrived, or the server said 429: each rotation makes another secret.
+        Not retried unless it cannot have arrived, or the server responded with 429: each rotation makes another secret.
 
         Raises:
             NotFoundError: There is no such webhook.
-            APIError: The server refused.
-            TransportError: The server did not answer.
+            APIError: The server returned an error.
+            TransportError: There was no response.
 
         Source: https://docs.cyberun.cloud/api-reference/webhook/rotate-webhook-signing-secret
 

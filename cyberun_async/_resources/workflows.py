@@ -16,8 +16,8 @@ class Workflows(Group):
         """Go through the workflows of the team, page by page; a list may leave their parameters out.
 
         Raises:
-            APIError: The server refused.
-            TransportError: The server did not answer.
+            APIError: The server returned an error.
+            TransportError: There was no response.
 
         Source: https://docs.cyberun.cloud/cloud/guides/api-key
 
@@ -29,8 +29,8 @@ class Workflows(Group):
 
         Raises:
             NotFoundError: There is no such workflow.
-            APIError: The server refused.
-            TransportError: The server did not answer.
+            APIError: The server returned an error.
+            TransportError: There was no response.
 
         Source: https://docs.cyberun.cloud/api-reference/quickstart
 
@@ -49,12 +49,12 @@ class Workflows(Group):
     ) -> str:
         """Submit a task as it is, without checking the parameters first, and give its id.
 
-        The request is repeated only where it cannot have arrived, or where the server said 429, since each one that
+        The request is retried only if it cannot have arrived, or if the server responded with 429, since each one that
         arrives is billed. Each error says by `may_have_been_sent` whether a task may exist.
 
         Raises:
-            APIError: The server refused.
-            TransportError: The server did not answer.
+            APIError: The server returned an error.
+            TransportError: There was no response.
             DecodeError: The response does not say which task was made; `body` has its beginning.
 
         Source: https://docs.cyberun.cloud/api-reference/task/execute-a-workflow-by-id

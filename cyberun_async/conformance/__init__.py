@@ -29,7 +29,7 @@ async def check(
     parameters: Mapping[str, object] | None = None,
     timeout: float = 600.0,
 ) -> Report:
-    """Hold the answers of the service against its documents, strictly where the client itself is lenient.
+    """Check the service's responses against its documentation, strictly where the client itself is lenient.
 
     Each request is sent once. A difference is a finding, not an error.
 

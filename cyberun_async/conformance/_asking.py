@@ -55,7 +55,7 @@ async def send(client: AsyncClient, call: Call[object], *, expect: int | None) -
                 response.status, response.headers, response.body, method=method, path=path, secrets=(response.token,)
             )
             raise Differs(str(error))
-        raise Differs(f"{method} {path} was answered with {response.status} instead of {expect}")
+        raise Differs(f"{method} {path} returned {response.status} instead of {expect}")
     try:
         parsed = parse_json(response.body)
     except DecodeError as problem:
@@ -78,8 +78,8 @@ def differs(problem: str, values: Sequence[object], read: Reader) -> Differs:
         for value in values:
             read(value)
     except DecodeError as error:
-        return Differs(f"{problem}. The client cannot live with that: {error.problem}")
-    return Differs(f"{problem}. The client lives with that")
+        return Differs(f"{problem}. The client cannot read that: {error.problem}")
+    return Differs(f"{problem}. The client tolerates that")
 
 
 def hold(what: str, values: Sequence[object], table: Table, read: Reader) -> str:

@@ -159,8 +159,10 @@ class Conformance:
     async def refuse(self) -> str:
         response = await ask(self.client, f"/r/tasks/{NOBODY}", expect=None)
         if response.status != 404:
-            raise Differs(f"a task that is not there is answered with {response.status} instead of 404")
-        return f"a task that is not there is a 404, and {hold('the refusal', [response.body], REFUSAL, _words)}"
+            raise Differs(f"a request for a task that does not exist ends with {response.status} instead of 404")
+        return (
+            f"a task that does not exist is a 404, and {hold('the error response', [response.body], REFUSAL, _words)}"
+        )
 
     # What a task of one's own shows
 
@@ -173,7 +175,7 @@ class Conformance:
         hold("the response", [body], SUBMITTED, self._reads(Submitted))
         assert isinstance(body, dict)
         self.task_id = str(body["task_id"])
-        return f"a submission is answered with 202 and the id of a task: {self.task_id}"
+        return f"a submission returns 202 and the id of a task: {self.task_id}"
 
     async def stream(self) -> str:
         self.followed = await follow(self.client, self._submitted(), whole=True, timeout=self.timeout)
@@ -190,10 +192,10 @@ class Conformance:
             if same := [event for event in events if event.event == name]:
                 hold(f"each {name} event", [parse_json(event.data) for event in same], table, _reader_of_events(name))
         if self.followed is not None and self.followed.joined:
-            raise Differs("there are events whose data goes on in lines without data:. The client lives with that")
+            raise Differs("there are events whose data continues in lines without data:. The client tolerates that")
         reported = Counter((event.event, event.data) for event in events)
         if twice := sorted({name for (name, _), count in reported.items() if count > 1}):
-            raise Differs(f"there are events that came twice: {', '.join(twice)}. The client lives with that")
+            raise Differs(f"there are events that came twice: {', '.join(twice)}. The client tolerates that")
         if events[-1].event not in LAST_EVENTS:
             raise Differs("the stream ended without the event that ends a task")
         return f"{len(events)} events fit their tables, and the last is {events[-1].event}"
@@ -225,7 +227,7 @@ class Conformance:
         self._submitted()
         file = {"file_name": "conformance.txt", "file_size": 3, "content_type": "text/plain"}
         body = (await ask(self.client, "/r/files/presign", method="POST", body=file)).body
-        return hold("a link for an upload", [body], PRESIGNED, self._reads(PresignedUpload))
+        return hold("a presigned URL for an upload", [body], PRESIGNED, self._reads(PresignedUpload))
 
     async def upload(self) -> str:
         self._submitted()
@@ -263,7 +265,7 @@ def _words(body: object) -> object:
     """Read the words of an error response as the client does."""
     words = error_text(body)
     if words is None:
-        raise DecodeError("there are no words in it")
+        raise DecodeError("there is no text in it")
     return words
 
 

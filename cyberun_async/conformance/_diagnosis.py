@@ -31,7 +31,7 @@ SOON = 14
 """Days before its expiry that a certificate is worth a word."""
 
 MAX_CLOCK_SKEW = 60.0
-"""Seconds that two clocks may differ: tokens and signed links live for an hour."""
+"""Seconds that two clocks may differ: tokens and presigned URLs are valid for an hour."""
 
 FAMILIES = {"sk-": "an integration key (sk-)", "dk-": "a device key (dk-)"}
 
@@ -84,7 +84,7 @@ class Diagnosis:
         findings: list[Finding] = []
         for name, check in checks.items():
             broken = next((each.name for each in findings if each.outcome == "fail" and each.name != "clock"), None)
-            # A refusal tells the time as well.
+            # An error response has the time as well.
             if broken is not None and (name != "clock" or self.response is None):
                 findings.append(Finding(name, "skip", f"not checked: fix {broken} first"))
             else:
@@ -95,7 +95,7 @@ class Diagnosis:
         host, port = self._place
         self.detour = await self._find_detour()
         if self.detour is not None:
-            raise Skipped(f"{self.detour}, which looks names up itself")
+            raise Skipped(f"{self.detour}, which resolves names itself")
         try:
             found = await map_exceptions(lambda: anyio.getaddrinfo(host, port), partial(map_error, CONNECTING))
         # A name that cannot be one is refused before anybody is asked.
@@ -106,7 +106,7 @@ class Diagnosis:
     async def connect(self) -> str:
         host, port = self._place
         if self.detour is not None:
-            raise Skipped(f"{self.detour}; the next check tells whether it works")
+            raise Skipped(f"{self.detour}; the next check shows whether it works")
         is_tls = core_of(self.client).settings.base_url.startswith("https:")
         connect = partial(_certificate_expiry if is_tls else _connect, host, port)
         seconds = core_of(self.client).settings.timeouts.connect
@@ -130,13 +130,13 @@ class Diagnosis:
         who = _family(response.token)
         if response.status in REFUSALS:
             reason, advice = REFUSALS[response.status]
-            raise Differs(f"{who} is refused with {response.status}: {reason}", advice)
+            raise Differs(f"{who} is rejected with {response.status}: {reason}", advice)
         try:
             is_api = response.status == 200 and isinstance(parse_json(response.body), dict)
         except DecodeError:
             is_api = False
         if not is_api:
-            raise Differs(f"what answers (with {response.status}) is not the API", NOT_THE_API)
+            raise Differs(f"the response (with {response.status}) is not the API's", NOT_THE_API)
         return f"{who} is accepted"
 
     async def name_team(self) -> str:

@@ -12,15 +12,15 @@ from cyberun_async.conformance._report import Differs, Skipped
 from cyberun_async.conformance._tables import LAST_EVENTS
 
 BUFFERED = (
-    "Something on the way, a proxy as a rule, holds the stream back until it is over. Waiting works all the same, by a look "
+    "Something on the way, usually a proxy, buffers the stream until it ends. Waiting works all the same, by polling "
     "every few seconds, but progress is not seen. Have it pass `text/event-stream` on at once: no buffering "
     "(`proxy_buffering off` in nginx) and no compression."
 )
 CUT = (
-    "Something on the way ends streams early, by a time limit as a rule. Waiting works all the same: a stream is opened "
-    "again, and looks go on meanwhile. Longer limits for `/r/tasks/*/events` spare the reconnecting."
+    "Something on the way ends streams early, usually by a timeout. Waiting works all the same: a stream is reopened, "
+    "and polling continues meanwhile. Longer timeouts for `/r/tasks/*/events` spare the reconnecting."
 )
-REFUSED = "Waiting works all the same, by a look every few seconds, but progress is not seen."
+REFUSED = "Waiting works all the same, by polling every few seconds, but progress is not seen."
 
 
 TOO_SOON = 2.0
@@ -134,9 +134,9 @@ def judge(seen: Followed) -> str:
     if not seen.events and (seen.is_over or seen.failure is not None):
         raise Differs("the stream ended before the task did, and without an event", CUT)
     if seen.first is not None and seen.first < TOO_SOON:
-        raise Skipped("the task was over too soon to tell: events came, but not before its end")
+        raise Skipped("the task ended too soon to decide: events came, but not before its end")
     if seen.first is not None:
-        raise Differs(f"streams are held back: nothing came for {seen.first:.1f} s, until the task had ended", BUFFERED)
+        raise Differs(f"streams are buffered: nothing came for {seen.first:.1f} s, until the task had ended", BUFFERED)
     if seen.ended is not None:
-        raise Differs(f"streams are held back: the task ended within {seen.ended:.1f} s, and no event came", BUFFERED)
+        raise Differs(f"streams are buffered: the task ended within {seen.ended:.1f} s, and no event came", BUFFERED)
     raise Skipped("nothing happened to the task meanwhile, so nothing could come")

@@ -14,8 +14,8 @@ class Finding:
 
     Attributes:
         name: The check's name, which stays the same from release to release.
-        outcome: `"pass"`, `"fail"`, or `"skip"` where it could not be told.
-        detail: What was seen, in a sentence; never a key or a signed link.
+        outcome: `"pass"`, `"fail"`, or `"skip"` where it could not be checked.
+        detail: What was seen, in a sentence; never a key or a presigned URL.
         advice: What to do about it, where that is known.
 
     """

@@ -137,7 +137,7 @@ class Faults:
         return self._add("short", misbehaviour.rewrite(lambda body: body[:keep]), _aim(aim))
 
     def oversize(self, size: int, **aim: object) -> Fault:
-        """Blow a JSON answer up by `size` bytes."""
+        """Enlarge a JSON response by `size` bytes."""
         return self._add("oversize", misbehaviour.edit_json(lambda value: value.update(padding="x" * size)), _aim(aim))
 
     def content_type(self, content_type: str, **aim: object) -> Fault:
@@ -155,11 +155,11 @@ class Faults:
     # What tasks say
 
     def unknown_fields(self, **aim: object) -> Fault:
-        """Add fields that no document knows to a JSON answer."""
+        """Add undocumented fields to a JSON response."""
         return self._add("unknown_fields", misbehaviour.edit_json(_add_unknown_fields), _aim(aim))
 
     def unknown_status(self, word: str = "hibernating", **aim: object) -> Fault:
-        """Say another word for the task's status, in a task, a result or a list."""
+        """Use another value for the task's status, in a task, a result or a list."""
         return self._add("unknown_status", misbehaviour.edit_json(lambda value: _say(word, value)), _aim(aim))
 
     def odd_answers(self, *, seed: int = 0, **aim: object) -> Fault:
@@ -176,7 +176,7 @@ class Faults:
         return self._add("lagging_result", misbehaviour.edit_json(_still_running), _aim({"on": "tasks.result", **aim}))
 
     def link_lifetime(self, seconds: float, **aim: object) -> Fault:
-        """Hand out links that live for so many seconds of the server's clock; 0 are dead at once."""
+        """Hand out presigned URLs that are valid for so many seconds of the server's clock; with 0 they have expired already."""
 
         async def shorten(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
             scope["state"]["exchange"].link_lifetime = seconds
@@ -195,7 +195,7 @@ class Faults:
         return self._add("silent_stream", misbehaviour.mute_stream(None), _stream_aim(aim))
 
     def heartbeats(self, *, every: float = 0.05, **aim: object) -> Fault:
-        """Open an event stream and send comments on it, for ever."""
+        """Open an event stream and send comments on it, forever."""
         return self._add("heartbeats", misbehaviour.mute_stream(every), _stream_aim(aim))
 
     def duplicate_events(self, **aim: object) -> Fault:

@@ -21,7 +21,7 @@ _KEPT_BODY = 1 << 20
 
 @dataclass(slots=True, eq=False)
 class Exchange:
-    """One request as it was received, and what was answered.
+    """One request as it was received, and its response.
 
     `operation` is the call's name, such as ``tasks.get`` or ``storage.put``; empty for a path that no call has.
     `when` is the server clock's time of arrival. `body` keeps the first MiB. `status` is None until the reply begins, and stays so

@@ -1,4 +1,4 @@
-"""A whole Cyberun in one object, on an event loop and a thread of its own."""
+"""A complete test server in one object, on its own event loop and thread."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class LocalCyberun:
         port: 0 lets the system choose.
         pace: how long a second of a task's script takes, in seconds. 1 is for people to watch; the default suits tests.
         clock: ``"running"`` follows the machine; ``"held"`` stands still until ``await server.clock.advance(seconds)``.
-        link_lifetime: seconds that a signed link lives; an hour, as documented.
+        link_lifetime: seconds that a presigned URL is valid; an hour, as documented.
         demos: whether the demo workflows are there from the start.
         seed: of the dice that faults with a probability are thrown with.
 

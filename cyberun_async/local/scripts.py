@@ -1,6 +1,6 @@
 """The life of a task as a short list: ``[status("waiting"), after(2), progress(3, 20), fail("out of memory")]``.
 
-A task is ``pending`` when its script begins. A script that does not end it leaves it as it is for ever.
+A task is ``pending`` when its script begins. A script that does not end it leaves it in its last state forever.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ Step = After | Status | Event | Raw | Complete | Fail | Cancel
 
 
 def status(word: str) -> Step:
-    """Move the task to ``waiting``, ``queued``, ``running``, or to a word that no client has heard of."""
+    """Move the task to ``waiting``, ``queued``, ``running``, or to a status that no client knows."""
     return Status(word)
 
 

@@ -140,7 +140,7 @@ IN_A_SECOND = after(50)
     [
         ("submit.run", None, lambda faults: faults.malformed("{}", on="workflows.run"), "task_id is missing"),
         ("submit.run", None, lambda faults: faults.status(200, on="workflows.run"), "with 200 instead of 202"),
-        ("submit.stream", None, lambda faults: faults.silent_stream(), "held back"),
+        ("submit.stream", None, lambda faults: faults.silent_stream(), "buffered"),
         ("submit.stream", None, lambda faults: faults.status(500, on="tasks.events"), "did not get through"),
         ("submit.stream", None, lambda faults: faults.cut_stream(after=0, how="close"), "ended before the task"),
         ("submit.events", [IN_A_SECOND, event("party", {}), complete()], None, "no document names: party"),

@@ -81,7 +81,7 @@ async def test_a_stream_that_is_held_back(server: LocalCyberun, client: AsyncCli
     """A stream on which nothing comes although the task ends is held back on the way, and it says what to do."""
     server.faults.silent_stream()
     streams = found(await conformance.diagnose(client, submit=WORKFLOW, parameters=PARAMETERS), "streams")
-    assert (streams.outcome, "held back" in streams.detail) == ("fail", True)
+    assert (streams.outcome, "buffered" in streams.detail) == ("fail", True)
     assert "proxy_buffering off" in (streams.advice or "")
 
 
@@ -128,7 +128,7 @@ async def test_a_proxy_that_holds_back(monkeypatch: pytest.MonkeyPatch) -> None:
 
     async with raw_server(handle) as raw, AsyncClient("sk-x", base_url=raw.url) as client:
         streams = found(await conformance.diagnose(client), "streams")
-    assert (streams.outcome, "held back" in streams.detail) == ("fail", True)
+    assert (streams.outcome, "buffered" in streams.detail) == ("fail", True)
 
 
 async def test_a_refused_key(server: LocalCyberun, client: AsyncClient) -> None:

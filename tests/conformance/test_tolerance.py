@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 WORKFLOW = "text-to-image"
 PARAMETERS = {"prompt": "a lighthouse", "width": 64, "height": 64}
-LIVES = "The client lives with that"
-DIES = "The client cannot live with that: "
+LIVES = "The client tolerates that"
+DIES = "The client cannot read that: "
 
 
 @pytest.mark.parametrize(
