@@ -55,7 +55,7 @@ async def send(client: AsyncClient, call: Call[object], *, expect: int | None) -
                 response.status, response.headers, response.body, method=method, path=path, secrets=(response.token,)
             )
             raise Differs(str(error))
-        raise Differs(f"{method} {path} returned {response.status} instead of {expect}")
+        raise Differs(f"{method} {path} ended with {response.status} instead of {expect}")
     try:
         parsed = parse_json(response.body)
     except DecodeError as problem:
