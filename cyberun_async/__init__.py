@@ -80,7 +80,7 @@ from cyberun_async._settings import Limits, Polling, Retries, Timeouts, TokenPro
 from cyberun_async._transport.cached_token import CachedToken
 from cyberun_async._transport.refreshing_token import RefreshingToken
 from cyberun_async._wait.event_stream import EventStream
-from cyberun_async._wait.result import AbandonPolicy, EventCallback
+from cyberun_async._wait.wait_options import AbandonPolicy, EventCallback
 
 if TYPE_CHECKING:
     from cyberun_async._batch import Batch, BatchCounts, Journal, JournalEntry, Outcome

@@ -29,17 +29,9 @@ from cyberun_async._settings import Limits, Polling, Retries, Settings, Timeouts
 from cyberun_async._transport.process_bound import refuse_copies
 from cyberun_async._validators import check_kind, explain_misuse
 from cyberun_async._wait.event_stream import EventStream
-from cyberun_async._wait.result import (
-    AbandonPolicy,
-    EventCallback,
-    Signal,
-    Submission,
-    Wait,
-    check_on_submitted,
-    run,
-    submit,
-    wait_for_result,
-)
+from cyberun_async._wait.result import run, wait_for_result
+from cyberun_async._wait.submission import Submission, submit
+from cyberun_async._wait.wait_options import AbandonPolicy, EventCallback, Signal, Wait, check_on_submitted
 
 if TYPE_CHECKING:
     import httpx

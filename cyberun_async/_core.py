@@ -19,8 +19,8 @@ from cyberun_async._transport.recent_cache import RecentCache
 from cyberun_async._transport.requests import check_own_client
 from cyberun_async._transport.transport import Transport
 from cyberun_async._wait.follower import TaskFollower
-from cyberun_async._wait.result import EventCallback
 from cyberun_async._wait.shared_poller import SharedPoller
+from cyberun_async._wait.wait_options import EventCallback
 
 if TYPE_CHECKING:
     import httpx

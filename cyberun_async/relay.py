@@ -25,7 +25,8 @@ from cyberun_async._validators import (
     check_not_negative,
     explain_misuse,
 )
-from cyberun_async._wait.result import AbandonPolicy, EventCallback, Wait, wait_for_result
+from cyberun_async._wait.result import wait_for_result
+from cyberun_async._wait.wait_options import AbandonPolicy, EventCallback, Wait
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -204,7 +205,9 @@ class Relay:
         wait = Wait(timeout=timeout, on_event=on_event, on_timeout=on_timeout, on_cancel=on_cancel)
         shared = SharedFollower(self._pool, client, core.follow(task_id))
         try:
-            return await wait_for_result(core.transport, core.shared_poller, core.settings, task_id, wait, watch=shared)
+            return await wait_for_result(
+                core.transport, core.shared_poller, core.settings, task_id, wait, follower=shared
+            )
         finally:
             await shared.aclose()
 

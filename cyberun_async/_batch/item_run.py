@@ -26,8 +26,9 @@ from cyberun_async._protocol.call import Call
 from cyberun_async._protocol.tasks import Submitted, Task, TaskResult
 from cyberun_async._settings import Settings
 from cyberun_async._transport.transport import Transport
-from cyberun_async._wait.result import ensure_completed, report_submitted, wait_for_result
+from cyberun_async._wait.result import ensure_completed, wait_for_result
 from cyberun_async._wait.shared_poller import SharedPoller
+from cyberun_async._wait.submission import report_submitted
 
 
 @attrs.frozen(kw_only=True, eq=False)

@@ -10,7 +10,7 @@ from cyberun_async._batch.decisions import Resubmit
 from cyberun_async._batch.journal import Journal
 from cyberun_async._errors import ConfigurationError
 from cyberun_async._validators import check_count, check_one_of, validator
-from cyberun_async._wait.result import AbandonPolicy, Wait, check_on_submitted
+from cyberun_async._wait.wait_options import AbandonPolicy, Wait, check_on_submitted
 
 
 def check_journal(journal: object) -> None:

@@ -1,4 +1,17 @@
-"""Lists that come in pages.
+"""Lists that come in pages, and how to read one that changes meanwhile: decided page by page, and never waiting.
+
+The service knows a page only by its number, and tasks come and go while a list is read. `PageCursor` remembers the ids
+that it has yielded, the furthest page, and the total that the server gives, and decides from each page which comes next:
+
+| what changed since the last page | what it shows in | next |
+| --- | --- | --- |
+| nothing, or items were added in front | items that were yielded before, at most as many as the total has grown by | the next page |
+| items were taken away | a total that has shrunk: what moved back is on a page that was read | back by so many pages |
+| the server repeats itself, whatever is asked for | more items again than the total has grown by, on the furthest page | the end |
+| the list changes faster than it is read | `MAX_STALE` pages without a new item | the end |
+
+Every item is yielded once, and every reading ends. Adding and taking away the same number between two requests cannot be
+seen: that is as far as page numbers lead. The order of the list does not matter.
 
 Source: https://docs.cyberun.cloud/api-reference
 """
@@ -63,10 +76,6 @@ def page_query(number: int, per_page: int, **filters: str | None) -> Mapping[str
 class PageCursor(Generic[T_id]):
     """The way through a list that may change meanwhile, and whose pages are known only by number.
 
-    What is added in front moves items on to a later page, where they are not yielded again. What is taken away moves
-    items back onto pages that were read already; the total shows it, and those pages are read again. A list that
-    repeats itself ends.
-
     Attributes:
         number: The page to ask for next, from 1; `None` at the end.
 
@@ -81,6 +90,10 @@ class PageCursor(Generic[T_id]):
         self._grown_by = 0
         self._repeated = 0
         self._stale = 0
+
+    def __repr__(self) -> str:
+        """Show how far it is."""
+        return f"<{type(self).__name__}: page {self.number}, {len(self._seen)} items seen>"
 
     def take(self, number: int, page: Page[T_id]) -> list[T_id]:
         """Take in a page, and give what is new on it."""

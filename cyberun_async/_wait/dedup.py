@@ -1,4 +1,17 @@
-"""Which events are news: what was handed out before is not told again."""
+"""Deduplication: which events are updates. What was reported before is not reported again, after a reconnect or by a poll.
+
+The service documents no replay and no ids of events, so a stream that is opened again may begin with what is happening
+now, or with the past. What a task does has an order: its statuses before the end, and its progress while it runs. So each
+event that says how far the task is has a place in that order, and
+
+- an event that equals the last one, and a status that is known, are no updates;
+- after a connect, an event at or before the furthest place reached is the past, up to the first event that goes beyond.
+  An unknown status has no place: after a connect it is the past if it was reported before;
+- on a stream that goes on, nothing is the past: a task may go back, since the server can start it anew;
+- a poll reports the present, so what it says is the past nowhere, and the stream need not bring it any more.
+
+What is accepted waits here to be handed out.
+"""
 
 from cyberun_async._protocol.events import (
     CancelledEvent,
@@ -17,7 +30,7 @@ _RANK = {
     TaskStatus.QUEUED: 3,
     TaskStatus.RUNNING: 4,
 }
-# Most events are progress, and to look a member of an enum up costs each of them.
+# Most events are progress, and each of them would pay for finding a member of the enum.
 _RUNNING = TaskStatus.RUNNING
 _RANK_OF_PROGRESS = _RANK[_RUNNING]
 
@@ -26,11 +39,7 @@ _NO_VALUES: frozenset[TaskStatus] = frozenset()
 
 
 class EventDeduplicator:
-    """Remembers how far the story of one task has been told.
-
-    Whether a stream tells the past again when it is opened is not documented. So after each connect, what lies on the
-    stream behind the point that was reached is dropped, up to its first event that goes beyond. On a running
-    stream a task may go back, since the server can start it anew; and a look always tells the present.
+    """Remembers how far the events of one task have been reported.
 
     Attributes:
         status: The last status accepted, or `None` before the first.
@@ -38,7 +47,7 @@ class EventDeduplicator:
 
     """
 
-    __slots__ = ("_last", "_may_be_told_again", "_reached", "_words_without_place", "accepted", "status")
+    __slots__ = ("_last", "_may_be_past", "_reached", "_unplaced", "accepted", "status")
 
     def __init__(self) -> None:
         """Know nothing of the task yet."""
@@ -47,8 +56,8 @@ class EventDeduplicator:
         self.accepted: list[TaskEvent] = []
         self._last: TaskEvent | None = None
         self._reached = (-1, -1.0)
-        self._words_without_place: frozenset[TaskStatus] = _NO_VALUES
-        self._may_be_told_again = False
+        self._unplaced: frozenset[TaskStatus] = _NO_VALUES
+        self._may_be_past = False
 
     def __repr__(self) -> str:
         """Show how far it is."""
@@ -60,28 +69,28 @@ class EventDeduplicator:
         return bool(self.accepted) and self.accepted[-1].is_terminal
 
     def connected(self) -> None:
-        """Expect that the past may be told again."""
-        self._may_be_told_again = True
+        """Expect that the stream begins with the past."""
+        self._may_be_past = True
 
     def accept(self, event: TaskEvent) -> bool:
-        """Whether to hand an event out; if so, it counts as handed out."""
+        """Keep an event to be handed out, if it is an update, and say whether it is."""
         if event == self._last or (isinstance(event, StatusEvent) and event.status in {self.status, UNSTATED}):
             return False
-        point = _point_of(event)
-        if event.source == "stream" and self._may_be_told_again:
-            if self._was_told(event, point):
+        place = _place_of(event)
+        if event.source == "stream" and self._may_be_past:
+            if self._is_past(event, place):
                 return False
-            self._may_be_told_again = point is None
-        self._reached = point or self._reached
+            self._may_be_past = place is None
+        self._reached = place or self._reached
         self._last = event
         self._note_status(event)
         self.accepted.append(event)
         return True
 
-    def _was_told(self, event: TaskEvent, point: tuple[int, float] | None) -> bool:
-        if point is not None:
-            return point <= self._reached
-        return isinstance(event, StatusEvent) and event.status in self._words_without_place
+    def _is_past(self, event: TaskEvent, place: tuple[int, float] | None) -> bool:
+        if place is not None:
+            return place <= self._reached
+        return isinstance(event, StatusEvent) and event.status in self._unplaced
 
     def _note_status(self, event: TaskEvent) -> None:
         match event:
@@ -90,13 +99,13 @@ class EventDeduplicator:
             case StatusEvent() | CompletedEvent() | FailedEvent() | CancelledEvent():
                 self.status = event.status
                 if event.status not in _RANK:
-                    self._words_without_place |= {event.status}
+                    self._unplaced |= {event.status}
             case _:
                 pass
 
 
-def _point_of(event: TaskEvent) -> tuple[int, float] | None:
-    """Place an event in the story; one that does not say how far the task is has no place."""
+def _place_of(event: TaskEvent) -> tuple[int, float] | None:
+    """Give the place of an event in the order; one that does not say how far the task is has none."""
     if isinstance(event, ProgressEvent):
         return None if event.progress is None else (_RANK_OF_PROGRESS, event.progress)
     if isinstance(event, StatusEvent):

@@ -1,14 +1,20 @@
-"""Waiting for a result, to a deadline, with a say in what becomes of the task."""
+"""Waiting for a result, to a deadline, with a say in what becomes of the task.
+
+`wait_for_result` and `run` differ only in how they get to the task's id. From then on a `Follower` hands out the events,
+up to the terminal one, and then fetches the result until that is final, too: the two may disagree for a moment.
+
+One scope with the deadline is around all of it. Whatever ends a wait early leaves the task in a known state: the remote
+cancel of `on_timeout` and `on_cancel` is shielded and bounded, and never takes the place of what ended the wait.
+"""
 
 import logging
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from typing import Literal, Protocol
 
 import anyio
-import attrs
 
-from cyberun_async._concurrency import FlatTaskGroup, Flight, call_back, run_shielded, shield_with_grace
+from cyberun_async._concurrency import FlatTaskGroup, call_back, run_shielded
 from cyberun_async._errors import TaskCancelled, TaskFailed, WaitTimeout
 from cyberun_async._protocol import endpoints
 from cyberun_async._protocol.call import Call
@@ -17,63 +23,16 @@ from cyberun_async._protocol.status import TaskStatus
 from cyberun_async._protocol.tasks import Submitted, TaskResult
 from cyberun_async._settings import Settings
 from cyberun_async._transport.transport import Transport
-from cyberun_async._validators import SECONDS, check_above_zero, check_function, check_kind, check_one_of, validator
+from cyberun_async._validators import check_kind
 from cyberun_async._wait.follower import TaskFollower
 from cyberun_async._wait.shared_poller import SharedPoller
+from cyberun_async._wait.submission import Submission, submit
+from cyberun_async._wait.wait_options import EventCallback, Signal, Wait
 
 log = logging.getLogger("cyberun_async.wait")
 
-AbandonPolicy = Literal["leave", "cancel"]
-"""What becomes of a task that is not waited for any more: it goes on, or it is cancelled."""
-
 Remote = Literal["left", "cancelled", "cancel_failed"]
-"""What became of a task that is not waited for any more."""
-
-EventCallback = Callable[[TaskEvent], object | Awaitable[object]]
-"""Called with each event; what it returns is awaited if it can be."""
-
-
-Signal = Callable[[], Awaitable[object]]
-"""Awaited once beside a wait; when it returns, the task is looked at."""
-
-
-def check_on_submitted(value: Callable[..., object] | None, name: str = "on_submitted") -> None:
-    """Refuse what cannot be called.
-
-    Raises:
-        ConfigurationError: It cannot.
-
-    """
-    if value is not None:
-        check_function(value, name, "a function that takes the id of a task")
-
-
-_a_policy = validator(check_one_of, "leave", "cancel")
-_a_deadline = validator(check_above_zero, f"{SECONDS}, or None for no deadline")
-_a_callback = validator(check_function, "a function that takes an event")
-
-
-@attrs.frozen(kw_only=True, eq=False)
-class Wait:
-    """How somebody wants to wait.
-
-    Raises:
-        ConfigurationError: The timeout is not a number above zero, the callback cannot be called, or a policy is
-            not one of the two.
-
-    """
-
-    timeout: float | None = attrs.field(validator=attrs.validators.optional(_a_deadline))
-    on_event: EventCallback | None = attrs.field(validator=attrs.validators.optional(_a_callback))
-    on_timeout: AbandonPolicy = attrs.field(validator=_a_policy)
-    on_cancel: AbandonPolicy = attrs.field(validator=_a_policy)
-    signal: Signal | None = None
-    on_submitted: Callable[[str], object] | None = attrs.field(default=None, validator=validator(check_on_submitted))
-
-    @property
-    def needs_id(self) -> bool:
-        """Whether the task's id must be known even when the caller leaves: to cancel it, or to report it."""
-        return self.on_submitted is not None or "cancel" in {self.on_timeout, self.on_cancel}
+"""What became of a task whose wait was left."""
 
 
 class Follower(Protocol):
@@ -87,32 +46,10 @@ class Follower(Protocol):
         """Wait for the next event."""
 
     async def settle(self) -> TaskResult:
-        """Read the result of the task, which has ended."""
+        """Fetch the result of the task, which has ended."""
 
     async def aclose(self) -> None:
         """Stop following."""
-
-
-class Submission:
-    """The task of a wait, as far as it is known.
-
-    Attributes:
-        task_id: Its id, once the server has said it.
-        flight: Its submission.
-
-    """
-
-    __slots__ = ("flight", "task_id")
-
-    def __init__(self) -> None:
-        """Know no id."""
-        self.task_id: str | None = None
-        self.flight: Flight = Flight()
-
-    @property
-    def may_exist(self) -> bool:
-        """Whether there may be a task."""
-        return self.task_id is not None or self.flight.is_begun
 
 
 async def wait_for_result(
@@ -123,15 +60,12 @@ async def wait_for_result(
     wait: Wait,
     *,
     is_new: bool = False,
-    watch: Follower | None = None,
+    follower: Follower | None = None,
 ) -> TaskResult:
     """Wait until a task has ended and give its result; see `AsyncClient.wait_for_result`."""
     check_kind(task_id, str, "task_id", "a string")
-
-    async def known(submission: Submission) -> None:
-        submission.task_id = task_id
-
-    return await _wait(transport, shared_poller, settings, known, wait, is_new=is_new, watch=watch)
+    submission = Submission(task_id)
+    return await _wait(transport, shared_poller, settings, submission, wait, is_new=is_new, follower=follower)
 
 
 async def run(
@@ -142,83 +76,39 @@ async def run(
     wait: Wait,
 ) -> TaskResult:
     """Submit a task, wait until it has ended and give its result; see `AsyncClient.run`."""
+    submission = Submission()
 
-    async def submitted(submission: Submission) -> None:
+    async def start() -> None:
         call = await prepare()
         await submit(transport, settings, call, submission, wait.on_submitted, is_id_needed=wait.needs_id)
 
-    return await _wait(transport, shared_poller, settings, submitted, wait, is_new=True)
-
-
-async def submit(
-    transport: Transport,
-    settings: Settings,
-    call: Call[Submitted],
-    submission: Submission,
-    on_submitted: Callable[[str], object] | None,
-    *,
-    is_id_needed: bool,
-) -> None:
-    """Submit a task, and report its id before anything else is done.
-
-    Args:
-        transport: Where to.
-        settings: The client's.
-        call: The prepared submission.
-        submission: Gets the id.
-        on_submitted: Is called with the id.
-        is_id_needed: Whether the submission is seen through although the caller is cancelled.
-
-    """
-
-    async def send() -> None:
-        submission.task_id = (await transport.send(call, flight=submission.flight)).task_id
-        if on_submitted is not None:
-            await report_submitted(on_submitted, submission.task_id)
-
-    if is_id_needed:
-        await shield_with_grace(send, submission.flight, within=settings.timeouts.cleanup)
-    else:
-        await send()
-
-
-async def report_submitted(callback: Callable[..., object], *args: str) -> None:
-    """Call back with the id of a new task, the last argument; what that raises has the id on it."""
-    try:
-        await call_back(callback, *args)
-    except Exception as error:
-        # It is the user's, and may be frozen.
-        with suppress(AttributeError):
-            error.task_id = args[-1]  # type: ignore[attr-defined]
-        raise
+    return await _wait(transport, shared_poller, settings, submission, wait, start=start, is_new=True)
 
 
 async def _wait(
     transport: Transport,
     shared_poller: SharedPoller,
     settings: Settings,
-    start: Callable[[Submission], Awaitable[None]],
+    submission: Submission,
     wait: Wait,
     *,
     is_new: bool,
-    watch: Follower | None = None,
+    start: Callable[[], Awaitable[None]] | None = None,
+    follower: Follower | None = None,
 ) -> TaskResult:
-    """Wait for the task whose id `start` finds out, and see to it when the caller leaves."""
-    submission = Submission()
+    """Wait for a task, which `start` submits where it has no id yet, and see to it when the caller leaves."""
     try:
         # A scope without a deadline would be a tenth of what a wait takes up.
         with nullcontext() if wait.timeout is None else anyio.move_on_after(wait.timeout):
-            await start(submission)
+            if start is not None:
+                await start()
             task_id = submission.task_id or ""
-            if watch is None:
-                watch = TaskFollower(transport, shared_poller, task_id, settings.polling, is_new=is_new)
-            seen = watch
-            with _told(settings, task_id, lambda: seen.status, wait.on_event) as on_event:
+            if follower is None:
+                follower = TaskFollower(transport, shared_poller, task_id, settings.polling, is_new=is_new)
+            with _observed(settings, task_id, follower, wait.on_event) as on_event:
                 if wait.signal is None:
-                    return ensure_completed(await _follow(watch, on_event))
-                return ensure_completed(
-                    await _follow_beside(watch, on_event, wait.signal, lambda: shared_poller.wake(task_id))
-                )
+                    return ensure_completed(await _follow(follower, on_event))
+                return ensure_completed(await _follow_beside(follower, on_event, wait.signal, task_id, shared_poller))
     except (anyio.get_cancelled_exc_class(), KeyboardInterrupt):
         # trio raises Ctrl-C where asyncio cancels the main task for it.
         if wait.on_cancel == "cancel" and submission.may_exist:
@@ -232,42 +122,40 @@ async def _wait(
     raise WaitTimeout(
         wait.timeout or 0.0,
         task_id=submission.task_id,
-        status=watch.status if watch is not None else None,
+        status=follower.status if follower is not None else None,
         remote=remote,
         may_have_been_sent=submission.may_exist,
     )
 
 
-def _told(
-    settings: Settings, task_id: str, status: Callable[[], str | None], on_event: EventCallback | None
+def _observed(
+    settings: Settings, task_id: str, follower: Follower, on_event: EventCallback | None
 ) -> AbstractContextManager[EventCallback | None]:
-    """Have the observer, if there is one, told of a wait; gives what to call with each event."""
-    return (
-        nullcontext(on_event)
-        if settings.instrumentation is None
-        else settings.instrumentation.wait(task_id, status, on_event)
-    )
+    """Have a wait reported to the observer, if there is one; gives what to call with each event."""
+    if settings.instrumentation is None:
+        return nullcontext(on_event)
+    return settings.instrumentation.wait(task_id, lambda: follower.status, on_event)
 
 
-async def _follow(watch: Follower, on_event: EventCallback | None) -> TaskResult:
+async def _follow(follower: Follower, on_event: EventCallback | None) -> TaskResult:
     try:
         is_over = False
         while not is_over:
-            event = await watch.next()
+            event = await follower.next()
             is_over = event.is_terminal
             if on_event is not None:
                 await call_back(on_event, event)
-        result = await watch.settle()
+        result = await follower.settle()
         log.info("task %s: %s", result.id, result.status)
         return result
     finally:
-        await watch.aclose()
+        await follower.aclose()
 
 
 async def _follow_beside(
-    watch: Follower, on_event: EventCallback | None, signal: Signal, wake: Callable[[], None]
+    follower: Follower, on_event: EventCallback | None, signal: Signal, task_id: str, shared_poller: SharedPoller
 ) -> TaskResult:
-    """Follow a task and listen for a signal; one that fails leaves quietly, since the race goes on without it."""
+    """Follow a task and listen for a signal; one that fails leaves quietly, since the wait goes on without it."""
     results: list[TaskResult] = []
 
     async def listen() -> None:
@@ -276,11 +164,11 @@ async def _follow_beside(
         except Exception:
             log.warning("the signal of a wait failed, so the wait goes on without it", exc_info=True)
         else:
-            wake()
+            shared_poller.wake(task_id)
 
     async with FlatTaskGroup() as group:
         group.start_soon(listen)
-        results.append(await _follow(watch, on_event))
+        results.append(await _follow(follower, on_event))
         group.cancel_scope.cancel()
     return results[0]
 

@@ -31,7 +31,7 @@ What always holds, whatever the stream and the API do:
 - A stream can only bring updates. Whatever goes wrong with it makes a poll due, and only requests end a wait.
 - Once a result is readable it is reported within one interval and three round trips.
 - Events cut off no poll twice in a row, so they postpone none for ever; and a terminal one waits for no request.
-- Events are emitted in order, and none after a terminal one.
+- Events are emitted in order, and the wait is over with the first terminal one.
 """
 
 from enum import Enum

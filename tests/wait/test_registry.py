@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from support.sampling import count
 
 from cyberun_async import Polling, TaskStatus
+from cyberun_async._protocol.pages import PageCursor
 from cyberun_async._wait.dedup import EventDeduplicator
 from cyberun_async._wait.inquiry import Inquiry, PollDecision
 from cyberun_async._wait.list_plan import ListPlan
@@ -22,6 +23,7 @@ from cyberun_async._wait.registry import Registry
 from cyberun_async._wait.schedule import PollSchedule
 from cyberun_async._wait.shared_poller import SharedPoller
 from cyberun_async._wait.state import WaitState
+from cyberun_async._wait.submission import Submission
 
 
 @attrs.define(eq=False)
@@ -128,6 +130,8 @@ def test_what_is_shown() -> None:
     assert repr(odd) == "<OddEvents of task T: none>"
     assert repr(dedup) == "<EventDeduplicator: None, 0 to hand out>"
     assert repr(WaitState("T", polling)).startswith("<WaitState: stream closed, <Inquiry about task T: nothing")
+    assert repr(PageCursor()) == "<PageCursor: page 1, 0 items seen>"
+    assert repr(Submission("T")) == "<Submission of T>"
     plan = ListPlan({f"T{number}": None for number in range(30)})
     assert repr(plan) == "<ListPlan: 30 missing, 5 lists ahead; none open>"
     plan.next_pages()
