@@ -23,7 +23,7 @@ class EventStream(AsyncGenerator[TaskEvent, None]):
     """The events of one task, from now to its end: an async generator, and an async context manager.
 
     It ends after a terminal event, or with an exception. It reconnects when the stream breaks, and goes on from
-    polling where streams do not get through; `event.source` tells which it was. The connection is closed before the
+    polling where streams do not get through; `event.source` says which it was. The connection is closed before the
     terminal event is handed out. Leaving `async with` closes it at once, however that happens.
 
     ```python
@@ -45,15 +45,15 @@ class EventStream(AsyncGenerator[TaskEvent, None]):
 
     __reduce__ = refuse_copies
 
-    def __init__(self, watch: TaskFollower) -> None:
-        """Wrap a watch; nothing is sent before the first event is asked for."""
-        self._watch = watch
+    def __init__(self, follower: TaskFollower) -> None:
+        """Wrap a follower; nothing is sent before the first event is asked for."""
+        self._follower = follower
         self._is_waiting = False
         self._is_over = False
 
     def __repr__(self) -> str:
         """Show whose events they are."""
-        return f"<{type(self).__name__} of task {self._watch.task_id}>"
+        return f"<{type(self).__name__} of task {self._follower.task_id}>"
 
     def __aiter__(self) -> "Self":
         """Give the stream itself."""
@@ -66,7 +66,7 @@ class EventStream(AsyncGenerator[TaskEvent, None]):
             raise StopAsyncIteration
         self._is_waiting = True
         try:
-            event = await self._watch.next()
+            event = await self._follower.next()
         except Exception:
             self._is_over = True
             raise
@@ -94,7 +94,7 @@ class EventStream(AsyncGenerator[TaskEvent, None]):
         """Close the stream; safe to call twice."""
         self._check_nobody_waits()
         self._is_over = True
-        await self._watch.aclose()
+        await self._follower.aclose()
 
     def _check_nobody_waits(self) -> None:
         if self._is_waiting:
@@ -114,6 +114,6 @@ class EventStream(AsyncGenerator[TaskEvent, None]):
 
     def __del__(self) -> None:
         """Warn of a connection left open; closing it takes an event loop, which is not there any more."""
-        if self._watch.is_connected:
+        if self._follower.is_connected:
             message = f"unclosed {type(self).__name__}: use 'async with client.events(...)'"
             warnings.warn(message, ResourceWarning, source=self, stacklevel=2)

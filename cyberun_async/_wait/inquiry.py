@@ -1,7 +1,7 @@
 """What a wait asks the API, and what the responses mean: a pure state machine, which sends nothing itself.
 
-A wait asks two questions: how does the task stand (a poll), and what is its result. Whoever carries the `Request` out
-that is planned reports `sent`, and then one of `poll_answered`, `result_answered`, `failed` and `cut`:
+A wait asks two questions: how does the task stand (a poll), and what is its result. The follower carries the
+`Request` out that is planned, and reports `sent`, and then one of `poll_answered`, `result_answered`, `failed` and `cut`:
 
 | planned | what comes of it | then |
 | --- | --- | --- |
@@ -269,7 +269,7 @@ class Inquiry:
 
     def _take_status(self, status: TaskStatus, now: float, *, is_confirmed: bool = False) -> None:
         if may_have_ended(status):
-            # Without a known status it is the result that tells, however often it has to be asked.
+            # Without a known status the result decides, however often it has to be asked.
             self.end_reported(status if status.is_terminal else None, now)
             self.planned = Request.FETCH_RESULT
         elif status == self._dedup.status or self._schedule.has_event_since_poll:
@@ -288,7 +288,7 @@ class Inquiry:
             self.result = result
             self._dedup.accept(event_from_result(result))
             return
-        # Whatever said so was early or wrong: the next poll tells.
+        # What said so was early or wrong: the next poll decides.
         self._forget_end()
         if planned is Request.FETCH_RESULT:
             self._schedule.back_off(now)

@@ -84,7 +84,7 @@ class ListPlan:
     """The way through the lists of unfinished tasks, once.
 
     Args:
-        wanted: The last known status of each task that is looked for, or `None`.
+        wanted: The last known status of each task that is to be found, or `None`.
         unlisted: Statuses that the server gives no list of.
 
     Attributes:

@@ -10,7 +10,7 @@ from cyberun_async._wait.schedule import PollSchedule, Question
 class PollRequest:
     """What a wait leaves with the shared poller while it waits for its next poll.
 
-    It belongs to its wait: whoever polls for it reports what was found, and from that it keeps the schedule of its wait
+    It belongs to its wait: the leader reports to it what was found, and from that it keeps the schedule of its wait
     up to date, decides whether that is an update, and wakes its wait.
 
     Args:

@@ -18,7 +18,7 @@ class Registry:
     """The requests of all waits of one client.
 
     Attributes:
-        leader: The one whose wait polls for all; `None` only where nobody waits, or one has just begun to.
+        leader: The one whose wait polls for all; `None` only where none waits, or one has just begun to.
         next_due: When the first of the parked ones is due.
 
     """
@@ -26,7 +26,7 @@ class Registry:
     __slots__ = ("_due", "_listening", "_parked", "leader", "next_due")
 
     def __init__(self) -> None:
-        """Begin with nobody."""
+        """Begin empty."""
         # They are sets that keep the order.
         self._due: dict[PollRequest, None] = {}
         self._parked: dict[PollRequest, None] = {}

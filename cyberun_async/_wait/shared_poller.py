@@ -10,7 +10,7 @@ A round of the leader:
 
 | due, or nearly (within `COALESCE_FRACTION` of an interval) | what it does |
 | --- | --- |
-| few, and nobody else nearly | each one polls for itself (`POLL`) |
+| few, and no others nearly | each one polls for itself (`POLL`) |
 | many | reads the lists of unfinished tasks (`ListPoller`), for all of them, and for those that listen to a stream |
 
 | after the lists were read | the request gets |
@@ -23,8 +23,8 @@ A round of the leader:
 What always holds:
 
 - A request gets one decision, and waits nowhere any longer from then on.
-- Nobody writes into another's state: the leader reports to a request what was found, and the request keeps its own
-  wait's schedule. What was found for a wait that has left meanwhile is reported to nobody.
+- No part writes into another's state: the leader reports to a request what was found, and the request keeps its own
+  wait's schedule. What was found for a wait that has left meanwhile is dropped.
 - As long as anybody waits, there is a leader, and it sleeps no longer than until the first request is due.
 """
 
@@ -66,7 +66,7 @@ class SharedPoller:
     """
 
     def __init__(self, transport: Transport, polling: Polling, pending_wakes: dict[str, None] | None = None) -> None:
-        """Begin with nobody."""
+        """Begin without waits."""
         self._transport = transport
         self._polling = polling
         self.registry: Registry = Registry()
@@ -88,7 +88,7 @@ class SharedPoller:
 
         Args:
             request: Whose, and when.
-            until: When to leave off, for the stream.
+            until: When to stop waiting, for the stream.
 
         """
         if self._takes_wake(request):
@@ -111,7 +111,7 @@ class SharedPoller:
     def listen(self, request: PollRequest) -> "anyio.CancelScope":
         """Give the scope in which a wait reads its stream until its poll is due, or others have an update of the task.
 
-        Such a wait polls for nobody, and gets what others find, until it says `listened`.
+        Such a wait never leads, and gets what others find, until it says `listened`.
         """
         scope = request.listening()
         self.registry.add_listening(request)
@@ -126,7 +126,7 @@ class SharedPoller:
     def wake(self, task_id: str) -> None:
         """Have a task polled now: something has reported that it ended.
 
-        A wait that does something else just now polls as soon as it is done; a wake for a task that nobody waits for is
+        A wait that does something else just now polls as soon as it is done; a wake for a task without a wait is
         forgotten in time.
         """
         for request in [each for each in self.registry if each.task_id == task_id]:
@@ -157,7 +157,7 @@ class SharedPoller:
     # What the leader does
 
     async def _lead(self, request: PollRequest, until: float) -> None:
-        """Poll for everybody until there is a decision for the leader itself, or until it is time to leave off."""
+        """Poll for all waits until there is a decision for the leader itself, or its time is up."""
         registry = self.registry
         while request.decision is None and until > (now := anyio.current_time()):
             if registry.is_any_due(now):
@@ -168,7 +168,7 @@ class SharedPoller:
                 await request.wait(min(registry.next_due, until))
 
     async def _poll_for_all(self, now: float) -> None:
-        """Poll for everybody whose poll is due, or nearly."""
+        """Poll for all whose poll is due, or nearly."""
         from cyberun_async._wait.list_poller import LIST_THRESHOLD, ListPoller
 
         registry = self.registry

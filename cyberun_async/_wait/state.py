@@ -55,7 +55,7 @@ MAX_READ_AHEAD = 100
 
 
 _NO_SIGN_OF_LIFE = (ErrorEvent, UnknownEvent)
-"""Events that make polls no rarer: one that nobody knows may be a heartbeat, which proves a connection and not a task."""
+"""Events that make polls no rarer: an unknown one may be a heartbeat, which proves a connection and not a task."""
 
 
 class Stream(Enum):

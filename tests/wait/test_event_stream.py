@@ -450,7 +450,7 @@ async def test_a_stream_dropped_open_warns() -> None:
             server.on("events", hold(SSE_HEAD, *STORY[:2]))
             events = client.events(TASK)
             await anext(events)
-            watch = events._watch
+            watch = events._follower
             with pytest.warns(ResourceWarning, match="unclosed EventStream"):  # noqa: PT031 - the drop is two steps
                 del events
                 gc.collect()
