@@ -79,7 +79,8 @@ class AsyncClient:
         http2: Whether single requests may be sent by HTTP/2; needs the extra `http2`. Event streams never are.
         observer: Called with each request, response, retry and wait.
         headers: Sent with each request to the API, and never to the storage, as a gateway in front of it may want them.
-            Their values are treated as secrets; those that the client sets itself are rejected.
+            Their values are treated as secrets; those that the client sets itself are rejected. Else `CYBERUN_HEADERS`, with
+            `Name: value` in each line.
         allow_insecure_http: Allow `http://` to a host that is not loopback.
 
     Attributes:

@@ -12,7 +12,7 @@ import attrs
 from cyberun_async._errors import ConfigurationError
 from cyberun_async._extras import missing_extra
 from cyberun_async._observing import Instrumentation
-from cyberun_async._protocol.api_headers import ApiHeaders, check_headers, merge_headers
+from cyberun_async._protocol.api_headers import ApiHeaders, check_headers, merge_headers, parse_headers
 from cyberun_async._protocol.base_url import DEFAULT_BASE_URL, check_base_url
 from cyberun_async._protocol.key_format import check_key, check_team, is_bound_to_team
 from cyberun_async._protocol.secret import Key, sealed
@@ -258,7 +258,7 @@ class Settings:
             team_id=check_team(token if isinstance(token, Key) else None, team),
             http2=_check_http2(http2=http2, http_client=http_client),
             instrumentation=None if observer is None else Instrumentation.of(observer),
-            headers=check_headers(headers),
+            headers=find_headers(headers),
             **values,
         )
 
@@ -267,6 +267,17 @@ def from_environment(*names: str, environment: Mapping[str, str] = os.environ) -
     """Give the value of the first of the variables that is set and not blank."""
     values = (environment.get(name, "").strip() for name in names)
     return next((value for value in values if value), None)
+
+
+def find_headers(headers: object = None) -> ApiHeaders:
+    """Give the headers for a gateway: what `seal_headers()` gives, or those of the environment.
+
+    Raises:
+        ConfigurationError: One of them cannot be sent.
+
+    """
+    lines = sealed(from_environment("CYBERUN_HEADERS"))
+    return check_headers(parse_headers(lines) if headers is None and isinstance(lines, Key) else headers)
 
 
 def _find_key(api_key: object) -> Key:

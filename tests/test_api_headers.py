@@ -9,7 +9,7 @@ import httpx
 import pytest
 from support.secrecy import everything_logged, variables_of
 
-from cyberun_async import APIError, AsyncClient, ConfigurationError, Retries
+from cyberun_async import APIError, AsyncClient, ConfigurationError, RefreshingToken, Retries, SignInRequired
 from cyberun_async._protocol.api_headers import check_headers, merge_headers, seal_headers
 from cyberun_async._protocol.redaction import redact
 
@@ -140,3 +140,50 @@ async def test_secret() -> None:
             shown += [*variables_of(caught.value)]
     assert "X-Gateway" in repr(settings)
     assert SECRET not in "\n".join(shown)
+
+
+async def test_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without headers of its own a client takes those of the environment, one a line; with an empty mapping it has none."""
+    monkeypatch.setenv("CYBERUN_HEADERS", " X-Gateway: a:b \r\n\nX-Other:c")
+    seen: list[httpx.Headers] = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        seen.append(request.headers)
+        return httpx.Response(200, json=TASK)
+
+    for headers in (None, {}, {"X-Other": "d"}):
+        async with client_of(handle, headers=headers) as client:
+            await client.tasks.get("t-1")
+    assert [(each.get("X-Gateway"), each.get("X-Other")) for each in seen] == [("a:b", "c"), (None, None), (None, "d")]
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        pytest.param(SECRET, "line 1 of CYBERUN_HEADERS is no header", id="no colon"),
+        pytest.param(f"X-A: 1\n\n{SECRET} {SECRET}: 2", "line 3 of CYBERUN_HEADERS is no header", id="no name"),
+        pytest.param(f"Host: {SECRET}", "the header Host is set by the client itself", id="our own"),
+    ],
+)
+def test_environment_refused(lines: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line that is no header is named by its number, as all of it may be a secret."""
+    monkeypatch.setenv("CYBERUN_HEADERS", lines)
+    with pytest.raises(ConfigurationError, match=message) as caught:
+        AsyncClient("sk-x")
+    assert SECRET not in str(caught.value) + "\n".join(variables_of(caught.value))
+
+
+async def test_refreshing() -> None:
+    """A refresh goes through the same gateway."""
+    seen: list[httpx.Headers] = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        seen.append(request.headers)
+        return httpx.Response(401, json={"error_message": "used"})
+
+    http = httpx.AsyncClient(transport=httpx.MockTransport(handle))
+    headers = {"X-Gateway": SECRET}
+    token = RefreshingToken("r-1", save=print, base_url="http://localhost", http_client=http, headers=headers)
+    with pytest.raises(SignInRequired):
+        await token()
+    assert [(each.get("X-Gateway"), each.get("Authorization")) for each in seen] == [(SECRET, None)]

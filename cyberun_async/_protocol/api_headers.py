@@ -4,12 +4,13 @@ import re
 from collections.abc import Mapping
 
 from cyberun_async._errors import ConfigurationError
-from cyberun_async._protocol.secret import Key
+from cyberun_async._protocol.secret import Key, Secret
 
 ApiHeaders = tuple[tuple[str, Key], ...]
 """Names as they were given, and values, of which each may be a secret."""
 
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_LINE = re.compile(rf"{_NAME.pattern}:.*")
 _VALUE = re.compile(r"[\t -~]*")
 
 _RESERVED = frozenset(
@@ -50,6 +51,22 @@ def seal_headers(headers: object) -> object:
     if not isinstance(headers, Mapping):
         return headers
     return SealedHeaders((name, Key(value) if isinstance(value, str) else value) for name, value in headers.items())
+
+
+def parse_headers(lines: Secret[str]) -> SealedHeaders:
+    """Read headers as the environment has them: `Name: value`, one a line.
+
+    Raises:
+        ConfigurationError: A line is none; it is named by its number, as all of it may be a secret.
+
+    """
+    sealed = [Key(line.strip()) for line in lines.reveal().splitlines()]
+    wrong = [number for number, line in enumerate(sealed, 1) if line.reveal() and not _LINE.fullmatch(line.reveal())]
+    if wrong:
+        message = f"line {wrong[0]} of CYBERUN_HEADERS is no header: write 'Name: value', one a line"
+        raise ConfigurationError(message)
+    pairs = (line.reveal().partition(":") for line in sealed if line.reveal())
+    return SealedHeaders((name, Key(value.strip())) for name, _, value in pairs)
 
 
 def check_headers(headers: object) -> ApiHeaders:

@@ -12,7 +12,7 @@ these hold, in this order of importance:
 - **One refresh serves all who wait** for an access token.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from inspect import isawaitable
 from math import inf
 from typing import TYPE_CHECKING
@@ -31,6 +31,7 @@ from cyberun_async._errors import (
     TokenError,
     TransportError,
 )
+from cyberun_async._protocol.api_headers import seal_headers
 from cyberun_async._protocol.key_format import check_key
 from cyberun_async._protocol.secret import Key, sealed
 from cyberun_async._protocol.sign_in import TokenPair, refresh_tokens
@@ -64,6 +65,7 @@ class RefreshingToken:
         base_url: The address of the API; else it is in `CYBERUN_BASE_URL`, else it is Cyberun Cloud's.
         http_client: Your own client to refresh through, such as for a proxy; it is never closed.
         timeouts: Seconds that the steps of a refresh may take.
+        headers: For a gateway in front of the API, as those of `AsyncClient`; else they are in `CYBERUN_HEADERS`.
         allow_insecure_http: Whether the base URL may be `http://` to a host that is not loopback.
 
     Raises:
@@ -88,6 +90,7 @@ class RefreshingToken:
         base_url: str | None = None,
         http_client: "httpx.AsyncClient | None" = None,
         timeouts: Timeouts = Timeouts(),
+        headers: Mapping[str, str] | None = None,
         allow_insecure_http: bool = False,
     ) -> None:
         """Send nothing yet."""
@@ -97,11 +100,14 @@ class RefreshingToken:
         if not unused.reveal():
             raise ConfigurationError("the refresh token is empty: sign in, and pass the one that you get")
         given = None if access_token is None else check_key(sealed(access_token))
-        del refresh_token, access_token  # A traceback with local variables would show them.
+        given_headers = seal_headers(headers)
+        del refresh_token, access_token, headers  # A traceback with local variables would show them.
         if not callable(save):
             raise ConfigurationError(f"save must be a function of the new refresh token, not {type(save).__name__}")
         self._save = save
-        self._settings = anonymous_settings(base_url, timeouts=timeouts, allow_insecure_http=allow_insecure_http)
+        self._settings = anonymous_settings(
+            base_url, timeouts=timeouts, headers=given_headers, allow_insecure_http=allow_insecure_http
+        )
         self._http_client = http_client
         Connections(self._settings, http_client)  # What cannot work is found now, and not by the first request.
         self._unused: Key | None = unused
