@@ -5,12 +5,11 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
-import anyio
 from cyclopts import Parameter, validators
 from rich.console import Console
 from rich.live import Live
@@ -20,24 +19,19 @@ from cyberun_async import (
     AsyncClient,
     Batch,
     CyberunError,
-    InvalidParameters,
     Journal,
     Outcome,
     StatusEvent,
     TaskEvent,
     TaskStatus,
 )
-from cyberun_async._batch.decisions import Resubmit, next_step
-from cyberun_async._batch.journal import store_of
-from cyberun_async._batch.journal_rows import Row
-from cyberun_async._batch.journal_store import Rows
+from cyberun_async._batch.decisions import Resubmit
 from cyberun_async._concurrency import run_all
-from cyberun_async._protocol.validation import definitions_of
 from cyberun_async.cli._app import FROM_ENVIRONMENT, Json, Workflow, above_zero, make_folder
+from cyberun_async.cli._batch_check import checked_items, forecast, show_forecast
 from cyberun_async.cli._connect import Account, connect
 from cyberun_async.cli._exit import ExitCode
-from cyberun_async.cli._items import Fields, Lines, check_items, read_lines
-from cyberun_async.cli._parameters import get_workflow
+from cyberun_async.cli._items import read_lines
 from cyberun_async.cli._results import Results
 from cyberun_async.cli._signals import TERMINATION
 from cyberun_async.cli._text import print_status, printable, write_json, write_line
@@ -107,10 +101,10 @@ async def batch(
     results = Results(out, journal)
     lines = read_lines(inputs, key)
     async with connect(account) as client:
-        items = await _checked(client, workflow, lines, as_json=json)
+        items = await checked_items(client, workflow, lines, as_json=json)
         if check:
-            steps = await _forecast(workflow, items, journal, resubmit=resubmit, attempts=attempts)
-            _show_forecast(steps, max_tasks, attempts, as_json=json)
+            steps = await forecast(workflow, items, journal, resubmit=resubmit, attempts=attempts)
+            show_forecast(steps, max_tasks, attempts, as_json=json)
             return ExitCode.OK
         make_folder(out)
         tally = Tally(len(items), as_json=json)
@@ -137,54 +131,6 @@ async def batch(
         if running.stopped_by in _STOPPED_BY:
             print_status(f"stopped by {_STOPPED_BY[running.stopped_by]}: the same command resumes the batch")
     return tally.summary(results)
-
-
-async def _checked(client: AsyncClient, workflow: str, lines: Lines, *, as_json: bool) -> dict[str, Fields]:
-    """Give all items, or show what is wrong with any of them.
-
-    Raises:
-        InvalidParameters: One cannot be submitted, so none is.
-
-    """
-    items = check_items(lines, definitions_of(await get_workflow(client, workflow)))
-    for problem in items.problems:
-        if as_json:
-            write_json({"type": "problem", "line": problem.line, "message": problem.text})
-        else:
-            print_status(f"{lines.path}, line {problem.line}: {problem.text}")
-    if items.problems:
-        count = len({problem.line for problem in items.problems})
-        what = "1 line" if count == 1 else f"{count} lines"
-        raise InvalidParameters([f"{lines.path}: {what} cannot be submitted, so nothing was"])
-    return items.by_key
-
-
-async def _forecast(
-    workflow: str, items: Collection[str], path: Path, *, resubmit: Collection[Resubmit], attempts: int
-) -> Counter[str]:
-    """Count what a batch would do with its items, by what the journal has of each."""
-    rows: dict[str, Row] = {}
-    if await anyio.Path(path).exists():
-        rows = {row.key: row async for row in Rows(store_of(Journal(path))) if row.workflow == workflow}
-    return Counter(_STEPS[next_step(rows.get(key), resubmit=resubmit, attempts=attempts)] for key in items)
-
-
-def _show_forecast(steps: Counter[str], max_tasks: int | None, attempts: int, *, as_json: bool) -> None:
-    submit = steps["submit"] if max_tasks is None else min(steps["submit"], max_tasks)
-    counts = {"submit": submit, **{step: steps[step] for step in ("wait", "finished", "uncertain")}}
-    if max_tasks is not None:
-        counts["left"] = steps["submit"] - submit
-    if as_json:
-        write_json({"type": "check", "items": steps.total(), **counts})
-        return
-    billed = "is billed" if attempts == 1 else f"is billed up to {attempts} times"
-    rest = f"{counts['wait']} to wait for, {counts['finished']} finished, {counts['uncertain']} uncertain"
-    left = f", {counts['left']} left" if max_tasks is not None else ""
-    write_line(f"{steps.total()} items: {submit} to submit, each of which {billed}, {rest}{left}")
-
-
-_STEPS = {"submit": "submit", "wait": "wait", "give back": "finished", "report": "uncertain"}
-"""What `--check` calls that which a batch decides of an item."""
 
 
 class Tally:

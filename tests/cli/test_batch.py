@@ -14,7 +14,7 @@ from cli.conftest import Outcome
 from cyberun_async import Journal, TaskResult, TaskStatus
 from cyberun_async._batch.journal import store_of
 from cyberun_async._batch.journal_rows import Row, dump_outcome
-from cyberun_async.cli._batch import _forecast
+from cyberun_async.cli._batch_check import forecast
 from cyberun_async.local import LocalCyberun
 from cyberun_async.local.scripts import fail
 
@@ -152,7 +152,7 @@ async def test_step(fields: dict[str, Any] | None, options: dict[str, Any], step
     if fields is not None:
         async with Journal(tmp_path / "journal") as journal:
             await store_of(journal).put(Row(workflow="w", key="k", digest="d", **fields))
-    steps = await _forecast("w", ["k"], tmp_path / "journal", **{"resubmit": (), "attempts": 1, **options})
+    steps = await forecast("w", ["k"], tmp_path / "journal", **{"resubmit": (), "attempts": 1, **options})
     assert steps == {step: 1}
 
 
