@@ -58,10 +58,6 @@ class ContainerStream(AsyncIterator[bytes]):
             print(event.event, event.data)
     ```
 
-    Attributes:
-        status_code: The HTTP status of the response.
-        headers: The headers of the response; names in any spelling find them.
-
     """
 
     __reduce__ = refuse_copies
@@ -90,7 +86,7 @@ class ContainerStream(AsyncIterator[bytes]):
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """The headers of the response.
+        """The headers of the response; names in any spelling find them.
 
         Raises:
             ConfigurationError: There are none yet: it is used outside of `async with`.
