@@ -134,10 +134,10 @@ class ContainerStream(AsyncIterator[bytes]):
             TransportError: The connection broke, or was silent for longer than `Timeouts.stream`.
 
         """
-        while (chunk := await self._response().receive()) is not None:
-            if chunk:
-                return chunk
-        raise StopAsyncIteration
+        chunk = await self._response().receive()
+        if chunk is None:
+            raise StopAsyncIteration
+        return chunk
 
     async def read(self, max_bytes: int = 64 * 1024 * 1024) -> bytes:
         """Read the rest of the body.

@@ -24,6 +24,7 @@ from cyberun_async import (
     TransportError,
 )
 from cyberun_async._protocol.container_requests import container_request
+from cyberun_async._transport.body_stream import StreamedRequest
 from cyberun_async.local import LocalCyberun
 
 KEY = "sk-0123456789abcdef"
@@ -384,6 +385,7 @@ def test_what_is_sent() -> None:
     request = container_request("w", "POST", "/a%20b/..c/...?q=../x", content=bytearray(b"x"), headers=None)
     assert (request.target, request.content) == ("/r/containers/w/a%20b/..c/...?q=../x", b"x")
     assert request.call.path == "/r/containers/w/a%20b/..c/..."
+    assert repr(StreamedRequest(request)) == "<StreamedRequest POST /r/containers/w/a%20b/..c/...>"
 
 
 async def test_by_the_local_server() -> None:
