@@ -31,7 +31,14 @@ if TYPE_CHECKING:
 
     from cyberun_async.local import LocalCyberun
 
-RUNNABLE = ("cyberun-async ", "CYBERUN_LOG=debug cyberun-async ", "python -m cyberun_async ", "cat ", "ls ")
+RUNNABLE = (
+    "cyberun-async ",
+    "KEY=$(cyberun-async ",
+    "CYBERUN_LOG=debug cyberun-async ",
+    "python -m cyberun_async ",
+    "cat ",
+    "ls ",
+)
 """The commands that an example may give; all others have to be marked as skipped."""
 
 RESULT = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE

@@ -14,10 +14,12 @@ from cyclopts import Parameter, validators
 
 from cyberun_async import (
     AbandonPolicy,
+    APIError,
     AsyncClient,
     CancelledEvent,
     ConfigurationError,
     CyberunError,
+    DecodeError,
     FailedEvent,
     InvalidParameters,
     OutputFile,
@@ -239,7 +241,15 @@ async def tasks(
     Example: `cyberun-async tasks --status running --limit 5`
     """
     async with connect(account) as client:
-        await show_tasks(client.tasks.list(status=status), limit=limit, as_json=json)
+        await show_tasks(client.tasks.list(status=status), await _slugs(client), limit=limit, as_json=json)
+
+
+async def _slugs(client: AsyncClient) -> dict[str, str]:
+    """Give the slugs of the workflows by their ids; tasks are worth listing without them, too."""
+    try:
+        return {workflow.id: workflow.slug async for workflow in client.workflows.list() if workflow.slug}
+    except (APIError, DecodeError):
+        return {}
 
 
 async def workflows(*, local: Local = False, json: Json = False, account: Account = FROM_ENVIRONMENT) -> None:

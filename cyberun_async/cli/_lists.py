@@ -12,17 +12,19 @@ from cyberun_async.cli._table import write_table
 from cyberun_async.cli._text import printable, write_json, write_line
 
 
-async def show_tasks(tasks: AsyncIterator[Task], *, limit: int, as_json: bool) -> None:
-    """Show up to `limit` tasks."""
+async def show_tasks(tasks: AsyncIterator[Task], slugs: Mapping[str, str], *, limit: int, as_json: bool) -> None:
+    """Show up to `limit` tasks, each with its workflow by the slug, where that is known."""
     rows: list[Sequence[str]] = []
     left = limit
     while left > 0 and (task := await anext(tasks, None)) is not None:
         left -= 1
+        slug = slugs.get(task.workflow_id or "")
         if as_json:
-            write_json(_as_json("task", task))
+            write_json({**_as_json("task", task), "workflow": slug})
         else:
-            rows.append((task.id, task.status, _in_short(task.created_at), task.error or ""))
-    write_table(("TASK", "STATUS", "CREATED", "ERROR"), rows)
+            workflow = slug or task.workflow_id or ""
+            rows.append((task.id, task.status, _in_short(task.created_at), workflow, task.error or ""))
+    write_table(("TASK", "STATUS", "CREATED", "WORKFLOW", "ERROR"), rows)
 
 
 def show_task(task: Task, *, as_json: bool) -> None:

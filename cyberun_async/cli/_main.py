@@ -12,6 +12,7 @@ from cyberun_async._errors import CyberunError, NotFoundError
 from cyberun_async._protocol.redaction import redact
 from cyberun_async.cli import _app as tasks
 from cyberun_async.cli._batch import batch
+from cyberun_async.cli._completion import completion_of
 from cyberun_async.cli._doctor import conformance, doctor
 from cyberun_async.cli._exit import ExitCode, exit_code
 from cyberun_async.cli._login import login, logout, whoami
@@ -26,29 +27,16 @@ from cyberun_async.cli._text import (
     write_json,
 )
 from cyberun_async.cli._types import types
+from cyberun_async.cli._upload import upload
 from cyberun_async.cli._wording import in_words_of_the_command_line
 
 OPTIONS = Group("Options", show=False)
 PARAMETERS = Group("Arguments and options", sort_key=7)
 """One box for both: the help of each command fits a screen of 30 lines."""
 
-COMMANDS: Mapping[str, Sequence[Callable[..., object]]] = {
-    "Tasks": [
-        *(tasks.run, tasks.submit, tasks.wait, batch),
-        *(tasks.tasks, tasks.result, tasks.events, tasks.download, tasks.cancel),
-    ],
-    "Workflows, account and tools": [
-        *(tasks.workflows, tasks.workflow, types),
-        *(login, logout, whoami),
-        *(tasks.serve, doctor, conformance),
-    ],
-}
-"""Every command, in the order of the help."""
-
 app = App(
     name="cyberun-async",
-    help="""Run tasks on Cyberun Cloud. Sign in by `login`, or set `CYBERUN_API_KEY`; `help COMMAND` shows its options.
-
+    help="""Run tasks on Cyberun Cloud. Sign in by `login` or `CYBERUN_API_KEY`; `help COMMAND` shows options.\\
 Without an account: `cyberun-async run text-to-image -p prompt=dusk --local --out out/`
 """,
     help_format="markdown",
@@ -58,6 +46,19 @@ Without an account: `cyberun-async run text-to-image -p prompt=dusk --local --ou
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
+COMMANDS: Mapping[str, Sequence[Callable[..., object]]] = {
+    "Tasks": [
+        *(tasks.run, tasks.submit, tasks.wait, batch),
+        *(tasks.tasks, tasks.result, tasks.events, tasks.download, tasks.cancel, upload),
+    ],
+    "Workflows, account and tools": [
+        *(tasks.workflows, tasks.workflow, types),
+        *(login, logout, whoami),
+        *(tasks.serve, doctor, conformance, completion_of(app)),
+    ],
+}
+"""Every command, in the order of the help."""
+
 for place, (title, commands) in enumerate(COMMANDS.items()):
     group = Group(title, sort_key=place)
     for number, command in enumerate(commands):
