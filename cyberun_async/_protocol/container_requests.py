@@ -93,7 +93,8 @@ def _problem_of_path(path: object) -> str | None:
     # What one server decodes once, the next one may decode again.
     while (decoded := unquote(plain)) != plain:
         plain = decoded
-    if {".", ".."}.intersection(_SEGMENT_ENDS.split(plain)):
+    # Some servers cut off parameters of a segment, which makes `..;a` one of these, too.
+    if {".", ".."}.intersection(part.partition(";")[0] for part in _SEGMENT_ENDS.split(plain)):
         return f"path must stay on the service, so no part of it may be '.' or '..': {path!r}"
     if not path.isprintable() or "#" in path:
         return f"path must be printable and without a fragment: {path!r}"

@@ -149,6 +149,8 @@ class InputFile:
     def from_data_uri(cls, uri: str, *, name: str | None = None, max_bytes: int = 64 * 1024 * 1024) -> "InputFile":
         """Make the file that a data URI holds, as a page or a language model gives it.
 
+        It decodes at once: for more than some megabytes, `anyio.to_thread.run_sync` keeps the event loop free.
+
         ```python
         picture = InputFile.from_data_uri("data:image/png;base64,iVBORw0KGgo=")
         ```

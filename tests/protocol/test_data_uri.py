@@ -81,6 +81,11 @@ def test_its_size(uri: str) -> None:
         InputFile.from_data_uri(uri, max_bytes=1)
 
 
+def test_what_stands_between_letters_does_not_count() -> None:
+    """The limit is of the bytes that it holds, however many blanks there are between the letters."""
+    assert InputFile.from_data_uri(f"data:image/png;base64,{'A ' * 8}{'%20' * 99}", max_bytes=6).source == bytes(6)
+
+
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [

@@ -357,6 +357,7 @@ async def test_used_wrongly() -> None:
         pytest.param({"path": "/%252e%252e/b"}, "'..'", id="upwards, encoded twice"),
         pytest.param({"path": "/a%2f..%2fb"}, "'..'", id="upwards by encoded slashes"),
         pytest.param({"path": "/a\\..\\b"}, "'..'", id="upwards by backslashes"),
+        pytest.param({"path": "/..;a/b"}, "'..'", id="upwards with a parameter"),
         pytest.param({"path": "/./a"}, "'.'", id="here"),
         pytest.param({"path": "/a\nb"}, "printable", id="a line break"),
         pytest.param({"path": "/a#b"}, "fragment", id="a fragment"),
