@@ -91,7 +91,7 @@ class SharedPoller:
             until: When to stop waiting, for the stream.
 
         """
-        if self._takes_wake(request):
+        if self._take_wake(request):
             return PollDecision.POLL
         registry = self.registry
         if request.wants_slot:
@@ -115,7 +115,7 @@ class SharedPoller:
         """
         scope = request.listening()
         self.registry.add_listening(request)
-        if self._takes_wake(request):
+        if self._take_wake(request):
             scope.cancel()
         return scope
 
@@ -142,8 +142,8 @@ class SharedPoller:
             self._give(request, PollDecision.TRY_STREAM)
         return request is not None
 
-    def _takes_wake(self, request: PollRequest) -> bool:
-        """Whether its task was woken before the wait had time for that; if so, it is decided."""
+    def _take_wake(self, request: PollRequest) -> bool:
+        """Decide a request whose task was woken before its wait had time for that, and say whether it was."""
         if request.task_id not in self.pending_wakes:
             return False
         del self.pending_wakes[request.task_id]
