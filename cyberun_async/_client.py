@@ -393,6 +393,7 @@ class AsyncClient:
         task_id: str,
         *,
         timeout: float | None = None,
+        start_timeout: float | None = None,
         on_event: EventCallback | None = None,
         on_timeout: AbandonPolicy = "leave",
         on_cancel: AbandonPolicy = "leave",
@@ -406,9 +407,11 @@ class AsyncClient:
         Args:
             task_id: The task's id.
             timeout: Seconds until `WaitTimeout`; `None` waits for as long as the server responds.
+            start_timeout: Seconds until `StartTimeout` if the task has not started: no agent fits or is free. They count from
+                the submission, or from the start of a wait for a task that exists; `None` sets no limit.
             on_event: Called with each event; may be async. What it raises ends the wait. Without it, a notebook shows the
                 progress where `ipywidgets` or `rich` is installed, unless `CYBERUN_PROGRESS` is `0`.
-            on_timeout: Whether to `"leave"` the task running when the deadline passes, or to `"cancel"` it.
+            on_timeout: Whether to `"leave"` the task running when either deadline passes, or to `"cancel"` it.
             on_cancel: Likewise when the waiting task is cancelled.
             signal: An async callable that returns when the task may have ended, such as the `wait` of an event that your
                 own messaging sets; the task is polled then. Webhooks that this process receives go to `wake()`.
@@ -416,7 +419,8 @@ class AsyncClient:
         Raises:
             TaskFailed: The task failed.
             TaskCancelled: The task was cancelled.
-            WaitTimeout: The deadline passed; `remote` says what became of the task.
+            WaitTimeout: A deadline passed; `remote` says what became of the task. It is a `StartTimeout` if the task did not
+                start in time.
             APIError: The task does not exist, or the key may not see it.
             TransportError: The server has not responded for longer than `Polling.unavailable_timeout`.
 
@@ -425,7 +429,14 @@ class AsyncClient:
         """
         core = self._core
         with show_wait(f"task {task_id}", on_event, on_cancel=on_cancel, task_id=task_id) as (emit, _):
-            wait = Wait(timeout=timeout, on_event=emit, on_timeout=on_timeout, on_cancel=on_cancel, signal=signal)
+            wait = Wait(
+                timeout=timeout,
+                start_timeout=start_timeout,
+                on_event=emit,
+                on_timeout=on_timeout,
+                on_cancel=on_cancel,
+                signal=signal,
+            )
             return await wait_for_result(core.transport, core.shared_poller, core.settings, task_id, wait)
 
     def wake(self, event: "WebhookEvent") -> None:
@@ -445,6 +456,7 @@ class AsyncClient:
         parameters: Mapping[str, object] | None = None,
         *,
         timeout: float | None = None,
+        start_timeout: float | None = None,
         on_event: EventCallback | None = None,
         on_timeout: AbandonPolicy = "leave",
         on_cancel: AbandonPolicy = "leave",
@@ -464,8 +476,10 @@ class AsyncClient:
             workflow: A slug (`text-to-image`), a pinned slug (`text-to-image@2`), or a UUID.
             parameters: By key; files among them are uploaded first.
             timeout: Seconds until `WaitTimeout`; `None` waits for as long as the server responds.
+            start_timeout: Seconds until `StartTimeout` if the task has not started: no agent fits or is free. They count from
+                the submission, or from the start of a wait for a task that exists; `None` sets no limit.
             on_event: Called with each event; may be async. What it raises ends the wait.
-            on_timeout: Whether to `"leave"` the task running when the deadline passes, or to `"cancel"` it.
+            on_timeout: Whether to `"leave"` the task running when either deadline passes, or to `"cancel"` it.
             on_cancel: Likewise when the waiting task is cancelled.
             on_submitted: Called with the task's id as soon as it is known, before the wait; may be async. What it raises
                 ends the wait, with the id as its `task_id`, and leaves the task running.
@@ -479,7 +493,8 @@ class AsyncClient:
             InvalidParameters: The parameters do not fit, with every reason; nothing was submitted.
             TaskFailed: The task failed.
             TaskCancelled: The task was cancelled.
-            WaitTimeout: The deadline passed; `remote` says what became of the task.
+            WaitTimeout: A deadline passed; `remote` says what became of the task. It is a `StartTimeout` if the task did not
+                start in time.
             CyberunError: Whatever else `submit()` and `wait_for_result()` raise.
 
         Source: https://docs.cyberun.cloud/api-reference/task/execute-a-workflow-by-id
@@ -490,7 +505,14 @@ class AsyncClient:
         prepare = partial(core.preparer.prepare, workflow, parameters, validate=validate, dispatch=dispatch)
         check_on_submitted(on_submitted)
         with show_wait(workflow, on_event, on_cancel=on_cancel, on_submitted=on_submitted) as (emit, report):
-            wait = Wait(timeout=timeout, on_event=emit, on_timeout=on_timeout, on_cancel=on_cancel, on_submitted=report)
+            wait = Wait(
+                timeout=timeout,
+                start_timeout=start_timeout,
+                on_event=emit,
+                on_timeout=on_timeout,
+                on_cancel=on_cancel,
+                on_submitted=report,
+            )
             return await run(core.transport, core.shared_poller, core.settings, prepare, wait)
 
     def map(
@@ -500,6 +522,7 @@ class AsyncClient:
         *,
         max_in_flight: int = 100,
         timeout: float | None = None,
+        start_timeout: float | None = None,
         on_event: EventCallback | None = None,
         on_error: "OnError" = "collect",
         on_timeout: AbandonPolicy = "leave",
@@ -533,6 +556,7 @@ class AsyncClient:
                 read before there is room for it.
             max_in_flight: Items in flight at once.
             timeout: Seconds that each task may take from its submission, else `WaitTimeout` is its item's error.
+            start_timeout: Seconds that each task may stay in the queue, else `StartTimeout` is its item's error.
             on_event: Called with each event of each task; may be async. What it raises is its item's error.
             on_error: Whether an item that fails leaves the others alone (`"collect"`), or has nothing more submitted and
                 the tasks in flight cancelled (`"cancel_rest"`); what was begun has an outcome either way.
@@ -567,7 +591,13 @@ class AsyncClient:
             partial(self._core.preparer.prepare, workflow, validate=validate, dispatch=dispatch),
             workflow=workflow,
             max_in_flight=max_in_flight,
-            wait=Wait(timeout=timeout, on_event=on_event, on_timeout=on_timeout, on_cancel="leave"),
+            wait=Wait(
+                timeout=timeout,
+                start_timeout=start_timeout,
+                on_event=on_event,
+                on_timeout=on_timeout,
+                on_cancel="leave",
+            ),
             on_error=on_error,
             on_exit=on_exit,
             journal=journal,

@@ -21,6 +21,7 @@ CyberunError
 │   ├── TaskFailed
 │   └── TaskCancelled
 ├── WaitTimeout (TimeoutError)           the deadline of a wait passed
+│   └── StartTimeout                     the task did not start in time
 ├── StorageError                         upload or download of bytes failed
 └── WebhookError                         a delivery that is not to be trusted
 """
@@ -442,17 +443,31 @@ class WaitTimeout(CyberunError, TimeoutError):
         self.remote = remote
         self.may_have_been_sent = may_have_been_sent
         who = f"task {task_id}" if task_id else "the task"
-        fate = {
-            "left": "it was left running: wait again with its id, or cancel it",
-            "cancelled": "it was cancelled: submit it again with a longer timeout",
-            "cancel_failed": "cancelling it was not confirmed: check its status, and cancel it again",
-        }[remote]
+        fate = {"left": self._left, "cancelled": self._cancelled, "cancel_failed": self._unconfirmed}[remote]
         if not may_have_been_sent:
             fate = "it was not submitted: submit it again with a longer timeout"
         super().__init__(
-            f"{who} did not end within {timeout:g} s (last status: {status or 'none seen'}); {fate}",
+            f"{who} did not {self._missed} within {timeout:g} s (last status: {status or 'none seen'}); {fate}",
             task_id=task_id,
         )
+
+    _missed = "end"
+    _left = "it was left running: wait again with its id, or cancel it"
+    _cancelled = "it was cancelled: submit it again with a longer timeout"
+    _unconfirmed = "cancelling it was not confirmed: check its status, and cancel it again"
+
+
+class StartTimeout(WaitTimeout):
+    """The task did not start within `start_timeout`: no agent has taken it.
+
+    Attributes:
+        timeout: The limit, in seconds from the submission, or from the start of a wait for a task that existed.
+
+    """
+
+    _missed = "start"
+    _left = "it was left in the queue: wait again with its id, or cancel it"
+    _cancelled = "it was cancelled: see which agents are online, and submit it again"
 
 
 class StorageError(CyberunError):

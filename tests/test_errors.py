@@ -19,6 +19,7 @@ from cyberun_async import (
     InvalidParameters,
     JournalInUse,
     SignInRequired,
+    StartTimeout,
     StorageError,
     TaskCancelled,
     TaskError,
@@ -69,6 +70,7 @@ SAMPLES: list[CyberunError] = [
     TaskCancelled(RESULT),
     WaitTimeout(1.5, task_id="t-1", status=TaskStatus.RUNNING, remote="cancelled"),
     WaitTimeout(1.5, task_id=None, remote="cancel_failed"),
+    StartTimeout(1.5, task_id="t-1", status=TaskStatus.WAITING),
     StorageError("broke", file="a.png", bytes_done=7, retryable=True, status=503, task_id="t-1"),
     WebhookError("no signature"),
 ]
@@ -95,7 +97,7 @@ def test_tree(kind: type[BaseException]) -> None:
     assert issubclass(kind, CyberunError)
     assert not hasattr(kind, "exceptions")
     assert issubclass(kind, ValueError) == (kind in {ConfigurationError, InvalidParameters, JournalInUse})
-    assert issubclass(kind, TimeoutError) == (kind in {TransportTimeout, WaitTimeout})
+    assert issubclass(kind, TimeoutError) == (kind in {TransportTimeout, WaitTimeout, StartTimeout})
     assert not issubclass(kind, OSError) or issubclass(kind, TimeoutError)
 
 

@@ -39,6 +39,7 @@ from cyberun_async import (
     Retries,
     ServerError,
     SignInRequired,
+    StartTimeout,
     StorageError,
     TaskCancelled,
     TaskError,
@@ -143,6 +144,10 @@ async def look(at: Stage, client: AsyncClient | None = None, **fault: Any) -> No
 
 async def wait(at: Stage, **options: Any) -> None:
     await at.client.wait_for_result(await at.pending(), timeout=0.5, **options)
+
+
+async def wait_for_start(at: Stage, **options: Any) -> None:
+    await at.client.wait_for_result(await at.pending(), start_timeout=0.5, **options)
 
 
 async def wait_without_cancelling(at: Stage) -> None:
@@ -522,6 +527,14 @@ TABLE: Mapping[type[CyberunError], Sequence[tuple[str, Meeting, str]]] = {
         ("nothing seen", lambda _: raise_(WaitTimeout(90, task_id="t-1")),
             "task t-1 did not end within 90 s (last status: none seen); it was left running: wait again with its id, or cancel it"),
     ],
+    StartTimeout: [
+        ("left", wait_for_start,
+            "task TASK did not start within 0.5 s (last status: pending); it was left in the queue: wait again with its id, or cancel it"),
+        ("cancelled", lambda at: wait_for_start(at, on_timeout="cancel"),
+            "task TASK did not start within 0.5 s (last status: pending); it was cancelled: see which agents are online, and submit it again"),
+        ("not cancelled", lambda _: raise_(StartTimeout(90, task_id="t-1", remote="cancel_failed")),
+            "task t-1 did not start within 90 s (last status: none seen); cancelling it was not confirmed: check its status, and cancel it again"),
+    ],
     StorageError: [
         ("no files yet", download_pending,
             "files of task TASK: it is pending and has none before it ends, see client.wait_for_result(); retry"),
@@ -576,7 +589,7 @@ ROWS = [
 ]
 
 
-OF_CONNECTIONS = {TransportError, TransportTimeout, TokenError, StorageError, WaitTimeout}
+OF_CONNECTIONS = {TransportError, TransportTimeout, TokenError, StorageError, WaitTimeout, StartTimeout}
 """Kinds that come of what a loop or its sockets say; the others are worded alike whichever loop is there."""
 
 

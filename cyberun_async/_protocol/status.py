@@ -79,6 +79,15 @@ class TaskStatus(str, Enum):
         return self in _TERMINAL
 
     @property
+    def has_started(self) -> bool:
+        """Whether the task is out of the queue: it runs, or has ended.
+
+        A value that this version does not know counts as started, unless it is a word for waiting, such as `scheduled`: it
+        is no reason to give a task up.
+        """
+        return self not in _QUEUED and _plain(self) not in _WAITING
+
+    @property
     def is_known(self) -> bool:
         """Whether this version of the SDK knows the value."""
         return self.value in TaskStatus._value2member_map_
@@ -91,10 +100,16 @@ class TaskStatus(str, Enum):
 
 _TERMINAL = frozenset({TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.CANCELLED})
 
+_QUEUED = frozenset({TaskStatus.PENDING, TaskStatus.WAITING, TaskStatus.PROVISIONING, TaskStatus.QUEUED})
+
 UNSTATED = TaskStatus("unknown")
 """Stands where the server left the status out."""
 
 _FAILURE = frozenset({"error", "errored", "failure", "timeout", "timed_out", "expired", "crashed"})
+_WAITING = frozenset(
+    {"accepted", "assigned", "created", "in_queue", "new", "scheduled", "scheduling", "starting", "submitted"}
+    | {"waiting_to_dispatch"}
+)
 _SUCCESS = frozenset({"succeeded", "success", "successful", "done", "finished", "complete", "ok"})
 """Values of comparable services."""
 

@@ -10,15 +10,14 @@ cancel of `on_timeout` and `on_cancel` is shielded and bounded, and never takes 
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Literal, Protocol
+from typing import Literal
 
 import anyio
 
 from cyberun_async._concurrency import FlatTaskGroup, call_back, run_shielded
-from cyberun_async._errors import TaskCancelled, TaskFailed, WaitTimeout
+from cyberun_async._errors import StartTimeout, TaskCancelled, TaskFailed, WaitTimeout
 from cyberun_async._protocol import endpoints
 from cyberun_async._protocol.call import Call
-from cyberun_async._protocol.events import TaskEvent
 from cyberun_async._protocol.status import TaskStatus
 from cyberun_async._protocol.tasks import Submitted, TaskResult
 from cyberun_async._settings import Settings
@@ -26,6 +25,7 @@ from cyberun_async._transport.transport import Transport
 from cyberun_async._validators import check_kind
 from cyberun_async._wait.follower import TaskFollower
 from cyberun_async._wait.shared_poller import SharedPoller
+from cyberun_async._wait.start_deadline import BoundedStart, Follower, NotStarted
 from cyberun_async._wait.submission import Submission, submit
 from cyberun_async._wait.wait_options import EventCallback, Signal, Wait
 
@@ -33,23 +33,6 @@ log = logging.getLogger("cyberun_async.wait")
 
 Remote = Literal["left", "cancelled", "cancel_failed"]
 """What became of a task whose wait was left."""
-
-
-class Follower(Protocol):
-    """What a wait needs of whatever follows its task: a `TaskFollower`, or what stands in for one."""
-
-    @property
-    def status(self) -> TaskStatus | None:
-        """The last status seen."""
-
-    async def next(self) -> TaskEvent:
-        """Wait for the next event."""
-
-    async def settle(self) -> TaskResult:
-        """Fetch the result of the task, which has ended."""
-
-    async def aclose(self) -> None:
-        """Stop following."""
 
 
 async def wait_for_result(
@@ -97,6 +80,7 @@ async def _wait(
     follower: Follower | None = None,
 ) -> TaskResult:
     """Wait for a task, which `start` submits where it has no id yet, and see to it when the caller leaves."""
+    has_missed_start = False
     try:
         # A scope without a deadline would be a tenth of what a wait takes up.
         with nullcontext() if wait.timeout is None else anyio.move_on_after(wait.timeout):
@@ -105,10 +89,14 @@ async def _wait(
             task_id = submission.task_id or ""
             if follower is None:
                 follower = TaskFollower(transport, shared_poller, task_id, settings.polling, is_new=is_new)
+            if wait.start_timeout is not None:
+                follower = BoundedStart(follower, transport, task_id, wait.start_timeout, settings.timeouts.cleanup)
             with _observed(settings, task_id, follower, wait.on_event) as on_event:
                 if wait.signal is None:
                     return ensure_completed(await _follow(follower, on_event))
                 return ensure_completed(await _follow_beside(follower, on_event, wait.signal, task_id, shared_poller))
+    except NotStarted:
+        has_missed_start = True
     except (anyio.get_cancelled_exc_class(), KeyboardInterrupt):
         # trio raises Ctrl-C where asyncio cancels the main task for it.
         if wait.on_cancel == "cancel" and submission.may_exist:
@@ -119,8 +107,9 @@ async def _wait(
         remote = "cancelled"
         if submission.may_exist:
             remote = await cancel_remote(transport, settings, submission.task_id)
-    raise WaitTimeout(
-        wait.timeout or 0.0,
+    passed = wait.start_timeout if has_missed_start else wait.timeout
+    raise (StartTimeout if has_missed_start else WaitTimeout)(
+        passed or 0.0,
         task_id=submission.task_id,
         status=follower.status if follower is not None else None,
         remote=remote,

@@ -48,6 +48,7 @@ class Wait:
     on_event: EventCallback | None = attrs.field(validator=attrs.validators.optional(_a_callback))
     on_timeout: AbandonPolicy = attrs.field(validator=_a_policy)
     on_cancel: AbandonPolicy = attrs.field(validator=_a_policy)
+    start_timeout: float | None = attrs.field(default=None, validator=attrs.validators.optional(_a_deadline))
     signal: Signal | None = None
     on_submitted: Callable[[str], object] | None = attrs.field(default=None, validator=validator(check_on_submitted))
 

@@ -78,6 +78,10 @@ class WaitOptions:
             help="Wait so many seconds at most, then exit with 5.",
         ),
     ] = None
+    start_timeout: Annotated[
+        float | None,
+        Parameter(validator=above_zero, help="Exit with 5 if the task has not started after so many seconds."),
+    ] = None
     on_timeout: Annotated[AbandonPolicy, Parameter(help="Leave the task running then, or cancel it.")] = "leave"
     out: Out = None
 
@@ -386,7 +390,11 @@ async def _follow(
     out = wait_options.out_options
     with _way_back(["wait", task_id, *out], account), show.following():
         result = await client.wait_for_result(
-            task_id, timeout=wait_options.timeout, on_timeout=wait_options.on_timeout, on_event=show.event
+            task_id,
+            timeout=wait_options.timeout,
+            start_timeout=wait_options.start_timeout,
+            on_timeout=wait_options.on_timeout,
+            on_event=show.event,
         )
     show.completed(result)
     if wait_options.out is not None:

@@ -50,6 +50,7 @@ from cyberun_async import (
     ResponseReceived,
     Retries,
     ServerSentEvent,
+    StartTimeout,
     StatusEvent,
     Task,
     TaskError,
@@ -305,6 +306,18 @@ def in_sets(result: TaskResult, parameter: ParameterDef) -> None:
     file: OutputFile = result.files[0]
     file.name = "other"  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
     parameter.required = True  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+
+
+async def starting(client: AsyncClient) -> None:
+    """A deadline for the start has an error of its own, which is a `WaitTimeout`."""
+    try:
+        await client.run("w", start_timeout=60)
+        await client.wait_for_result("t", start_timeout=60.5, on_timeout="cancel")
+        client.map("w", [], start_timeout=60)
+    except StartTimeout as error:
+        assert_type(error.status, TaskStatus | None)
+        assert_type(error.remote, Literal["left", "cancelled", "cancel_failed"])
+    assert_type(TaskStatus.QUEUED.has_started, bool)
 
 
 async def any_endpoint(client: AsyncClient) -> None:
