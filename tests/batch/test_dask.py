@@ -25,7 +25,7 @@ from cyberun_async.local import Aim, LocalCyberun, LocalParameter
 from cyberun_async.local.scripts import after, complete
 
 PROGRAM = EXAMPLES / "dask_batch.py"
-SHARDS, ITEMS_OF_A_SHARD = 16, 12
+SHARDS, ITEMS_OF_A_SHARD = 16, 6
 ITEMS = SHARDS * ITEMS_OF_A_SHARD
 
 pytestmark = [
