@@ -27,11 +27,13 @@ CLASSES = [each for each in PUBLIC if inspect.isclass(each) and get_origin(each)
 GIVEN_BY_THE_CLIENT = [
     "Agents",
     "Batch",
+    "ContainerStream",
     "Containers",
     "EventStream",
     "FileStream",
     "Files",
     "Tasks",
+    "Users",
     "Webhooks",
     "Workflows",
 ]
