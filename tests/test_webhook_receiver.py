@@ -68,7 +68,7 @@ async def test_deliveries_of_a_cyberun(monkeypatch: pytest.MonkeyPatch, capfd: p
         f"{ids[0]} completed",
         f"{ids[1]} failed",
         f"{ids[2]} completed",
-        "refused: the signature does not fit the raw body and the secret: do not trust the delivery, and respond with 400",
+        "rejected: the signature does not fit the raw body and the secret: do not trust the delivery, and respond with 400",
     ]
 
 

@@ -106,7 +106,7 @@ def connect(cluster: str | LocalCluster) -> Client:
     try:
         return Client(cluster)
     except OSError as error:
-        sys.exit(f"the scheduler does not answer: {error}")
+        sys.exit(f"the scheduler does not respond: {error}")
 
 
 def run(
@@ -155,5 +155,5 @@ if __name__ == "__main__":
     except CyberunError as error:
         sys.exit(f"{type(error).__name__}: {error}")
     except KeyboardInterrupt:
-        print("left: the same line goes on where this one was", file=sys.stderr)
+        print("interrupted: the same command resumes the batch", file=sys.stderr)
         sys.exit(130)

@@ -22,7 +22,7 @@ async def receive(request: Request) -> Response:
     try:
         event = verify(body, request.headers, SECRETS)
     except WebhookError as error:
-        print("refused:", error, flush=True)
+        print("rejected:", error, flush=True)
         return Response(status_code=400)
     if event.dedupe_key not in seen:  # A delivery may come up to four times.
         seen.add(event.dedupe_key)

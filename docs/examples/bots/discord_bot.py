@@ -41,7 +41,7 @@ def in_our_words() -> Iterator[None]:
 class Discord:
     """The channels of Discord, in which numbers are enough to find a message again.
 
-    An answer is edited as a message of its channel, and not by the token of its command, which is good for 15 minutes.
+    A reply is edited as a message of its channel, and not by the token of its command, which is valid for 15 minutes.
     """
 
     def __init__(self, bot: discord.Client) -> None:
@@ -52,13 +52,13 @@ class Discord:
         return self._bot.get_partial_messageable(order.chat).get_partial_message(order.message or 0)
 
     async def send(self, order: Order, text: str) -> int:
-        """Answer a command that was left without an answer when the bot stopped."""
+        """Reply to a command that had no reply when the bot stopped."""
         with in_our_words():
             channel = self._bot.get_partial_messageable(order.chat)
             return (await channel.send(f"<@{order.user}> {text}")).id
 
     async def edit(self, order: Order, text: str) -> None:
-        """Make the answer say something else."""
+        """Edit the reply."""
         with in_our_words():
             await self._message_of(order).edit(content=discord.utils.escape_markdown(text))
 
@@ -93,15 +93,15 @@ class PaintingBot(discord.Client):
 async def imagine(
     interaction: discord.Interaction[PaintingBot], prompt: app_commands.Range[str, 1, MAX_PROMPT]
 ) -> None:
-    """Paint a picture from words."""
+    """Paint a picture from a prompt."""
     if interaction.channel_id is None:
         return
     painter = interaction.client.painter
     order = Order(interaction.channel_id, interaction.id, interaction.user.id, prompt.strip())
-    # Written down by itself first: where the bot is stopped before it has answered, the next start does.
+    # Saved first: if the bot is stopped before it has replied, the next start does.
     await painter.note(order)
-    # Discord gives three seconds for an answer, and an answer takes no turn of the channel. After that it takes none,
-    # and the painter answers with a message: the order must not wait for the next start, and be painted then.
+    # Discord allows three seconds for a reply, which takes no slot of the channel. After that it accepts none, and the
+    # painter sends a message: the order must not wait for the next start, and be painted then.
     with suppress(TryAgain, Refused), in_our_words():
         answer = await interaction.response.send_message(ASKING)
         order = replace(order, message=answer.message_id)

@@ -1,4 +1,4 @@
-"""What a bot does for a picture, whatever its platform: ask for it, tell how far it is, bring it, or say why not."""
+"""What a bot does for a picture, on any platform: submit it, show its progress, deliver it, or explain why not."""
 
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -44,13 +44,13 @@ MAX_TASKS = 3
 MAX_TEXT = 1000
 """Characters of a message, part of which others wrote; Telegram takes 4096, Discord 2000."""
 AGAIN = 30.0
-"""Seconds until Cyberun is asked again when it has not answered for minutes."""
+"""Seconds until the next attempt when Cyberun has not responded for minutes."""
 PATIENCE = 10.0
-"""Seconds that an edit on the way may take; there will be another."""
+"""Seconds that a progress edit may take; there will be another."""
 PARTING = 5.0
 """Seconds that a bot which is stopped has to say so in its messages, as far as their chats have turns left."""
 FIRST_PAUSE, MAX_PAUSE = 5.0, 300.0
-"""Seconds until an order is taken up again after an error that nobody has thought of; each pause doubles the last one."""
+"""Seconds until an order is resumed after an unexpected error; each delay doubles the last one."""
 ASKING = "✏️ Asking …"
 
 
@@ -71,22 +71,22 @@ class Platform(Protocol):
     """What a bot does in the chats of its platform."""
 
     async def send(self, order: Order, text: str) -> int:
-        """Answer a command, and give the number of the answer."""
+        """Reply to a command, and return the id of the reply."""
 
     async def edit(self, order: Order, text: str) -> None:
-        """Make the answer say something else."""
+        """Edit the reply."""
 
     async def send_file(self, order: Order, name: str, data: bytes) -> None:
         """Answer it with a file."""
 
 
 def describe(event: TaskEvent) -> str | None:
-    """Put an event in words, where it is one that people care for."""
+    """Describe an event, if users care about it."""
     match event:
         case ProgressEvent(progress=float(done)):
             return text_bar(done)
         case StatusEvent(status=status):
-            return f"⏳ {status}"  # Whatever the word: a new one is as good.
+            return f"⏳ {status}"  # Unknown statuses, too.
         case _:
             return None
 
@@ -105,7 +105,7 @@ def apologise(error: CyberunError) -> str:
 
 
 async def news_of(events: EventStream) -> AsyncGenerator[TaskEvent, None]:
-    """Leave out what nobody is told, so that it takes no turn."""
+    """Drop events that are not shown, so that they take no slot."""
     async with events:
         async for event in events:
             if describe(event) is not None:
@@ -131,7 +131,7 @@ class Painter:
         Args:
             client: Cyberun.
             unfinished: What is remembered.
-            platform: Where it is told.
+            platform: Where messages are sent.
             limiter_of: Makes the limiter of a chat.
 
         """
@@ -209,7 +209,7 @@ class Painter:
         return self._lines.setdefault(user, anyio.Lock())
 
     async def _guard(self, order: Order) -> None:
-        """See to an order until its end has been told, whatever goes wrong with it: others go on meanwhile."""
+        """Handle an order until its end was reported, whatever fails; other orders are independent of it."""
         pause, found = FIRST_PAUSE, order
         while found is not None:
             try:
@@ -229,7 +229,7 @@ class Painter:
                 order = await self._answer(order)
             await self._end(order, await self._outcome_of(order))
         except Refused as error:
-            # Nobody can see how it gets on, so nobody should pay for it.
+            # No user can see its progress, so no user should pay for it.
             log.info("order %s is cancelled: %s", order, error)
             with suppress(CyberunError):
                 await self._cancel_task((await self._unfinished.find(order)) or order)
@@ -247,12 +247,12 @@ class Painter:
 
     async def _end(self, order: Order, text: str) -> None:
         """Tell how it ended, and forget it."""
-        with suppress(Refused):  # Then there is nobody to be told.
+        with suppress(Refused):  # Then there is no message to edit.
             await self.say(order.chat, partial(self._platform.edit, order, text[:MAX_TEXT]))
         await self._unfinished.remove(order)
 
     async def _outcome_of(self, order: Order) -> str:
-        """Submit an order unless it is, follow its task, and give the last words about it."""
+        """Submit an order if it is not yet, follow its task, and return the final message."""
         if order.task_id is None:
             try:
                 order = await self._submit(order)
@@ -277,17 +277,17 @@ class Painter:
             order = (await self._unfinished.find(order)) or order
             if order.is_asked or order.is_cancelled:
                 return order
-            # A bot that is stopped waits for the answer: a task whose id is lost is paid for, and never seen.
+            # A bot that is stopped waits for the response: a task whose id is lost is billed, and never delivered.
             with anyio.CancelScope(shield=True):
                 order = await self._unfinished.put(replace(order, is_asked=True))
                 task_id = await self._client.submit(WORKFLOW, {"prompt": order.prompt})
                 return await self._unfinished.put(replace(order, task_id=task_id))
 
     async def _follow(self, order: Order, task_id: str) -> str:
-        """Tell how a task gets on, deliver it, and give the last words about it."""
+        """Show the progress of a task, deliver it, and return the final message."""
         while True:
             try:
-                if order.is_cancelled:  # Perhaps the bot was stopped before it had told Cyberun.
+                if order.is_cancelled:  # Perhaps the bot was stopped before it had cancelled the task.
                     await self._cancel_task(order)
                 await self._show_progress(order, task_id)
                 return await self._deliver(order, task_id)
@@ -316,7 +316,7 @@ class Painter:
                     if text in (None, shown):
                         continue
                     try:
-                        # Seen through, also when the bot is stopped: cut off, it might arrive after the next one.
+                        # Shielded, also when the bot is stopped: a cancelled edit might arrive after the next one.
                         with anyio.move_on_after(PATIENCE, shield=True):
                             await self._platform.edit(order, text)
                             shown = text

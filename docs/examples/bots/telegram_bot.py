@@ -59,12 +59,12 @@ class Telegram:
         self._bot = bot
 
     async def send(self, order: Order, text: str) -> int:
-        """Answer a command, and give the number of the answer."""
+        """Reply to a command, and return the id of the reply."""
         with in_our_words():
             return (await self._bot.send_message(order.chat, text, reply_parameters=reply_to(order.command))).message_id
 
     async def edit(self, order: Order, text: str) -> None:
-        """Make the answer say something else."""
+        """Edit the reply."""
         with in_our_words():
             await self._bot.edit_message_text(text, chat_id=order.chat, message_id=order.message)
 
@@ -81,7 +81,7 @@ def reply_to(message: int) -> ReplyParameters:
 
 
 async def imagine(message: Message, command: CommandObject, event_from_user: User, painter: Painter) -> None:
-    """Paint what the words say."""
+    """Paint the prompt."""
     await painter.accept(Order(message.chat.id, message.message_id, event_from_user.id, (command.args or "").strip()))
 
 
@@ -93,7 +93,7 @@ async def cancel(message: Message, event_from_user: User, painter: Painter) -> N
         with in_our_words():
             await message.reply(text)
 
-    with suppress(Refused):  # Then there is nobody to be told.
+    with suppress(Refused):  # Then there is no message to edit.
         await painter.say(message.chat.id, answer)
 
 
@@ -116,7 +116,7 @@ def make_dispatcher(painter: Painter) -> Dispatcher:
 async def run(bot: Bot, client: AsyncClient, database: Path) -> None:
     """Serve until Ctrl-C."""
     async with client, bot, Painter(client, Unfinished(database), Telegram(bot), limiter_of) as painter:
-        # The session stays open for the painter's parting words.
+        # The session stays open for the painter's last messages.
         await make_dispatcher(painter).start_polling(bot, close_bot_session=False)
 
 

@@ -49,7 +49,7 @@ sent = max(excluded.sent, sent)
 
 
 class Unfinished:
-    """The orders whose end has not been told yet."""
+    """The orders whose end has not been reported yet."""
 
     def __init__(self, path: Path) -> None:
         """Make the table where there is none."""
@@ -79,7 +79,7 @@ class Unfinished:
         return found[0] if found else None
 
     async def remove(self, order: Order) -> None:
-        """Forget an order whose end has been told."""
+        """Remove an order whose end has been reported."""
         with anyio.CancelScope(shield=True):
             await self._ask("DELETE FROM accepted WHERE chat = ? AND command = ?", order.chat, order.command)
 

@@ -1,6 +1,6 @@
 """Try the queue where there is nothing but Python: `python docs/examples/queue/serve.py`.
 
-Whoever submits and whoever waits are processes of their own; Cyberun is a local one, and Redis a stand-in.
+The submitters and the workers are separate processes; Cyberun is a local test server, and Redis a stand-in.
 """
 
 import logging

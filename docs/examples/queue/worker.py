@@ -53,7 +53,7 @@ class WorkerSettings:
     redis_settings = QUEUE
     on_startup = open_client
     on_shutdown = close_client
-    max_jobs = 500  # A wait costs little, and all of them share their looks.
+    max_jobs = 500  # A wait costs little, and all of them share their polls.
     job_timeout = TURN + 10  # A job that arq times out is gone, so it has to come second.
     max_tries = 1_000_000  # Each turn is one; the deadline ends them.
     keep_result = 0  # A task can be left in the queue again at any time.

@@ -63,7 +63,7 @@ class Settings:
 
 
 class Tasks:
-    """Whose task is whose, on the disk, so that a restart forgets nobody's."""
+    """The owner of each task, on disk, so that it survives a restart."""
 
     def __init__(self, path: Path) -> None:
         """Make the table where there is none."""
@@ -92,7 +92,7 @@ class Tasks:
         return await self._ask(f"SELECT id, prompt FROM tasks WHERE visitor = ? {order}", visitor)
 
     async def unfinished(self, visitor: str) -> list[str]:
-        """Give the tasks of which nobody has heard that they have ended."""
+        """Return the tasks that are not known to have ended."""
         rows = await self._ask("SELECT id, prompt FROM tasks WHERE visitor = ? AND is_over = 0", visitor)
         return [task_id for task_id, _ in rows]
 
@@ -185,7 +185,7 @@ routes = APIRouter()
 
 @routes.get("/")
 async def page(request: Request) -> Response:
-    """Show the page, and tell visitors apart from now on."""
+    """Show the page, and set the visitor's cookie."""
     response = FileResponse(PAGE, headers={"Cache-Control": "no-cache"})
     if COOKIE not in request.cookies:
         is_secure = request.url.scheme == "https"
@@ -209,7 +209,7 @@ async def submit(
     height: Annotated[int, Form(ge=64, le=MAX_SIDE)] = 512,
     picture: UploadFile | None = None,
 ) -> dict[str, str]:
-    """Submit a task: a picture from words, or from words and a picture, whose type its own bytes tell."""
+    """Submit a task: a picture from a prompt, or from a prompt and a picture, whose type is detected from its bytes."""
     if picture is not None:
         image = await picture.read()
         if not is_picture(image):
@@ -248,7 +248,7 @@ async def events(task_id: str, request: Request, client: OwnersClient, backend: 
 
 @routes.get("/tasks/{task_id}/picture")
 async def picture(task_id: str, client: OwnersClient) -> Response:
-    """Hand out the picture; its signed link stays here."""
+    """Serve the picture; its presigned URL stays here."""
     files = (await client.tasks.result(task_id)).files
     suffix = Path(files[0].name).suffix.lower() if files else ""
     kind = PICTURES.get(suffix)
@@ -264,7 +264,7 @@ async def picture(task_id: str, client: OwnersClient) -> Response:
 
 @routes.post("/webhook", status_code=204)
 async def webhook(request: Request, backend: Shared) -> None:
-    """Take a delivery of Cyberun: waits and relayed streams of its task look at once."""
+    """Receive a webhook delivery: waits and relayed streams of its task poll at once."""
     try:
         event = verify(await request.body(), request.headers, backend.settings.webhook_secrets)
     except WebhookError as error:

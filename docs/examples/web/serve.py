@@ -16,7 +16,7 @@ from cyberun_async.local import LocalCyberun
 
 
 async def make_webhook(server: LocalCyberun, url: str) -> str:
-    """Have the local Cyberun tell the application what has ended, and give the secret."""
+    """Have the local test server send webhooks to the application, and return the secret."""
     async with AsyncClient(server.device_key, base_url=server.base_url) as client:
         webhook = await client.webhooks.create("web example", url, ["task.completed", "task.failed"])
         return (await client.webhooks.get(webhook.id)).secret or ""
