@@ -12,7 +12,7 @@ opened anew, and has to have the facts that were shown.
 
 import warnings
 from collections.abc import AsyncIterator
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from cyberun_async._files.checksums import Checksum
@@ -124,8 +124,7 @@ class FileStream(AsyncIterator[bytes]):
     @property
     def last_modified(self) -> datetime | None:
         """When the file was stored, in UTC; `None` if the storage does not say it."""
-        modified = self._delivery.modified if self._delivery else None
-        return None if modified is None else datetime.fromtimestamp(modified, timezone.utc)
+        return self._delivery.stored_at if self._delivery else None
 
     @property
     def checksum(self) -> Checksum | None:

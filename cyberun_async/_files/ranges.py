@@ -12,7 +12,7 @@ Source: https://www.rfc-editor.org/rfc/rfc9110#name-range-requests
 
 import re
 from collections.abc import Mapping
-from email.utils import formatdate
+from email.utils import format_datetime
 
 import attrs
 
@@ -144,8 +144,8 @@ def response_headers(
             headers["Content-Range"] = f"bytes {start}-{stop - 1}/{'*' if size is None else size}"
     if delivery is not None and delivery.etag is not None:
         headers["ETag"] = delivery.etag
-    if delivery is not None and delivery.modified is not None:
-        headers["Last-Modified"] = formatdate(delivery.modified, usegmt=True)
+    if delivery is not None and delivery.stored_at is not None:
+        headers["Last-Modified"] = format_datetime(delivery.stored_at, usegmt=True)
     if delivery is not None and delivery.encoding:
         headers["Content-Encoding"] = delivery.encoding
     return headers

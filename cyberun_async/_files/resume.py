@@ -26,6 +26,7 @@ Source: https://www.rfc-editor.org/rfc/rfc9110#name-range-requests
 import json
 import re
 from collections.abc import Mapping
+from datetime import datetime, timezone
 
 import attrs
 
@@ -97,6 +98,14 @@ class Delivery:
     encoding: str = ""
     content_type: str | None = None
     is_confirmed: bool = True
+
+    @property
+    def stored_at(self) -> datetime | None:
+        """When the file was made, where that is a date that can be written."""
+        try:
+            return None if self.modified is None else datetime.fromtimestamp(self.modified, timezone.utc)
+        except (ValueError, OverflowError, OSError):
+            return None
 
     @property
     def starts_over(self) -> bool:
