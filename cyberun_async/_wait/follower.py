@@ -158,7 +158,8 @@ class TaskFollower:
                 await self._race(self._open_stream)
             case Action.WAIT:
                 await self._poll(until=state.schedule.stream_due)
-            case Action.WAIT_FOR_SLOT:
+            case _:
+                # `WAIT_FOR_SLOT`.
                 state.slots_taken()
                 await self._poll(wants_slot=True)
 

@@ -35,9 +35,11 @@ def main(staying: str, day: str = "good") -> None:
         server.workflow("stay", script=[status("running")])(lambda _: b"")
 
         async def fill() -> list[str]:
-            workflow = server._workflows.by_slug("stay")
+            workflow = server._workflows.by_slug("stay", server.team_id)
             return [
-                server._scheduler.submit(workflow, {}, dispatch_target="agent", target_pool="team").id
+                server._scheduler.submit(
+                    workflow, {}, dispatch_target="agent", target_pool="team", team_id=server.team_id
+                ).id
                 for _ in range(int(staying))
             ]
 

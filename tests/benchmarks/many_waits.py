@@ -82,7 +82,7 @@ def depth_of(coroutine: object) -> int:
     return depth
 
 
-async def history(count: int, is_bare: int) -> float:
+async def memory(count: int, is_bare: int) -> float:
     """Give the KiB of a wait, or of a coroutine of its depth that waits for nothing else."""
     with serving(str(count)) as (base_url, key, ids):
         async with client_of(base_url, key) as client:
@@ -132,6 +132,6 @@ async def day(count: int) -> str:
 
 if __name__ == "__main__":
     what, *numbers = sys.argv[1:]
-    measure = {"requests": requests, "memory": history, "batch": batch, "day": day}[what]
+    measure = {"requests": requests, "memory": memory, "batch": batch, "day": day}[what]
     figure = asyncio.run(measure(*map(int, numbers)))
     print(*figure if isinstance(figure, tuple) else [figure])

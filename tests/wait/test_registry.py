@@ -12,7 +12,9 @@ from support.sampling import count
 
 from cyberun_async import Polling, TaskStatus
 from cyberun_async._protocol.pages import PageCursor
+from cyberun_async._transport.recent_submissions import RecentSubmissions
 from cyberun_async._wait.dedup import EventDeduplicator
+from cyberun_async._wait.follower import TaskFollower
 from cyberun_async._wait.inquiry import Inquiry, PollDecision
 from cyberun_async._wait.list_plan import ListPlan
 from cyberun_async._wait.list_poller import ListPoller
@@ -104,6 +106,19 @@ def test_who_wakes_the_leader(due: float, *, is_woken: bool) -> None:
     assert bool(leader.wakes) is is_woken
 
 
+def test_lists_that_cannot_be_read() -> None:
+    """They count as polls that fail; after the timeout the wait polls for itself, and raises what that fails with."""
+    schedule = PollSchedule(Polling(interval=3.0, unavailable_timeout=10.0))
+    request = PollRequest("T", None, schedule)
+    decisions = []
+    for began in (100.0, 103.0, 106.0, 109.0, 112.0):
+        request.list_failed(began, began)
+        decisions.append(request.decision)
+
+    assert decisions == [None] * 4 + [PollDecision.POLL]
+    assert 112.0 <= request.due <= 109.0 + 3.6
+
+
 def test_what_is_shown() -> None:
     """Each part of a wait says in a test or a debugger where it stands."""
     polling, transport = Polling(), type("Transport", (), {"on_free_stream": None})()
@@ -129,6 +144,10 @@ def test_what_is_shown() -> None:
     assert repr(outage) == "<Outage since 100, 20 s left>"
     assert repr(odd) == "<OddEvents of task T: none>"
     assert repr(dedup) == "<EventDeduplicator: None, 0 to hand out>"
+    follower = TaskFollower(
+        type("Transport", (), {"recent": RecentSubmissions()})(), SharedPoller(transport, polling), "T", polling
+    )
+    assert repr(follower).startswith("<TaskFollower of task T: <WaitState: stream closed")
     assert repr(WaitState("T", polling)).startswith("<WaitState: stream closed, <Inquiry about task T: nothing")
     assert repr(PageCursor()) == "<PageCursor: page 1, 0 items seen>"
     assert repr(Submission("T")) == "<Submission of T>"
