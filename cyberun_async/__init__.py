@@ -42,7 +42,6 @@ from cyberun_async._errors import (
 )
 from cyberun_async._log_setup import set_up_logging
 from cyberun_async._message_rate import RateLimiter, throttle
-from cyberun_async._observing import Observer, RequestStarted, ResponseReceived, RetryPlanned, WaitProgressed
 from cyberun_async._progress_bar import text_bar
 from cyberun_async._protocol.agents import GPU, Agent, SystemStats
 from cyberun_async._protocol.api_request import APIResponse
@@ -78,14 +77,15 @@ from cyberun_async._resources.users import Users
 from cyberun_async._resources.webhooks import Webhooks
 from cyberun_async._resources.workflows import Workflows
 from cyberun_async._settings import Limits, Polling, Retries, Timeouts, TokenProvider
-from cyberun_async._transport.cached_token import CachedToken
-from cyberun_async._transport.refreshing_token import RefreshingToken
 from cyberun_async._wait.event_stream import EventStream
 from cyberun_async._wait.wait_options import AbandonPolicy, EventCallback
 
 if TYPE_CHECKING:
     from cyberun_async._batch import Batch, BatchCounts, Journal, JournalEntry, Outcome
     from cyberun_async._files import DownloadProgress, FileStream, UploadProgress
+    from cyberun_async._observing import Observer, RequestStarted, ResponseReceived, RetryPlanned, WaitProgressed
+    from cyberun_async._transport.cached_token import CachedToken
+    from cyberun_async._transport.refreshing_token import RefreshingToken
 
 __all__ = [
     "GPU",
@@ -185,8 +185,11 @@ __all__ = [
 _LAZY = {
     "_batch": ("Batch", "BatchCounts", "Journal", "JournalEntry", "Outcome"),
     "_files": ("DownloadProgress", "FileStream", "UploadProgress"),
+    "_observing": ("Observer", "RequestStarted", "ResponseReceived", "RetryPlanned", "WaitProgressed"),
+    "_transport.cached_token": ("CachedToken",),
+    "_transport.refreshing_token": ("RefreshingToken",),
 }
-"""The names that are imported with their first use, by the package that they come from; `_core.py` has the reason."""
+"""The names that are imported with their first use, by where they come from; `_core.py` has the reason."""
 
 if not TYPE_CHECKING:
 

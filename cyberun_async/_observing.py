@@ -197,3 +197,9 @@ class Instrumentation:
             callback(record)
         except Exception:
             log.exception("an observer failed in %s", method)
+
+
+for _public in (Observer, RequestStarted, ResponseReceived, RetryPlanned, WaitProgressed):
+    # Their public address, by which they are pickled, however they were imported.
+    _public.__module__ = "cyberun_async"
+del _public

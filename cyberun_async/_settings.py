@@ -11,7 +11,6 @@ import attrs
 
 from cyberun_async._errors import ConfigurationError
 from cyberun_async._extras import missing_extra
-from cyberun_async._observing import Instrumentation
 from cyberun_async._protocol.api_headers import ApiHeaders, check_headers, merge_headers, parse_headers
 from cyberun_async._protocol.base_url import DEFAULT_BASE_URL, check_base_url
 from cyberun_async._protocol.key_format import check_key, check_team, is_bound_to_team
@@ -19,7 +18,7 @@ from cyberun_async._protocol.secret import Key, sealed
 from cyberun_async._validators import check_above_zero, check_count, check_not_negative
 
 if TYPE_CHECKING:
-    from cyberun_async._observing import Observer
+    from cyberun_async._observing import Instrumentation, Observer
 
 TokenProvider = Callable[[], Awaitable[str]]
 """An async callable that gives a valid JWT each time it is asked; requests that wait at the same time share one call.
@@ -185,7 +184,7 @@ class Settings:
     polling: Polling = attrs.field(default=Polling(), validator=_check_kind)
     limits: Limits = attrs.field(default=Limits(), validator=_check_kind)
     http2: bool = False
-    instrumentation: Instrumentation | None = None
+    instrumentation: "Instrumentation | None" = None
     headers: ApiHeaders = ()
 
     @property
@@ -257,7 +256,7 @@ class Settings:
             token=token,
             team_id=check_team(token if isinstance(token, Key) else None, team),
             http2=_check_http2(http2=http2, http_client=http_client),
-            instrumentation=None if observer is None else Instrumentation.of(observer),
+            instrumentation=_instrumentation_of(observer),
             headers=find_headers(headers),
             **values,
         )
@@ -267,6 +266,14 @@ def from_environment(*names: str, environment: Mapping[str, str] = os.environ) -
     """Give the value of the first of the variables that is set and not blank."""
     values = (environment.get(name, "").strip() for name in names)
     return next((value for value in values if value), None)
+
+
+def _instrumentation_of(observer: "Observer | None") -> "Instrumentation | None":
+    if observer is None:
+        return None
+    from cyberun_async._observing import Instrumentation
+
+    return Instrumentation.of(observer)
 
 
 def find_headers(headers: object = None) -> ApiHeaders:

@@ -14,6 +14,8 @@ LATER = [
     "cyberun_async._batch",
     "cyberun_async._files",
     "cyberun_async._files.storage",
+    "cyberun_async._observing",
+    "cyberun_async._transport.cached_token",
     "httpcore",
     "sqlite3",
 ]
@@ -29,7 +31,7 @@ def printed_by(program: str) -> list[str]:
 
 
 def test_import_loads_what_a_wait_needs() -> None:
-    """Batches, files and httpcore are not loaded by the import, nor by making a client."""
+    """Batches, files, observers, token providers and httpcore are not loaded by the import, nor by making a client."""
     program = f"""
 import sys
 from cyberun_async import AsyncClient
@@ -44,6 +46,12 @@ print(*[name for name in {LATER} if name in sys.modules])
     ("use", "loaded"),
     [
         pytest.param("cyberun_async.Outcome", "cyberun_async._batch.outcome", id="a name"),
+        pytest.param("cyberun_async.CachedToken", "cyberun_async._transport.cached_token", id="a token provider"),
+        pytest.param(
+            "cyberun_async.AsyncClient('sk-x', observer=cyberun_async.Observer())",
+            "cyberun_async._observing",
+            id="an observer",
+        ),
         pytest.param("from cyberun_async import *", "cyberun_async._batch.journal", id="every name"),
         pytest.param("client.map('demo', [])", "cyberun_async._batch.batch", id="a batch"),
         pytest.param("client._core.files.storage", "cyberun_async._files.storage", id="files"),

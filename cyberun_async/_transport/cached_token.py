@@ -117,3 +117,6 @@ class CachedToken:
         if not isinstance(token, str):
             raise ConfigurationError(f"the fetch of a CachedToken must give a string, not {type(token).__name__}")
         return Key(token), expires_at
+
+
+CachedToken.__module__ = "cyberun_async"

@@ -219,3 +219,6 @@ def _for_now(error: CyberunError) -> CyberunError:
     if isinstance(error, (TransportError, RateLimitError)):
         return TokenError(str(error), method="POST", path="/auth/refresh")
     return error
+
+
+RefreshingToken.__module__ = "cyberun_async"
