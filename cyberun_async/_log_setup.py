@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sys
 import time
 from collections.abc import Mapping
 
@@ -25,12 +26,17 @@ class _Lines(logging.Formatter):
         return redact(super().format(record))
 
 
-class _Handler(logging.StreamHandler):  # type: ignore[type-arg] # it is generic for type checkers alone
+class _Handler(logging.Handler):
     """Writes to stderr, unless the program has handlers of its own, which write every record already."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        if not _has_handlers_of_its_own():
-            super().emit(record)
+        # Looked up each time: a progress bar puts another stream there, so that lines do not break it.
+        if sys.stderr is not None and not _has_handlers_of_its_own():
+            try:
+                sys.stderr.write(f"{self.format(record)}\n")
+                sys.stderr.flush()
+            except Exception:  # noqa: BLE001 - as in handlers of the standard library
+                self.handleError(record)
 
 
 def _has_handlers_of_its_own() -> bool:

@@ -97,6 +97,18 @@ def test_secrets(written: Callable[[], str]) -> None:
     assert not re.search(f"{KEY}|deadbeef", shown)
 
 
+def test_a_stderr_that_takes_nothing(written: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is no stderr, or it is full, the program goes on; and a line that cannot be made harms nobody."""
+    set_up_logging({"CYBERUN_LOG": "debug"})
+    monkeypatch.setattr(logging, "raiseExceptions", False)
+    log.info("%d", "no number")
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", None)
+        log.info("lost")
+    log.info("seen")
+    assert [line.rpartition(": ")[2] for line in written().splitlines()] == ["seen"]
+
+
 def test_beside_handlers_of_the_program(written: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the program writes its own log, each record is written once, by that."""
     monkeypatch.undo()

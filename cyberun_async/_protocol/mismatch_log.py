@@ -16,6 +16,10 @@ class MismatchLog:
         """Log nothing yet."""
         self._logged: set[str] = set()
 
+    def __repr__(self) -> str:
+        """Show which fields were logged."""
+        return f"<{type(self).__name__}: {', '.join(sorted(self._logged)) or 'nothing'}>"
+
     def __call__(self, place: str, problem: str) -> None:
         """Log the first mismatch at a place: a record and its field on the wire. The problem must hold no value."""
         if place not in self._logged:

@@ -3,8 +3,7 @@
 from collections.abc import Awaitable, Callable
 from inspect import isawaitable
 from math import inf
-
-import anyio
+from time import monotonic
 
 from cyberun_async._errors import ConfigurationError
 from cyberun_async._protocol.secret import Key
@@ -17,7 +16,8 @@ class TokenCache:
     """Keeps a token until it expires or the service rejects it, and has it fetched once for all who wait.
 
     Args:
-        fetch: Gives a token, and the moment on the event loop's clock from which on it is not to be used.
+        fetch: Gives a token, and the moment on the system's monotonic clock from which on it is not to be used; a cache may
+            outlive an event loop, whose own clock would then begin anew.
 
     """
 
@@ -45,9 +45,7 @@ class TokenCache:
             self._token = None
 
     def _valid(self) -> Key | None:
-        # Without an expiry no clock is read, so that a token can be kept beyond one event loop.
-        is_good = self._expires_at == inf or anyio.current_time() < self._expires_at
-        return self._token if is_good else None
+        return self._token if monotonic() < self._expires_at else None
 
     async def _renew(self) -> Key:
         # Who was in line before may have been cancelled just after it had fetched one.
@@ -109,7 +107,7 @@ class CachedToken:
         self._cache.drop(token)
 
     async def _fetch_one(self) -> tuple[Key, float]:
-        expires_at = inf if self._lifetime is None else anyio.current_time() + self._lifetime
+        expires_at = inf if self._lifetime is None else monotonic() + self._lifetime
         given = self._fetch()
         if not isawaitable(given):
             raise ConfigurationError("the fetch of a CachedToken is a function that is not async: pass an async one")

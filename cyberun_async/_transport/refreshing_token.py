@@ -15,9 +15,9 @@ these hold, in this order of importance:
 from collections.abc import Callable, Mapping
 from inspect import isawaitable
 from math import inf
+from time import monotonic
 from typing import TYPE_CHECKING
 
-import anyio
 import attrs
 
 from cyberun_async._concurrency import Flight, shield_with_grace
@@ -166,7 +166,7 @@ class RefreshingToken:
         if token is None:
             raise SignInRequired(self._why_none)
         self._unused, self._why_none = None, "may have been used by a refresh whose response was lost"
-        began = anyio.current_time()
+        began = monotonic()
         transport = Transport(self._settings, Connections(self._settings, self._http_client))
         try:
             pair = await transport.send(refresh_tokens(token), flight=flight)
@@ -193,7 +193,7 @@ class _Pair:
 
     Attributes:
         access: The access token.
-        expires_at: The moment on the event loop's clock from which on it is not used.
+        expires_at: The moment on the system's monotonic clock from which on it is not used.
         refresh: The next refresh token.
 
     """
@@ -204,7 +204,9 @@ class _Pair:
 
     @classmethod
     def of(cls, pair: TokenPair, began: float) -> "_Pair":
-        lifetime = inf if pair.expires_in is None else pair.expires_in - min(EARLY, pair.expires_in / 10)
+        stated = pair.expires_in or 0.0
+        # Nothing, and 0 as Go writes it, say nothing.
+        lifetime = stated - min(EARLY, stated / 10) if stated > 0 else inf
         refresh = Key(pair.refresh_token) if pair.refresh_token else None
         return cls(Key(pair.access_token), began + lifetime, refresh)
 

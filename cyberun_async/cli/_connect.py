@@ -101,7 +101,9 @@ def _client_of(account: Account) -> AsyncClient:
 async def connect_locally(account: Account) -> AsyncIterator[AsyncClient]:
     """Start a local Cyberun for as long as the client is open."""
     if account != Account():
-        raise ConfigurationError("--local has an account of its own: leave out --key-file, --team-id and --base-url")
+        raise ConfigurationError(
+            "--local has an account of its own: leave out --key-file, --team-id, --base-url and --profile"
+        )
     async with (
         local_cyberun(pace=PACE) as server,
         AsyncClient(server.api_key, base_url=server.base_url) as client,

@@ -20,6 +20,7 @@ from cyberun_async._client import core_of
 from cyberun_async._protocol.key_format import check_key
 from cyberun_async._protocol.secret import Key, sealed
 from cyberun_async._protocol.sign_in import Pairing, poll_pairing, revoke_device, start_pairing
+from cyberun_async._settings import from_environment
 from cyberun_async._transport.anonymous import anonymous_settings
 from cyberun_async._transport.connections import Connections
 from cyberun_async._transport.transport import Transport
@@ -66,6 +67,8 @@ async def login(*, profile: ProfileName = None, base_url: BaseURL = None, json: 
     else:
         users = "every command uses it" if name == DEFAULT else f"commands with --profile {name} use it"
         write_line(printable(f"Signed in. The key is in {path}, and {users}."))
+    if name == DEFAULT and from_environment("CYBERUN_API_KEY", "CYBERUN_KEY"):
+        print_status("A key in the environment goes before it: unset CYBERUN_API_KEY to use this one.")
 
 
 def _show_code(pairing: Pairing, *, as_json: bool) -> None:

@@ -36,6 +36,10 @@ class Clock:
         self._all_waiting = asyncio.Event()
         self._all_waiting.set()
 
+    def __repr__(self) -> str:
+        """Show whether it runs, and the time."""
+        return f"<{type(self).__name__} {'held' if self.is_held else 'running'} at {self.now().isoformat()}>"
+
     def run_on(self, loop: asyncio.AbstractEventLoop) -> None:
         """Take the loop that the server runs on."""
         self._loop = loop

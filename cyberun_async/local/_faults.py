@@ -85,6 +85,10 @@ class Faults:
         self.fired: list[tuple[str, Exchange]] = []
         """The name of each fault that struck, and the request that it struck, in order."""
 
+    def __repr__(self) -> str:
+        """Show how many there are, and how many have struck."""
+        return f"<{type(self).__name__}: {self.count}, struck {len(self.fired)} times>"
+
     @property
     def count(self) -> int:
         """How many there are, those that have struck for the last time included."""

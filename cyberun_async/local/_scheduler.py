@@ -34,6 +34,9 @@ class Scheduler:
         self.tasks: dict[str, Task] = {}
         self.on_end: Callable[[Task], None] = lambda _: None
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {len(self.tasks)} tasks, {self.scripts_waiting} scripts>"
+
     def script_next(self, script: Script) -> None:
         """Give the next tasks of a workflow this life instead of their usual one; calls queue up."""
         self._scripts.setdefault(script.workflow, deque()).append(script)

@@ -45,6 +45,9 @@ class SignInCalls:
         self._interval = POLL_INTERVAL if clock.is_held else POLL_INTERVAL * pace
         self._pairings: dict[str, Pairing] = {}
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {len(self._pairings)} pairings>"
+
     def routes(self, operations: Operations) -> list[BaseRoute]:
         on = operations.route
         return [

@@ -56,6 +56,10 @@ class Storage:
         self._origin_asked: ContextVar[str] = ContextVar("origin")
         self.link_lifetime = link_lifetime
 
+    def __repr__(self) -> str:
+        """Show where it is, and how many files it has."""
+        return f"<{type(self).__name__} at {self.origin or 'no address'}: {len(self._objects)} files>"
+
     def put(self, key: str, data: bytes, content_type: str = "application/octet-stream", *, days: float = 7) -> None:
         """Keep a file for some days of the server's clock."""
         etag = f'"{hashlib.md5(data, usedforsecurity=False).hexdigest()}"'

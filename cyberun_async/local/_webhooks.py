@@ -87,6 +87,9 @@ class Webhooks:
         self._hooks: dict[str, Hook] = {}
         self.deliveries: list[Delivery] = []
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {len(self._hooks)}, {len(self.deliveries)} deliveries>"
+
     def routes(self, operations: Operations) -> list[BaseRoute]:
         on = operations.route
         return [

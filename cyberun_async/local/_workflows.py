@@ -209,6 +209,9 @@ class Workflows:
     def __init__(self) -> None:
         self._versions: dict[str, list[LocalWorkflow]] = {}
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {', '.join(self._versions)}>"
+
     def add(self, workflow: LocalWorkflow, now: datetime) -> LocalWorkflow:
         """Take in a workflow; one whose slug is taken becomes its next version, as an import does."""
         versions = self._versions.setdefault(workflow.slug, [])

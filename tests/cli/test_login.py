@@ -96,6 +96,21 @@ def test_login_as_json(unsigned: Command, approving: list[str], config: Path, se
     assert login == {"type": "login", "profile": "work", "path": str(path), "base_url": server.base_url}
 
 
+def test_a_key_in_the_environment(
+    unsigned: Command, approving: list[str], server: LocalCyberun, monkeypatch: pytest.MonkeyPatch
+):
+    """Whoever signs in while a variable has a key is told that the variable goes first."""
+    monkeypatch.setenv("CYBERUN_API_KEY", server.api_key)
+    assert "A key in the environment goes before it" in sign_in(unsigned).err
+
+
+def test_a_profile_that_cannot_be_read(unsigned: Command, config: Path):
+    """What is no file is named."""
+    (config / "profiles" / "default.json").mkdir(parents=True)
+    shown = unsigned("tasks")
+    assert (shown.code, "default.json cannot be read: " in shown.err) == (2, True)
+
+
 def test_interval(unsigned: Command, config: Path, server: LocalCyberun, monkeypatch: pytest.MonkeyPatch):
     """It polls at the interval that the service asks for, through failures, until the code is approved."""
     slept: list[float] = []

@@ -90,7 +90,7 @@ async def test_stream() -> None:
 async def test_lifetime(monkeypatch: pytest.MonkeyPatch) -> None:
     """A token that is as old as its lifetime is not used any more; its age counts from the beginning of the fetch."""
     now = 100.0
-    monkeypatch.setattr(cached_token.anyio, "current_time", lambda: now)
+    monkeypatch.setattr(cached_token, "monotonic", lambda: now)
     service = Service()
 
     async def slow() -> str:

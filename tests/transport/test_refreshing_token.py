@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from time import monotonic
 
 import anyio
 import httpx
@@ -89,19 +90,25 @@ async def test_after_a_rejection() -> None:
 
 @pytest.mark.parametrize(
     ("expires_in", "good_for"),
-    [pytest.param(3600, 3540, id="an hour"), pytest.param(100, 90, id="short"), pytest.param(None, None, id="unsaid")],
+    [
+        pytest.param(3600, 3540, id="an hour"),
+        pytest.param(100, 90, id="short"),
+        pytest.param(None, None, id="unsaid"),
+        pytest.param(0, None, id="zero"),
+        pytest.param(-5, None, id="below zero"),
+    ],
 )
 async def test_before_it_expires(expires_in: int | None, good_for: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
     """An access token is refreshed a minute before it expires, or a tenth of a short life; by a 401 alone where that is not said."""
     service = Service(httpx.Response(200, json={**NEW, "expires_in": expires_in}))
     token = service.token()
-    began = anyio.current_time()
-    monkeypatch.setattr(refreshing_token.anyio, "current_time", lambda: began)
+    began = monotonic()
+    monkeypatch.setattr(refreshing_token, "monotonic", lambda: began)
     await token()
-    monkeypatch.setattr(cached_token.anyio, "current_time", lambda: began + (good_for or 10**9) - 1)
+    monkeypatch.setattr(cached_token, "monotonic", lambda: began + (good_for or 10**9) - 1)
     await token()
     assert len(service.used) == 1
-    monkeypatch.setattr(cached_token.anyio, "current_time", lambda: began + (good_for or 10**9) + 1)
+    monkeypatch.setattr(cached_token, "monotonic", lambda: began + (good_for or 10**9) + 1)
     await token()
     assert len(service.used) == (1 if good_for is None else 2)
 
