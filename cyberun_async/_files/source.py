@@ -109,7 +109,7 @@ class _Iterable:
                 pass
         except StopAsyncIteration:
             return b""
-        return checked(self._file, block)
+        return check_block(self._file, block)
 
     async def has_changed(self) -> bool:
         return False
@@ -141,7 +141,7 @@ class _File:
         return self._start is not None
 
     async def read(self) -> bytes:
-        return checked(self._file, await in_thread(self._file, self._io.read, *self._most))
+        return check_block(self._file, await in_thread(self._file, self._io.read, *self._most))
 
     async def has_changed(self) -> bool:
         return await in_thread(self._file, _version, self._io) != self._version
@@ -216,7 +216,7 @@ def _version(file: BinaryIO) -> tuple[int, ...]:
     return (status.st_mtime_ns, status.st_size)
 
 
-def checked(file: InputFile, block: object) -> bytes:
+def check_block(file: InputFile, block: object) -> bytes:
     """Give a block, if that is what it is."""
     if isinstance(block, (bytearray, memoryview)):
         return bytes(block)
