@@ -1,11 +1,11 @@
 """A response whose body is read as it arrives, and the request for it, whose body is sent as it comes."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Mapping
 
 import attrs
 import httpx
 
-from cyberun_async._errors import DecodeError
+from cyberun_async._errors import DecodeError, InvalidParameters
 from cyberun_async._protocol.container_requests import ContainerRequest
 from cyberun_async._protocol.secret import Key
 from cyberun_async._settings import Settings
@@ -15,6 +15,19 @@ from cyberun_async._transport.content_codings import compressions
 from cyberun_async._transport.error_mapping import map_error
 from cyberun_async._transport.requests import make_request
 from cyberun_async._transport.sse import EventDecoder, EventTooLarge, ServerSentEvent
+
+
+class _Blocks(AsyncIterator[bytes]):
+    """The content of a user's own, block by block."""
+
+    def __init__(self, content: AsyncIterable[bytes]) -> None:
+        self._content = aiter(content)
+
+    async def __anext__(self) -> bytes:
+        block: object = await self._content.__anext__()
+        if not isinstance(block, (bytes, bytearray, memoryview)):
+            raise InvalidParameters([f"content must give bytes, and has given {type(block).__name__}"])
+        return bytes(block)
 
 
 class StreamedRequest:
@@ -31,7 +44,9 @@ class StreamedRequest:
 
     def __init__(self, asked: ContainerRequest) -> None:
         self.asked = asked
-        self._body = None if isinstance(asked.content, bytes) or asked.content is None else RequestBody(asked.content)
+        self._body = (
+            None if isinstance(asked.content, bytes) or asked.content is None else RequestBody(_Blocks(asked.content))
+        )
 
     def __repr__(self) -> str:
         """Show what it is."""
@@ -46,14 +61,22 @@ class StreamedRequest:
         """Give the request, signed in."""
         asked = self.asked
         sent = attrs.evolve(asked.call, path=asked.target)
-        request = make_request(sent, settings, token, extensions, {"Accept": "*/*", **asked.headers})
+        signed = make_request(sent, settings, token, extensions, {"Accept": "*/*", **asked.headers})
+        if asked.content is None:
+            return signed
+        # That of a request without a body.
+        signed.headers.pop("Content-Length", None)
         if self._body is not None:
             # No length is known, so the end of the body is marked within it.
-            request.headers["Transfer-Encoding"] = "chunked"
-            request.stream = self._body
-        elif isinstance(asked.content, bytes):
-            request.headers["Content-Length"] = str(len(asked.content))
-            request.stream = OneBlock(asked.content)
+            signed.headers["Transfer-Encoding"] = "chunked"
+            return httpx.Request(
+                signed.method, signed.url, headers=signed.headers, stream=self._body, extensions=extensions
+            )
+        assert isinstance(asked.content, bytes)
+        request = httpx.Request(
+            signed.method, signed.url, headers=signed.headers, content=asked.content, extensions=extensions
+        )
+        request.stream = OneBlock(asked.content)
         return request
 
 

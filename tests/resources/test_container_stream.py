@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
+import httpx
 import pytest
 from support.raw import Peer, RawServer, raw_server
 
@@ -91,6 +92,7 @@ async def test_a_body_that_comes_in_blocks() -> None:
         received = await response.read()
     assert b"3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n" in received
     assert b"Transfer-Encoding: chunked" in received
+    assert b"content-length" not in received.lower()
     assert is_closed
 
 
@@ -265,6 +267,21 @@ async def test_content_that_fails() -> None:
         await server.until(lambda server: server.connections == 1 and server.open == 0)
 
 
+async def test_content_that_is_text() -> None:
+    """Content that gives text says so, and is no failure of the connection."""
+
+    async def lines() -> AsyncIterator[Any]:
+        yield "text"
+
+    async def serve(peer: Peer) -> None:
+        await peer.until_closed()
+
+    async with serving(serve) as (_, client):
+        with pytest.raises(InvalidParameters, match="must give bytes, and has given str"):
+            async with client.containers.stream("w", "POST", "/", content=lines()):
+                raise AssertionError
+
+
 @pytest.mark.parametrize("after", ["nothing", "the head"])
 async def test_a_connection_that_breaks(after: str) -> None:
     """A broken connection is a `TransportError`, and nothing is retried."""
@@ -408,3 +425,29 @@ async def test_by_the_local_server() -> None:
             with pytest.raises(ConflictError, match="not running"):
                 async with client.containers.stream("asleep", "GET", "/"):
                     raise AssertionError
+
+
+async def test_through_a_client_of_the_users() -> None:
+    """A client of the user's own, such as a mocked one, sees the request as it is, and both bodies are streamed."""
+
+    async def blocks() -> AsyncIterator[bytes]:
+        yield b"one"
+        yield b"two"
+
+    def respond(request: httpx.Request) -> httpx.Response:
+        seen.append((request.content, request.headers.get("content-length"), request.headers.get("authorization")))
+        return httpx.Response(200, headers={"Content-Type": "text/event-stream"}, content=b"data: x\n\n")
+
+    seen: list[tuple[bytes, str | None, str | None]] = []
+    async with (
+        httpx.AsyncClient(transport=httpx.MockTransport(respond)) as own,
+        AsyncClient(KEY, base_url="http://localhost/api/v1", http_client=own) as client,
+    ):
+        for content in (blocks(), b"body", None):
+            async with client.containers.stream("w", "POST", "/", content=content) as response:
+                assert [event.data async for event in response.events()] == ["x"]
+    assert seen == [
+        (b"onetwo", None, f"Bearer {KEY}"),
+        (b"body", "4", f"Bearer {KEY}"),
+        (b"", "0", f"Bearer {KEY}"),
+    ]
