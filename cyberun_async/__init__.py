@@ -61,6 +61,7 @@ from cyberun_async._protocol.events import (
 )
 from cyberun_async._protocol.files import FileSource, InputFile, PresignedUpload
 from cyberun_async._protocol.output_files import OutputFile
+from cyberun_async._protocol.pages import Page
 from cyberun_async._protocol.record import Record
 from cyberun_async._protocol.status import TaskStatus
 from cyberun_async._protocol.tasks import Task, TaskResult
@@ -77,6 +78,9 @@ from cyberun_async._resources.users import Users
 from cyberun_async._resources.webhooks import Webhooks
 from cyberun_async._resources.workflows import Workflows
 from cyberun_async._settings import Limits, Polling, Retries, Timeouts, TokenProvider
+from cyberun_async._transport.cached_token import CachedToken
+from cyberun_async._transport.paginator import AsyncPaginator
+from cyberun_async._transport.refreshing_token import RefreshingToken
 from cyberun_async._wait.event_stream import EventStream
 from cyberun_async._wait.wait_options import AbandonPolicy, EventCallback
 
@@ -95,6 +99,7 @@ __all__ = [
     "Agent",
     "Agents",
     "AsyncClient",
+    "AsyncPaginator",
     "AuthenticationError",
     "BadRequestError",
     "Batch",
@@ -128,6 +133,7 @@ __all__ = [
     "Observer",
     "Outcome",
     "OutputFile",
+    "Page",
     "ParameterDef",
     "PermissionDeniedError",
     "Ping",

@@ -146,10 +146,6 @@ async def wait(at: Stage, **options: Any) -> None:
     await at.client.wait_for_result(await at.pending(), timeout=0.5, **options)
 
 
-async def wait_for_start(at: Stage, **options: Any) -> None:
-    await at.client.wait_for_result(await at.pending(), start_timeout=0.5, **options)
-
-
 async def wait_without_cancelling(at: Stage) -> None:
     at.cyberun.faults.status(500, on="tasks.cancel")
     await wait(at, on_timeout="cancel")
@@ -528,10 +524,10 @@ TABLE: Mapping[type[CyberunError], Sequence[tuple[str, Meeting, str]]] = {
             "task t-1 did not end within 90 s (last status: none seen); it was left running: wait again with its id, or cancel it"),
     ],
     StartTimeout: [
-        ("left", wait_for_start,
-            "task TASK did not start within 0.5 s (last status: pending); it was left in the queue: wait again with its id, or cancel it"),
-        ("cancelled", lambda at: wait_for_start(at, on_timeout="cancel"),
-            "task TASK did not start within 0.5 s (last status: pending); it was cancelled: see which agents are online, and submit it again"),
+        ("left", lambda _: raise_(StartTimeout(90, task_id="t-1", status=TaskStatus.WAITING)),
+            "task t-1 did not start within 90 s (last status: waiting); it was left in the queue: wait again with its id, or cancel it"),
+        ("cancelled", lambda _: raise_(StartTimeout(90, task_id="t-1", status=TaskStatus.WAITING, remote="cancelled")),
+            "task t-1 did not start within 90 s (last status: waiting); it was cancelled: see which agents are online, and submit it again"),
         ("not cancelled", lambda _: raise_(StartTimeout(90, task_id="t-1", remote="cancel_failed")),
             "task t-1 did not start within 90 s (last status: none seen); cancelling it was not confirmed: check its status, and cancel it again"),
     ],
@@ -589,7 +585,7 @@ ROWS = [
 ]
 
 
-OF_CONNECTIONS = {TransportError, TransportTimeout, TokenError, StorageError, WaitTimeout, StartTimeout}
+OF_CONNECTIONS = {TransportError, TransportTimeout, TokenError, StorageError, WaitTimeout}
 """Kinds that come of what a loop or its sockets say; the others are worded alike whichever loop is there."""
 
 

@@ -3,7 +3,7 @@
 The pages behind them are under https://docs.cyberun.cloud/api-reference.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from types import NoneType
 
 import attrs
@@ -13,7 +13,7 @@ from cyberun_async._protocol.call import Call
 from cyberun_async._protocol.files import PresignedUpload
 from cyberun_async._protocol.pages import MAX_PAGE_SIZE, Page, page_query
 from cyberun_async._protocol.paths import segment, workflow_path
-from cyberun_async._protocol.status import TaskStatus
+from cyberun_async._protocol.status import ACTIVE, TaskStatus
 from cyberun_async._protocol.submitted import read_submitted
 from cyberun_async._protocol.tasks import Submitted, Task, TaskResult
 from cyberun_async._validators import is_whole_number
@@ -49,6 +49,20 @@ def run_workflow(ref: str, parameters: Mapping[str, object], dispatch: Dispatch 
         raise InvalidParameters([f"parameters must be a mapping of values by key, not {type(parameters).__name__}"])
     body = {"parameters": dict(parameters), **attrs.asdict(dispatch, filter=lambda _, value: value is not None)}
     return Call("POST", f"{workflow_path(ref)}/run", Submitted, body=body, repeatable=False, read=read_submitted)
+
+
+def statuses_of(status: object) -> "Sequence[str | None]":
+    """Give the statuses to list, in the order in which a task goes through them: one that moves on meanwhile is seen.
+
+    Raises:
+        InvalidParameters: It is neither a status nor a collection of some.
+
+    """
+    if status is None or isinstance(status, str):
+        return [status]
+    if not isinstance(status, Collection) or not status or not all(isinstance(each, str) for each in status):
+        raise InvalidParameters([f"status must be a status such as running, or several, not {status!r}"])
+    return sorted(dict.fromkeys(status), key=lambda each: ACTIVE.index(each) if each in ACTIVE else len(ACTIVE))
 
 
 def list_tasks(

@@ -51,13 +51,16 @@ class PageMeta:
 
 @attrs.frozen
 class Page(Generic[T]):
-    """One page of a list.
+    """One page of a list, as `await` gives it.
+
+    Source: https://docs.cyberun.cloud/api-reference
 
     Attributes:
         items: What is on it.
         size: How many items a full page has, or `None` where the server does not say.
         total: How many there are on all pages, or `None` where the server does not say.
         unreadable: How many more items it has, which could not be read.
+        number: Which page it is, from 1.
 
     """
 
@@ -65,6 +68,7 @@ class Page(Generic[T]):
     size: int | None = None
     total: int | None = None
     unreadable: int = 0
+    number: int = 1
 
 
 def page_query(number: int, per_page: int, **filters: str | None) -> Mapping[str, str | int]:
@@ -76,14 +80,17 @@ def page_query(number: int, per_page: int, **filters: str | None) -> Mapping[str
 class PageCursor(Generic[T_id]):
     """The way through a list that may change meanwhile, and whose pages are known only by number.
 
+    Args:
+        first: The page to begin at, from 1.
+
     Attributes:
-        number: The page to ask for next, from 1; `None` at the end.
+        number: The page to ask for next; `None` at the end.
 
     """
 
-    def __init__(self) -> None:
-        """Begin at the first page."""
-        self.number: int | None = 1
+    def __init__(self, first: int = 1) -> None:
+        self.number: int | None = first
+        self._first = first
         self._furthest = 0
         self._seen: set[str] = set()
         self._total: int | None = None
@@ -119,8 +126,8 @@ class PageCursor(Generic[T_id]):
     def _next(self, number: int, page: Page[T_id], size: int, grown_by: int, *, is_stale: bool) -> int | None:
         if self._stale > MAX_STALE:
             return None
-        if grown_by < 0 and number > 1:
-            return max(1, number - ceil(-grown_by / size))
+        if grown_by < 0 and number > self._first:
+            return max(self._first, number - ceil(-grown_by / size))
         # Each item that is added in front is a reason to see one item again, and there is no other.
         is_repetition = number == self._furthest and self._repeated > self._grown_by
         if is_stale and (is_repetition or not (page.items or page.unreadable)):

@@ -100,7 +100,16 @@ class TaskStatus(str, Enum):
 
 _TERMINAL = frozenset({TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.CANCELLED})
 
-_QUEUED = frozenset({TaskStatus.PENDING, TaskStatus.WAITING, TaskStatus.PROVISIONING, TaskStatus.QUEUED})
+ACTIVE = (
+    TaskStatus.PENDING,
+    TaskStatus.WAITING,
+    TaskStatus.PROVISIONING,
+    TaskStatus.QUEUED,
+    TaskStatus.RUNNING,
+)
+"""The statuses that are not terminal, in the order in which a task goes through them."""
+
+_QUEUED = frozenset(ACTIVE[:-1])
 
 UNSTATED = TaskStatus("unknown")
 """Stands where the server left the status out."""

@@ -1,7 +1,5 @@
 """The machines that run tasks."""
 
-from collections.abc import AsyncIterator
-
 from cyberun_async._protocol.agents import Agent, list_agents
 from cyberun_async._resources.group import Group
 from cyberun_async._transport.paginator import AsyncPaginator
@@ -10,8 +8,12 @@ from cyberun_async._transport.paginator import AsyncPaginator
 class Agents(Group):
     """The machines that run tasks, as `client.agents`."""
 
-    def list(self) -> AsyncIterator[Agent]:
+    def list(self, *, limit: int | None = None, page: int = 1) -> AsyncPaginator[Agent]:
         """Go through the team's agents, page by page.
+
+        Args:
+            limit: How many are given at most; `None` gives all.
+            page: The page that `await` gives, from 1, or at which `async for` begins.
 
         Raises:
             APIError: The server returned an error.
@@ -20,4 +22,4 @@ class Agents(Group):
         Source: https://docs.cyberun.cloud/cloud/guides/api-key
 
         """
-        return AsyncPaginator(self._transport, list_agents)
+        return AsyncPaginator(self._transport, list_agents, limit=limit, page=page)

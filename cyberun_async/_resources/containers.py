@@ -1,6 +1,6 @@
 """Container services."""
 
-from collections.abc import AsyncIterable, AsyncIterator, Mapping
+from collections.abc import AsyncIterable, Mapping
 
 from cyberun_async._protocol.container_requests import container_request
 from cyberun_async._protocol.containers import (
@@ -18,8 +18,12 @@ from cyberun_async._transport.paginator import AsyncPaginator
 class Containers(Group):
     """Container services, as `client.containers`."""
 
-    def list(self) -> AsyncIterator[Container]:
+    def list(self, *, limit: int | None = None, page: int = 1) -> AsyncPaginator[Container]:
         """Go through the team's services, page by page.
+
+        Args:
+            limit: How many are given at most; `None` gives all.
+            page: The page that `await` gives, from 1, or at which `async for` begins.
 
         Raises:
             APIError: The server returned an error.
@@ -28,7 +32,7 @@ class Containers(Group):
         Source: https://docs.cyberun.cloud/api-reference/containers
 
         """
-        return AsyncPaginator(self._transport, list_containers)
+        return AsyncPaginator(self._transport, list_containers, limit=limit, page=page)
 
     async def get(self, service: str) -> Container:
         """Read a service by slug.

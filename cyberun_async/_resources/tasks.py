@@ -1,6 +1,7 @@
 """What runs and ran."""
 
-from collections.abc import AsyncIterator
+from collections.abc import Collection
+from functools import partial
 
 from cyberun_async._protocol import endpoints
 from cyberun_async._protocol.status import TaskStatus
@@ -12,19 +13,38 @@ from cyberun_async._transport.paginator import AsyncPaginator
 class Tasks(Group):
     """What runs and ran, as `client.tasks`."""
 
-    def list(self, *, status: TaskStatus | str | None = None) -> AsyncIterator[Task]:
-        """Go through the team's tasks, page by page; with `status`, those that are in it.
+    def list(
+        self,
+        *,
+        status: TaskStatus | str | Collection[TaskStatus | str] | None = None,
+        limit: int | None = None,
+        page: int = 1,
+    ) -> AsyncPaginator[Task]:
+        """Go through the team's tasks, page by page: `async for` gives all of them, and `await` one page.
+
+        ```python
+        page = await client.tasks.list(limit=5)
+        print(page.total, [task.id for task in page.items])
+        async for task in client.tasks.list(status=["waiting", "running"]):
+            print(task.id, task.status)
+        ```
+
+        Args:
+            status: Only the tasks in this status, or in one of these. The service takes one status a request, so several
+                are several lists, which are read in the order in which a task goes through them, so that none is missed.
+            limit: How many are given at most; `None` gives all.
+            page: The page that `await` gives, from 1, or at which `async for` begins; of several statuses, that of each.
 
         Raises:
+            InvalidParameters: One of the arguments cannot be.
             APIError: The server returned an error.
             TransportError: There was no response.
 
         Source: https://docs.cyberun.cloud/api-reference/task/list-tasks
 
         """
-        return AsyncPaginator(
-            self._transport, lambda number, per_page: endpoints.list_tasks(number, per_page, status=status)
-        )
+        calls = [partial(endpoints.list_tasks, status=each) for each in endpoints.statuses_of(status)]
+        return AsyncPaginator(self._transport, *calls, limit=limit, page=page)
 
     async def get(self, task_id: str) -> Task:
         """Read how a task stands.

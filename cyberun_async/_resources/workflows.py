@@ -1,6 +1,6 @@
 """What can be run."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 
 from cyberun_async._protocol import endpoints
 from cyberun_async._protocol.endpoints import Dispatch
@@ -12,8 +12,12 @@ from cyberun_async._transport.paginator import AsyncPaginator
 class Workflows(Group):
     """What can be run, as `client.workflows`."""
 
-    def list(self) -> AsyncIterator[Workflow]:
+    def list(self, *, limit: int | None = None, page: int = 1) -> AsyncPaginator[Workflow]:
         """Go through the workflows of the team, page by page; a list may leave their parameters out.
+
+        Args:
+            limit: How many are given at most; `None` gives all.
+            page: The page that `await` gives, from 1, or at which `async for` begins.
 
         Raises:
             APIError: The server returned an error.
@@ -22,7 +26,7 @@ class Workflows(Group):
         Source: https://docs.cyberun.cloud/cloud/guides/api-key
 
         """
-        return AsyncPaginator(self._transport, list_workflows)
+        return AsyncPaginator(self._transport, list_workflows, limit=limit, page=page)
 
     async def get(self, workflow: str) -> Workflow:
         """Read a workflow with its parameters, by slug, `slug@version` or UUID.

@@ -21,15 +21,9 @@ from cyberun_async._protocol.events import (
     StatusEvent,
     TaskEvent,
 )
-from cyberun_async._protocol.status import UNSTATED, TaskStatus
+from cyberun_async._protocol.status import ACTIVE, UNSTATED, TaskStatus
 
-_RANK = {
-    TaskStatus.PENDING: 0,
-    TaskStatus.WAITING: 1,
-    TaskStatus.PROVISIONING: 2,
-    TaskStatus.QUEUED: 3,
-    TaskStatus.RUNNING: 4,
-}
+_RANK = {status: rank for rank, status in enumerate(ACTIVE)}
 # Most events are progress, and each of them would pay for finding a member of the enum.
 _RUNNING = TaskStatus.RUNNING
 _RANK_OF_PROGRESS = _RANK[_RUNNING]

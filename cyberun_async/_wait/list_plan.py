@@ -23,18 +23,9 @@ from cyberun_async._protocol.call import Call
 from cyberun_async._protocol.endpoints import list_tasks
 from cyberun_async._protocol.fields import on_wire, wire
 from cyberun_async._protocol.pages import MAX_PAGE_SIZE, Page
-from cyberun_async._protocol.status import UNSTATED, TaskStatus
+from cyberun_async._protocol.status import ACTIVE, UNSTATED, TaskStatus
 from cyberun_async._protocol.tasks import Extras, Said
 from cyberun_async._wait.poll_errors import is_passing
-
-ACTIVE = (
-    TaskStatus.PENDING,
-    TaskStatus.WAITING,
-    TaskStatus.PROVISIONING,
-    TaskStatus.QUEUED,
-    TaskStatus.RUNNING,
-)
-"""The states before the end, in the order in which a task goes through them."""
 
 LIST_THRESHOLD = 20
 """Tasks that are polled one by one: five pages are to be read to learn that all lists are empty."""

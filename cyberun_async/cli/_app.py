@@ -245,7 +245,8 @@ async def tasks(
     Example: `cyberun-async tasks --status running --limit 5`
     """
     async with connect(account) as client:
-        await show_tasks(client.tasks.list(status=status), await _slugs(client), limit=limit, as_json=json)
+        tasks = client.tasks.list(status=status, limit=limit or None)
+        await show_tasks(tasks, await _slugs(client), limit=limit, as_json=json)
 
 
 async def _slugs(client: AsyncClient) -> dict[str, str]:

@@ -17,6 +17,7 @@ from cyberun_async import (
     APIError,
     APIResponse,
     AsyncClient,
+    AsyncPaginator,
     BatchCounts,
     CachedToken,
     CancelledEvent,
@@ -38,6 +39,7 @@ from cyberun_async import (
     Observer,
     Outcome,
     OutputFile,
+    Page,
     ParameterDef,
     Ping,
     Polling,
@@ -243,6 +245,12 @@ async def calls(client: AsyncClient) -> None:
     assert_type(await client.workflows.run("text-to-image", {}), str)
     async for task in client.tasks.list(status="running"):
         assert_type(task, Task)
+    assert_type(client.agents.list(limit=5), AsyncPaginator[Agent])
+    page = await client.tasks.list(status=["running", TaskStatus.WAITING], limit=5, page=2)
+    assert_type(page, Page[Task])
+    assert_type(page.items, tuple[Task, ...])
+    assert_type(page.total, int | None)
+    assert_type(page.number, int)
     async for task in client.tasks.list(status=TaskStatus.RUNNING):
         assert_type(task.status.is_terminal, bool)
     assert_type(await client.tasks.get("..."), Task)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pickle
+from datetime import datetime, timezone
 from typing import Any
 
 import anyio
+import attrs
 import pytest
 from support.scripted import COMPLETED, END, SSE_HEAD, TASK, Exchange, Remote, answer, connected, event, hold, send
 from support.virtual import simulated, virtual
@@ -25,7 +27,7 @@ from cyberun_async import (
     UnknownEvent,
     WaitTimeout,
 )
-from cyberun_async._wait.start_deadline import is_started, says_started
+from cyberun_async._wait.start_deadline import BoundedStart, is_started, says_started
 
 MUTE = hold(SSE_HEAD)
 SLOW = Polling(interval=30, interval_while_streaming=60)
@@ -236,4 +238,19 @@ def test_a_task_that_was_queued_again() -> None:
     """One that has started once is not given up for being queued again."""
     task = Task(id="t", workflow_id="w", status=TaskStatus("queued"))
     assert not is_started(task)
-    assert is_started(Task(id="t", workflow_id="w", status=TaskStatus("running")))
+    assert is_started(attrs.evolve(task, started_at=datetime(2026, 1, 1, tzinfo=timezone.utc)))
+    assert is_started(attrs.evolve(task, status=TaskStatus("running")))
+
+
+@virtual
+async def test_repr() -> None:
+    """It shows what it follows, and whether the task has started."""
+    async with simulated() as server, connected(server) as client:
+        Remote("completed").on(server)
+        server.on("events", MUTE)
+        core = client._core
+        follower = BoundedStart(core.follow(TASK), core.transport, TASK, 5, 1)
+        assert repr(follower).startswith(f"<BoundedStart of <TaskFollower of task {TASK}")
+        await follower.next()
+        assert repr(follower).endswith(", started>")
+        await follower.aclose()
