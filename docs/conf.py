@@ -173,24 +173,28 @@ nitpick_ignore = [("py:class", f"{module.__name__}.{name}") for module, name in 
 # No network is needed to build the site, so there is no inventory of other projects: what is not
 # ours is named in the text, and not linked.
 nitpick_ignore_regex = [
-    (r"py:.*", rf"({other}|_{other})(\..*)?")
-    for other in (
-        "anyio",
-        "asyncio",
-        "attr",
-        "attrs",
-        "collections",
-        "datetime",
-        "enum",
-        "httpx",
-        "opentelemetry",
-        "os",
-        "pathlib",
-        "sqlite3",
-        "ssl",
-        "types",
-        "typing",
-        "typing_extensions",
-        "uuid",
-    )
+    *(
+        (r"py:.*", rf"({other}|_{other})(\..*)?")
+        for other in (
+            "anyio",
+            "asyncio",
+            "attr",
+            "attrs",
+            "collections",
+            "datetime",
+            "enum",
+            "httpx",
+            "opentelemetry",
+            "os",
+            "pathlib",
+            "sqlite3",
+            "ssl",
+            "types",
+            "typing",
+            "typing_extensions",
+            "uuid",
+        )
+    ),
+    # The type variables of generic methods and records.
+    (r"py:class", r"cyberun_async\._\w+(\.\w+)*\.(_R|T|T_co)"),
 ]
