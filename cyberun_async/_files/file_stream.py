@@ -220,7 +220,8 @@ class FileStream(AsyncIterator[bytes]):
         """
         delivery, self._body = await self._remote_file().ask_for(self._part)
         if self._is_part and not self._can_be_part(delivery):
-            if not self._part.is_complete_file and (not delivery.starts_over or delivery.is_complete):
+            brings_all = delivery.starts_over and not delivery.is_complete and delivery.end == delivery.total
+            if not self._part.is_complete_file and not brings_all:
                 await self._release()
                 delivery, self._body = await self._remote_file().ask_for(COMPLETE_FILE)
             self._part, self._is_part = COMPLETE_FILE, False
@@ -245,7 +246,9 @@ class FileStream(AsyncIterator[bytes]):
         if delivery.starts_over and not is_same_version(before, delivery):
             raise self._remote_file().error("the transfer was interrupted and cannot be resumed; open it again")
         self._to_skip = 0 if delivery.start else self._at
-        self.size = delivery.total if self.size is None else self.size
+        if self.size is None:
+            self.size = delivery.total
+            self.stop = self.size if self.stop is None else self.stop
         return delivery
 
     async def _end(self) -> None:
