@@ -1,5 +1,7 @@
 """Signing in from a terminal: the commands that get a device key, give it back, and say whose it is. (device pairing)"""
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated
 
 import anyio
@@ -56,12 +58,13 @@ async def login(*, profile: ProfileName = None, base_url: BaseURL = None, json: 
             pairing = await transport.send(start_pairing())
             _show_code(pairing, as_json=json)
             key = await _approved_key(transport, pairing)
+            # At once: whoever leaves now would lose a key that stays valid.
+            await _keep(keep, key, settings.base_url, path)
         except BaseException:
             print_status("not signed in: nothing was stored")
             raise
         finally:
             await transport.aclose()
-        keep(settings.base_url, key)
     if json:
         write_json({"type": "login", "profile": name, "path": str(path), "base_url": settings.base_url})
     else:
@@ -69,6 +72,16 @@ async def login(*, profile: ProfileName = None, base_url: BaseURL = None, json: 
         write_line(printable(f"Signed in. The key is in {path}, and {users}."))
     if name == DEFAULT and from_environment("CYBERUN_API_KEY", "CYBERUN_KEY"):
         print_status("A key in the environment goes before it: unset CYBERUN_API_KEY to use this one.")
+
+
+async def _keep(keep: Callable[[str, Key], None], key: Key, base_url: str, path: Path) -> None:
+    """Store a key; one that cannot be stored is revoked."""
+    try:
+        keep(base_url, key)
+    except OSError as error:
+        async with AsyncClient(key.reveal(), base_url=base_url, retries=RETRIES) as client:
+            await core_of(client).transport.send(revoke_device())
+        raise ConfigurationError(f"{path} cannot be written ({error.strerror}), so the key was revoked") from None
 
 
 def _show_code(pairing: Pairing, *, as_json: bool) -> None:

@@ -104,11 +104,16 @@ def new_profile(path: Path) -> Iterator[Callable[[str, Key], None]]:
         file.write(json.dumps({"base_url": base_url, "api_key": key.reveal()}))
         file.flush()
         os.fsync(file.fileno())
+        # Windows renames and removes no file that is open.
+        file.close()
         temporary.replace(path)
 
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        try:
-            yield keep
-        finally:
-            with suppress(FileNotFoundError):
-                temporary.unlink()
+    file = os.fdopen(descriptor, "w", encoding="utf-8")
+    try:
+        yield keep
+    finally:
+        # What could not be written is not tried again.
+        with suppress(OSError):
+            file.close()
+        with suppress(FileNotFoundError):
+            temporary.unlink()

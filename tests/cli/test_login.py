@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -109,6 +110,22 @@ def test_a_profile_that_cannot_be_read(unsigned: Command, config: Path):
     (config / "profiles" / "default.json").mkdir(parents=True)
     shown = unsigned("tasks")
     assert (shown.code, "default.json cannot be read: " in shown.err) == (2, True)
+
+
+def test_a_key_that_cannot_be_stored(
+    unsigned: Command, approving: list[str], config: Path, server: LocalCyberun, monkeypatch: pytest.MonkeyPatch
+):
+    """Where the disk is full once there is a key, it is revoked, and nothing is left."""
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(_profiles.os, "fsync", full)
+    shown = unsigned("login")
+    assert (shown.code, "cannot be written (No space left on device), so the key was revoked" in shown.err) == (2, True)
+    assert server.requests[-1].operation == "auth.revoke_device"
+    assert server.requests[-1].status == 200
+    assert not [path for path in config.rglob("*") if path.is_file()]
 
 
 def test_interval(unsigned: Command, config: Path, server: LocalCyberun, monkeypatch: pytest.MonkeyPatch):
