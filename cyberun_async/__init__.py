@@ -78,9 +78,7 @@ from cyberun_async._resources.users import Users
 from cyberun_async._resources.webhooks import Webhooks
 from cyberun_async._resources.workflows import Workflows
 from cyberun_async._settings import Limits, Polling, Retries, Timeouts, TokenProvider
-from cyberun_async._transport.cached_token import CachedToken
 from cyberun_async._transport.paginator import AsyncPaginator
-from cyberun_async._transport.refreshing_token import RefreshingToken
 from cyberun_async._wait.event_stream import EventStream
 from cyberun_async._wait.wait_options import AbandonPolicy, EventCallback
 
