@@ -131,7 +131,7 @@ class Row:
     figures: str
 
     @property
-    def ensure_completed(self) -> str:
+    def verdict(self) -> str:
         """Say whether the goal is met."""
         return {True: "met", False: "**missed**", None: ""}[self.is_met]
 

@@ -41,9 +41,9 @@ def counted(aside: ThreadPoolExecutor) -> dict[str, Future[list[float]]]:
 @pytest.mark.timeout(1200)
 def test_a_bad_day(table: Table, counted: object) -> None:
     """With failing tasks, failing calls, cut streams and a storm of 429, nothing is lost or submitted twice."""
-    ensure_completed = in_fresh_process("many_waits", "day", "10000")
-    wrong = Spread.of([float(not ensure_completed.startswith("right"))])
-    table.add("10,000 items on a bad day: wrong outcomes", wrong, goal=at_most(0), figures=ensure_completed)
+    verdict = in_fresh_process("many_waits", "day", "10000")
+    wrong = Spread.of([float(not verdict.startswith("right"))])
+    table.add("10,000 items on a bad day: wrong outcomes", wrong, goal=at_most(0), figures=verdict)
 
 
 @pytest.mark.parametrize(("count", "goal"), [(10, 1), (10_000, 0.03)])
