@@ -69,7 +69,6 @@ from cyberun_async._protocol.users import User
 from cyberun_async._protocol.webhooks import Webhook
 from cyberun_async._protocol.workflows import ParameterDef, Workflow
 from cyberun_async._resources.agents import Agents
-from cyberun_async._resources.container_stream import ContainerStream, ServerSentEvent
 from cyberun_async._resources.containers import Containers
 from cyberun_async._resources.files import Files
 from cyberun_async._resources.ping import Ping
@@ -86,6 +85,7 @@ if TYPE_CHECKING:
     from cyberun_async._batch import Batch, BatchCounts, Journal, JournalEntry, Outcome
     from cyberun_async._files import DownloadProgress, FileStream, UploadProgress
     from cyberun_async._observing import Observer, RequestStarted, ResponseReceived, RetryPlanned, WaitProgressed
+    from cyberun_async._resources.container_stream import ContainerStream, ServerSentEvent
     from cyberun_async._transport.cached_token import CachedToken
     from cyberun_async._transport.refreshing_token import RefreshingToken
 
@@ -190,6 +190,7 @@ _LAZY = {
     "_batch": ("Batch", "BatchCounts", "Journal", "JournalEntry", "Outcome"),
     "_files": ("DownloadProgress", "FileStream", "UploadProgress"),
     "_observing": ("Observer", "RequestStarted", "ResponseReceived", "RetryPlanned", "WaitProgressed"),
+    "_resources.container_stream": ("ContainerStream", "ServerSentEvent"),
     "_transport.cached_token": ("CachedToken",),
     "_transport.refreshing_token": ("RefreshingToken",),
 }

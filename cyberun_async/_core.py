@@ -1,8 +1,9 @@
 """What the parts of a client share, and what its friends may use: the relay, and the conformance checks.
 
-Batches, files, observers and token providers are imported with their first use (lazy import): with them the package would
-take more than 1.5 times as long to import as its five dependencies; and what draws in a notebook, where there is one. The
-imports inside of functions here and in `_settings.py`, and the names in `cyberun_async._LAZY`, are all there is of it.
+Batches, files, observers, token providers, containers' streams and data URIs are imported with their first use (lazy
+import): with them the package would take more than 1.5 times as long to import as its five dependencies; and what draws in
+a notebook, where there is one. The imports inside of functions here and in `_settings.py`, `_resources/containers.py`,
+`_transport/transport.py` and `_protocol/files.py`, and the names in `cyberun_async._LAZY`, are all there is of it.
 """
 
 import sys

@@ -11,7 +11,6 @@ import attrs
 
 from cyberun_async._errors import InvalidParameters
 from cyberun_async._protocol.content_types import content_type_of, is_accepted, name_of_picture, name_of_type
-from cyberun_async._protocol.data_uri import read_data_uri
 from cyberun_async._protocol.fields import extra_field, redact_repr, wire
 from cyberun_async._protocol.headers import headers_of
 from cyberun_async._protocol.record import Record
@@ -164,6 +163,8 @@ class InputFile:
             InvalidParameters: It is damaged, empty or larger; nothing was sent.
 
         """
+        from cyberun_async._protocol.data_uri import read_data_uri
+
         check_kind(uri, str, "uri", "a data URI as text")
         if not is_whole_number(max_bytes, minimum=1):
             raise InvalidParameters([f"max_bytes must be a whole number above zero, not {max_bytes!r}"])

@@ -189,3 +189,9 @@ class _Events(AsyncIterator[ServerSentEvent]):
             for event in self._body.feed(self._decoder, chunk):
                 self._ready.append(ServerSentEvent(event.event, event.data, event.id, event.retry))
         return self._ready.popleft()
+
+
+for _public in (ContainerStream, ServerSentEvent):
+    # Their public address, by which they are known, however they were imported.
+    _public.__module__ = "cyberun_async"
+del _public

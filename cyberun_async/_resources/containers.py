@@ -1,8 +1,8 @@
 """Container services."""
 
 from collections.abc import AsyncIterable, Mapping
+from typing import TYPE_CHECKING
 
-from cyberun_async._protocol.container_requests import container_request
 from cyberun_async._protocol.containers import (
     Container,
     Invocation,
@@ -10,9 +10,11 @@ from cyberun_async._protocol.containers import (
     invoke_container,
     list_containers,
 )
-from cyberun_async._resources.container_stream import ContainerStream
 from cyberun_async._resources.group import Group
 from cyberun_async._transport.paginator import AsyncPaginator
+
+if TYPE_CHECKING:
+    from cyberun_async._resources.container_stream import ContainerStream
 
 
 class Containers(Group):
@@ -86,7 +88,7 @@ class Containers(Group):
         content: bytes | AsyncIterable[bytes] | None = None,
         headers: Mapping[str, str] | None = None,
         raise_for_status: bool = True,
-    ) -> ContainerStream:
+    ) -> "ContainerStream":
         """Send a request through to a running service as it is, with both bodies streamed; server-sent events, too.
 
         ```python
@@ -117,5 +119,8 @@ class Containers(Group):
         Source: https://docs.cyberun.cloud/api-reference/containers
 
         """
+        from cyberun_async._protocol.container_requests import container_request
+        from cyberun_async._resources.container_stream import ContainerStream
+
         request = container_request(service, method, path, content=content, headers=headers)
         return ContainerStream(self._transport, request, raise_for_status=raise_for_status)

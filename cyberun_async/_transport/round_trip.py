@@ -1,6 +1,6 @@
 """One request and its response: bytes out and in, each within its limit. (send, receive, timeout)
 
-`RoundTrip.run` carries one of four ways out (`call`, `submit`, `connect`, `open_body`) in a child task that is bounded in time.
+`RoundTrip.run` carries one of four ways out (`call`, `submit`, `connect`, `keep_open`) in a child task that is bounded in time.
 """
 
 import logging
@@ -16,7 +16,6 @@ from cyberun_async._protocol.redaction import redact
 from cyberun_async._protocol.secret import Key
 from cyberun_async._settings import Settings
 from cyberun_async._transport.bodies import UnreadableBody, read_body
-from cyberun_async._transport.body_stream import BodyStream, StreamedRequest
 from cyberun_async._transport.connections import Connections
 from cyberun_async._transport.credential import Credential
 from cyberun_async._transport.error_mapping import map_error
@@ -69,7 +68,7 @@ class RoundTrip:
         """Carry out one of the ways below in a child task, report to the observer, and map what fails.
 
         Args:
-            work: `call`, `submit`, `connect` or `open_body`.
+            work: `call`, `submit`, `connect` or `keep_open`.
             call: What is sent.
             token: Signs it in.
             arguments: What else the way takes.
@@ -170,28 +169,24 @@ class RoundTrip:
         keep_alive(response)
         return Response(response.status_code, response.headers, b"", token)
 
-    async def open_body(
+    async def keep_open(
         self,
         _: Call[None],
         token: Key,
-        request: StreamedRequest,
-        opened: list[BodyStream],
-        keep: Callable[[int], bool],
+        make: Callable[[Settings, Key, dict[str, object]], httpx.Request],
+        keep: Callable[[httpx.Response], bool],
     ) -> Response:
-        """Send a request whose body is streamed, and open its response into `opened`, or read it.
+        """Send a request by a connection of its own, and leave the body of its response unread where that is wanted.
 
         Args:
             token: Signs it in.
-            request: What is sent.
-            opened: Gets the response.
-            keep: Whether a response with this status is opened.
+            make: Gives the request.
+            keep: Takes over the response, unless it is to be read here.
 
         """
-        sent = request.make(self._settings, token, self._stream_timeout)
-        response = await self._connections.send_stream(sent)
-        if not keep(response.status_code):
+        response = await self._connections.send_stream(make(self._settings, token, self._stream_timeout))
+        if not keep(response):
             return await self._read(response, token, cut=True)
-        opened.append(BodyStream(request.asked, response, self._settings))
         keep_alive(response)
         return Response(response.status_code, response.headers, b"", token)
 

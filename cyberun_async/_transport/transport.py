@@ -24,7 +24,7 @@ What holds, and why:
 import logging
 from collections.abc import Callable, Generator
 from contextlib import AbstractAsyncContextManager, nullcontext
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 import anyio.lowlevel
@@ -33,15 +33,12 @@ import httpx
 from cyberun_async._concurrency import Flight
 from cyberun_async._errors import APIError, RateLimitError, TransportError
 from cyberun_async._protocol.call import Call
-from cyberun_async._protocol.container_requests import ContainerRequest
 from cyberun_async._protocol.json_steps import finished
 from cyberun_async._protocol.mismatch_log import MismatchLog
 from cyberun_async._protocol.tasks import Submitted
 from cyberun_async._settings import Settings
-from cyberun_async._transport.body_stream import BodyStream
 from cyberun_async._transport.connections import Connections
 from cyberun_async._transport.credential import Credential
-from cyberun_async._transport.open_body import open_body
 from cyberun_async._transport.open_stream import open_stream
 from cyberun_async._transport.process_bound import refuse_copies
 from cyberun_async._transport.recent_submissions import RecentSubmissions
@@ -50,6 +47,10 @@ from cyberun_async._transport.retry import delay_before_retry
 from cyberun_async._transport.round_trip import RoundTrip
 from cyberun_async._transport.send_trace import SendTrace
 from cyberun_async._transport.stream import Connection
+
+if TYPE_CHECKING:
+    from cyberun_async._protocol.container_requests import ContainerRequest
+    from cyberun_async._transport.body_stream import BodyStream
 
 log = logging.getLogger("cyberun_async.transport")
 
@@ -278,7 +279,7 @@ class Transport:
 
     # Bodies
 
-    async def open_body(self, asked: ContainerRequest, *, raise_for_status: bool) -> BodyStream:
+    async def open_body(self, asked: "ContainerRequest", *, raise_for_status: bool) -> "BodyStream":
         """Send a request whose body is streamed, and give its response as soon as its head is there; never retried.
 
         Args:
@@ -290,10 +291,13 @@ class Transport:
             TransportError: There is no response.
 
         """
+        from cyberun_async._transport.open_body import open_body
+
         self.check_usable()
         return await open_body(
             self._round_trips,
             self.credential,
+            self._settings,
             asked,
             raise_for_status=raise_for_status,
             api_error=self._api_error,
