@@ -8,7 +8,7 @@ import httpx
 
 from cyberun_async._transport.content_codings import decompress
 from cyberun_async._transport.early_response import unless_answered
-from cyberun_async._transport.error_mapping import below
+from cyberun_async._transport.error_mapping import as_foreign
 
 
 class UnreadableBody(Exception):
@@ -107,13 +107,14 @@ async def read_body(
     unfinished: AsyncIterator[bytes] | None = chunks
     body = bytearray() if received is None else received
     try:
-        with below():
-            async for chunk in chunks:
-                body += chunk
-                if len(body) > limit:
-                    break
-            else:
-                unfinished = None
+        async for chunk in chunks:
+            body += chunk
+            if len(body) > limit:
+                break
+        else:
+            unfinished = None
+    except Exception as error:  # noqa: BLE001 - raised again; `below` would cost each call more
+        raise as_foreign(error) from error.__cause__
     finally:
         with anyio.move_on_after(cleanup, shield=True):
             await close_body(response.stream, unfinished)

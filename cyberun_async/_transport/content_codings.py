@@ -40,6 +40,8 @@ _EXTENSIONS = {
 
 def compressions(content_encoding: str) -> tuple[str, ...]:
     """Give the compressions that were applied to a body, in order; none for one that is as it is."""
+    if not content_encoding:
+        return ()
     names = (name.strip().strip('"').lower() for name in content_encoding.split(","))
     return tuple(_COMPRESSIONS[name] for name in names if name in _COMPRESSIONS)
 

@@ -29,7 +29,7 @@ import httpx
 from cyberun_async._protocol.secret import Secret
 from cyberun_async._transport.cancel_safe import CancelSafeBackend
 from cyberun_async._transport.early_response import EarlyResponseBackend
-from cyberun_async._transport.error_mapping import below
+from cyberun_async._transport.error_mapping import as_foreign
 from cyberun_async._transport.proxies import find_proxy, proxy_of
 from cyberun_async._transport.tls import tls_context, without_tls
 
@@ -107,8 +107,10 @@ class ShardedTransport(httpx.AsyncBaseTransport):
         # Nothing awaits from here on until it is counted: the next request is to see it.
         shard = self._acquire(route, tls)
         try:
-            with below():
-                response = await shard.transport.handle_async_request(request)
+            response = await shard.transport.handle_async_request(request)
+        except Exception as error:  # noqa: BLE001 - raised again; `below` would cost each call more
+            self._release(shard)
+            raise as_foreign(error) from error.__cause__
         except BaseException:
             self._release(shard)
             raise
