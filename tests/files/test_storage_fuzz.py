@@ -101,7 +101,7 @@ async def test_whatever_the_storage_says(seed: int, tmp_path: Path) -> None:
     headers: dict[str, str] = {"a": "b"}
     async with in_memory(chance.reply, retries=retries, upload_headers=headers) as (client, _):
         file = (await client.tasks.result(TASK_ID)).files[0]
-        for number in range(count(sample=30, soak=1000)):
+        for number in range(count(sample=15, soak=1000)):
             directory = tmp_path / str(number)
             headers["x-meta"] = chance.choice(WORDS).decode("latin-1") if chance.random() < 0.3 else "y"
             for work in (

@@ -302,6 +302,7 @@ async def test_with_a_client() -> None:
                 await client.tasks.get("t-1")
 
 
+@pytest.mark.usefixtures("virtual_sleep")
 async def test_a_wait_outlives_an_outage() -> None:
     """A failure that another try may cure does not end a wait, and is a `TokenError` with the task's id where it is all there is."""
     service = Service(*[httpx.ConnectError("no route")] * 99)
