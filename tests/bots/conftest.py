@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import anyio
 import pytest
@@ -13,6 +14,7 @@ from support.web import EXAMPLES
 
 from cyberun_async import AsyncClient, RateLimiter
 from cyberun_async.local import LocalCyberun
+from cyberun_async.local._pictures import landscape
 from cyberun_async.local.scripts import after, complete, progress, status
 
 if TYPE_CHECKING:
@@ -112,6 +114,10 @@ def turns() -> Turns:
 
 @pytest.fixture
 def server() -> Iterator[LocalCyberun]:
-    """Serve a Cyberun whose clock is held."""
-    with LocalCyberun(clock="held") as server:
+    """Serve a Cyberun whose clock is held, and whose pictures are small: to draw a large one takes longer than a test."""
+
+    def small(prompt: str, seed: int, *_: int, **options: Any) -> Any:
+        return landscape(prompt, seed, 64, 64, **options)
+
+    with mock.patch("cyberun_async.local._demo.landscape", small), LocalCyberun(clock="held") as server:
         yield server

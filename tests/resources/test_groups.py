@@ -362,6 +362,7 @@ HOSTILE = [
 ]
 
 
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
 @pytest.mark.parametrize("ref", [pytest.param(ref, id=ascii(ref)) for ref in HOSTILE])
 async def test_no_id_changes_the_route(client: AsyncClient, server: LocalCyberun, ref: str) -> None:
     """Whatever an id or a slug holds, the request goes where it should, with the id in its one segment."""
