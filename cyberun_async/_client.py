@@ -314,23 +314,27 @@ class AsyncClient:
         submitter_region: str | None = None,
         tool_type: str | None = None,
     ) -> str:
-        """Submit a task and give its id.
+        """Submit a task, and give its id.
 
-        Files among the parameters (a `Path`, bytes, an open file or an `InputFile`) are uploaded once the parameters
-        are known to fit, and nothing is submitted where that fails; text stands for a file that was uploaded before.
+        The parameters are validated first against the workflow's definition, which is read once and cached; a validation
+        that fails reads it again before it raises. Then files among the parameters (a `Path`, bytes, an open file or an
+        `InputFile`) are uploaded; text is the key of a file that was uploaded before.
 
-        The parameters are checked first against the workflow's definition, which is read once and remembered; a check
-        that fails reads it afresh before it refuses. The submission itself is repeated only where it cannot have
-        arrived, or where the server said 429, since each one that arrives is billed. Each error that is raised says by
-        `may_have_been_sent` whether a task may exist.
+        Each submission that reaches the server is billed, and the API has no idempotency key. So the submission is retried
+        only if it cannot have reached the server, or after a 429; `may_have_been_sent` of each error says whether a task
+        may exist.
+
+        ```python
+        task_id = await client.submit("text-to-image", {"prompt": "a lighthouse at dusk"})
+        ```
 
         Args:
             workflow: A slug (`text-to-image`), a pinned slug (`text-to-image@2`), or a UUID.
-            parameters: By key.
-            on_submitted: Called with the task's id as soon as it is known, also where the caller is cancelled in the middle
-                of the submission, which is then seen through for a few seconds; may be async. What it raises is raised,
+            parameters: The values by key; `None` is none.
+            on_submitted: Called with the task's id as soon as it is known; may be async. With it, a submission that is in
+                flight when the caller is cancelled gets `Timeouts.cleanup` (5 s) to complete. What it raises is raised,
                 with the id as its `task_id`.
-            validate: Whether to check the parameters first.
+            validate: Whether to validate the parameters first.
             dispatch_target: Where the task is to run; left to the server by default, like the next three.
             target_pool: The pool of agents.
             submitter_region: The region it is submitted from.
@@ -407,8 +411,8 @@ class AsyncClient:
         Args:
             task_id: The task's id.
             timeout: Seconds until `WaitTimeout`; `None` waits for as long as the server responds.
-            start_timeout: Seconds until `StartTimeout` if the task has not started: no agent fits or is free. They count from
-                the submission, or from the start of a wait for a task that exists; `None` sets no limit.
+            start_timeout: Seconds until `StartTimeout` if the task has not started, as no agent fits or is free. They count
+                from the submission, or from the start of a wait for a task that exists; `None` sets no limit.
             on_event: Called with each event; may be async. What it raises ends the wait. Without it, a notebook shows the
                 progress where `ipywidgets` or `rich` is installed, unless `CYBERUN_PROGRESS` is `0`.
             on_timeout: Whether to `"leave"` the task running when either deadline passes, or to `"cancel"` it.
@@ -469,21 +473,26 @@ class AsyncClient:
     ) -> TaskResult:
         """Submit a task, wait until it has completed, and give its result: `submit()` and `wait_for_result()` in one.
 
-        The deadline counts from the start. With `"cancel"` or `on_submitted`, a submission that is in flight when the
-        caller leaves is seen through for a few seconds, so that its task can be cancelled, or reported.
+        ```python
+        result = await client.run("text-to-image", {"prompt": "a lighthouse at dusk"}, timeout=600)
+        print(result.output, [file.name for file in result.files])
+        ```
+
+        The deadline includes the submission. With `"cancel"` or `on_submitted`, a submission that is in flight when the wait
+        ends gets `Timeouts.cleanup` (5 s) to complete, so that its task can be cancelled, or reported.
 
         Args:
             workflow: A slug (`text-to-image`), a pinned slug (`text-to-image@2`), or a UUID.
-            parameters: By key; files among them are uploaded first.
+            parameters: The values by key; files among them are uploaded first.
             timeout: Seconds until `WaitTimeout`; `None` waits for as long as the server responds.
-            start_timeout: Seconds until `StartTimeout` if the task has not started: no agent fits or is free. They count from
-                the submission, or from the start of a wait for a task that exists; `None` sets no limit.
+            start_timeout: Seconds until `StartTimeout` if the task has not started, as no agent fits or is free. They count
+                from the submission, or from the start of a wait for a task that exists; `None` sets no limit.
             on_event: Called with each event; may be async. What it raises ends the wait.
             on_timeout: Whether to `"leave"` the task running when either deadline passes, or to `"cancel"` it.
             on_cancel: Likewise when the waiting task is cancelled.
             on_submitted: Called with the task's id as soon as it is known, before the wait; may be async. What it raises
                 ends the wait, with the id as its `task_id`, and leaves the task running.
-            validate: Whether to check the parameters first.
+            validate: Whether to validate the parameters first.
             dispatch_target: Where the task is to run; left to the server by default, like the next three.
             target_pool: The pool of agents.
             submitter_region: The region it is submitted from.
@@ -539,7 +548,7 @@ class AsyncClient:
         submitter_region: str | None = None,
         tool_type: str | None = None,
     ) -> "Batch":
-        """Take many items through a workflow, and give what became of each.
+        """Run a workflow for many items concurrently, and give the outcome of each.
 
         ```python
         async with client.map("text-to-image", items, max_in_flight=500) as batch:
@@ -553,27 +562,27 @@ class AsyncClient:
         Args:
             workflow: A slug (`text-to-image`), a pinned slug (`text-to-image@2`), or a UUID.
             items: The parameters of each item, or a tuple of a key and parameters; may be async, and endless: none is
-                read before there is room for it.
-            max_in_flight: Items in flight at once.
+                read before there is capacity for it.
+            max_in_flight: Items in flight at once; 100 by default.
             timeout: Seconds that each task may take from its submission, else `WaitTimeout` is its item's error.
             start_timeout: Seconds that each task may stay in the queue, else `StartTimeout` is its item's error.
             on_event: Called with each event of each task; may be async. What it raises is its item's error.
-            on_error: Whether an item that fails leaves the others alone (`"collect"`), or has nothing more submitted and
-                the tasks in flight cancelled (`"cancel_rest"`); what was begun has an outcome either way.
-            on_timeout: Whether to `"leave"` a task running when its time is over, or to `"cancel"` it.
+            on_error: Whether an item that fails leaves the others alone (`"collect"`), or stops submitting and cancels the
+                tasks in flight (`"cancel_rest"`); each item that was started has an outcome either way.
+            on_timeout: Whether to `"leave"` a task running when one of its deadlines passes, or to `"cancel"` it.
             on_exit: Likewise with the tasks in flight when `async with` is left.
             on_submitted: Called with an item's key and its task's id as soon as that is known; may be async. What it
                 raises is its item's error. Not called for tasks that a journal knows from an earlier run.
             journal: Remembers the items on disk, so that a batch that was killed resumes.
             resubmit: Which items of the journal are submitted again: `"uncertain"` ones, of which a task may exist that
-                nobody knows of, and `"failed"` ones. Each costs another task.
-            attempts: How many tasks an item may cost in all while its tasks fail; with a journal, those of earlier runs
-                count as well. A task that was cancelled is not submitted again.
-            max_tasks: How many tasks this run may submit at most; then it begins no more items. `None` is no limit.
-            stop_after_failures: How many items may fail in this run before it submits no more; what is in flight is seen
-                through. Until the first success there are at most so many in flight, or 8, so that a workflow that is broken
-                costs a handful of tasks. `None` never stops.
-            validate: Whether to check the parameters first.
+                whose id is unknown, and `"failed"` ones. Each costs another task. None by default.
+            attempts: How many tasks an item may cost while its tasks fail, those of earlier runs with the journal included; 1
+                by default. A task that was cancelled is not submitted again.
+            max_tasks: How many tasks this run may submit at most; then it starts no more items. `None` is no limit.
+            stop_after_failures: How many items may fail in this run before it submits no more; the tasks in flight are waited
+                for. Until the first success there are at most so many in flight, or 8, so that a broken workflow costs a
+                handful of tasks. `None` never stops.
+            validate: Whether to validate the parameters first.
             dispatch_target: Where the tasks are to run; left to the server by default, like the next three.
             target_pool: The pool of agents.
             submitter_region: The region they are submitted from.
@@ -624,15 +633,21 @@ class AsyncClient:
         """Give the id of the task that a key stands for, and submit it if there is none yet: idempotent by key.
 
         For a double click, a webhook that is delivered again, a message that a queue redelivers. Any number of callers may
-        ask at once, and after a crash: the task is submitted once. A submission that the server has rejected does not count.
+        ask concurrently, and after a crash: the task is submitted once. A submission that the server has rejected does not
+        count.
+
+        ```python
+        journal = Journal("orders.journal")
+        task_id = await client.submit_once("order-7", "text-to-image", {"prompt": "a lake"}, journal=journal)
+        ```
 
         Args:
-            key: What the caller knows the request by: an order's id, a delivery's. It counts for one workflow as it is named.
+            key: The caller's own id of the request, such as an order's or a delivery's; it counts for one workflow.
             workflow: A slug (`text-to-image`), a pinned slug (`text-to-image@2`), or a UUID.
             parameters: By key; files among them are uploaded before the task is submitted.
             journal: Remembers the keys on disk. It is opened and closed by each call, unless `async with journal` keeps
                 it open; a call waits up to 10 s for another process that has it.
-            validate: Whether to check the parameters first.
+            validate: Whether to validate the parameters first.
             dispatch_target: Where the task is to run; left to the server by default, like the next three.
             target_pool: The pool of agents.
             submitter_region: The region it is submitted from.
@@ -667,12 +682,17 @@ class AsyncClient:
 
         Files given as parameters of `submit()` and `run()` are uploaded by themselves.
 
+        ```python
+        key = await client.upload("cat.png")
+        result = await client.run("img2img", {"image": key, "prompt": "a cat in oil"})
+        ```
+
         Args:
             source: A path, bytes, a binary file object from where it stands, or an async iterable of bytes.
             name: The file's name with its extension; taken from the path or the open file by default.
             content_type: Its MIME type; taken from the name by default.
-            size: Its exact number of bytes; needed for async iterables, and for files that do not seek.
-            on_progress: Called with the file, the bytes on their way, and the bytes in all; may be async.
+            size: Its exact number of bytes; needed for async iterables, and for files that cannot seek.
+            on_progress: Called with the file, the bytes sent so far, and the bytes in all; may be async.
 
         Raises:
             InvalidParameters: The source cannot be a file.
@@ -700,11 +720,15 @@ class AsyncClient:
         temporary file, from which the same download resumes after an interruption, in another process too. What is there
         already is not fetched again; a different file of the same name stays, and the new one is called `name-2`.
 
+        ```python
+        paths = await client.download(await client.run("text-to-image", {"prompt": "a lake"}), "pictures")
+        ```
+
         Args:
             task: A result, or the id of a task that has completed, or the outcome of a batch's item. A result without
                 presigned URLs, as a journal gives back, is read again by its id.
             directory: Where the files go; it is made if it is missing.
-            concurrency: Files at once, within `Limits.max_transfers`.
+            concurrency: Files at once, within `Limits.max_transfers`; 4 by default.
             on_progress: Called with the file, its bytes on the disk, and its bytes in all where the storage says
                 so; may be async.
 
@@ -765,7 +789,7 @@ class AsyncClient:
         return self._core.files.open(file, start=start, stop=stop, http_range=http_range, if_range=if_range)
 
     async def read_file(self, file: OutputFile, *, max_bytes: int = 64 * 1024 * 1024) -> bytes:
-        """Give the bytes of an output file, checked.
+        """Give the bytes of an output file, its checksum verified.
 
         Args:
             file: One of `TaskResult.files`.

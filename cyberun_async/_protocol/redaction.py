@@ -1,4 +1,4 @@
-"""Keeping keys and signatures out of what others have written. (redact, log filter)"""
+"""Keeping API keys and signatures out of logs, errors and reprs, whoever wrote the text. (redact, log filter, secrets)"""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""The states of a task, which of them are terminal, and how an answer's status is found.
+"""The statuses of a task, which of them are terminal, and how the status of a response is found. (is_terminal, has_started)
 
 | the value | evidence beside it | status |
 | --- | --- | --- |

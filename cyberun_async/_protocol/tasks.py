@@ -214,6 +214,7 @@ class TaskResult(Record):
         download_urls: Presigned URLs by output key, where a task has several outputs; never shown.
         expires_at: When `download_url` expires.
         completed_at: When it ended.
+        files: The output files (`OutputFile`), the primary one first, for `download()`, `open_file()` and `read_file()`.
         extra: What else the server says, and what of it did not fit, as it came.
 
     """

@@ -1,4 +1,4 @@
-"""Whether parameters fit a workflow's definition of them.
+"""Where parameters are checked: whether they fit a workflow's definition of them. (validate, min, max, options, required)
 
 Source: https://docs.cyberun.cloud/api-reference/task/execute-a-workflow-by-id
 """

@@ -51,10 +51,18 @@ class Workflows(Group):
         submitter_region: str | None = None,
         tool_type: str | None = None,
     ) -> str:
-        """Submit a task as it is, without checking the parameters first, and give its id.
+        """Submit a task without validating the parameters first, and give its id; `client.submit()` validates them.
 
         The request is retried only if it cannot have arrived, or if the server responded with 429, since each one that
         arrives is billed. Each error says by `may_have_been_sent` whether a task may exist.
+
+        Args:
+            workflow: A slug (`text-to-image`), a pinned slug (`text-to-image@2`), or a UUID.
+            parameters: The values by key; `None` is none. Files are not uploaded.
+            dispatch_target: Where the task is to run; left to the server by default, like the next three.
+            target_pool: The pool of agents.
+            submitter_region: The region it is submitted from.
+            tool_type: `comfyui` or `nerfstudio`.
 
         Raises:
             APIError: The server returned an error.

@@ -1,4 +1,4 @@
-"""Keeping secrets out of the logs of the layers below. (redact, DEBUG)"""
+"""Keeping the key and other secrets out of the logs of the layers below: httpx, httpcore, h11. (redact, DEBUG)"""
 
 import logging
 import re

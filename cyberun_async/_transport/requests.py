@@ -1,4 +1,4 @@
-"""From a call to a request, and the ways to send one."""
+"""From a call to a request, where the key goes in (`Authorization`), and the ways to send one. (headers, URL)"""
 
 import re
 import socket

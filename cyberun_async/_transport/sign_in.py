@@ -1,4 +1,4 @@
-"""The token that requests are signed in with: a key as it is, or what a provider gives. (auth, JWT, refresh, 401)
+"""The token that requests are signed in with: a key as it is, or what a provider gives. (auth, API key, JWT, refresh, 401)
 
 **Why.** A provider may take as long as a call, so a hundred requests that need a token at once must not call it a hundred
 times; and a provider that sends its own request with the same client would wait for itself for ever.
