@@ -36,9 +36,9 @@ PARAMETERS = Group("Arguments and options", sort_key=7)
 
 app = App(
     name="cyberun-async",
-    help="""Run tasks on Cyberun Cloud. Sign in by `login` or `CYBERUN_API_KEY`; `help COMMAND` shows options.\\
-Without an account: `cyberun-async run text-to-image -p prompt=dusk --local --out out/`
-""",
+    # Two blanks are a line break of Markdown.
+    help="Run tasks on Cyberun Cloud. Sign in by `login` or `CYBERUN_API_KEY`; `help COMMAND` shows options.  \n"
+    "Without an account: `cyberun-async run text-to-image -p prompt=dusk --local --out out/`\n",
     help_format="markdown",
     group_arguments=PARAMETERS,
     group_parameters=PARAMETERS,

@@ -11,6 +11,7 @@ import struct
 import subprocess
 import sys
 import termios
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -106,6 +107,13 @@ def test_the_help_fits_the_terminal(columns: int, arguments: list[str]):
     assert {len(line) for line in lines if line[:1] in {"╭", "│", "╰"}} == {columns}
     assert max(map(len, lines)) == columns
     assert "…" not in "".join(lines)
+
+
+def test_each_command_is_on_its_page():
+    """The table of docs/cli.md has a row for each command."""
+    page = Path(__file__).parents[2].joinpath("docs", "cli.md").read_text(encoding="utf-8")
+    rows = " ".join(re.findall(r"^\| (`[a-z].*?) \|", page, re.MULTILINE))
+    assert {name for name in NAMES if not re.search(rf"`{name}[` ]", rows)} == set()
 
 
 @pytest.mark.parametrize("name", ["", *NAMES], ids=lambda name: name or "none")
