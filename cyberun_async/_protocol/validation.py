@@ -98,8 +98,8 @@ def _file(value: object, definition: ParameterDef) -> Iterator[str]:
     if is_file_like(value):
         yield from problems_with_file(value, definition.accept)
     elif isinstance(value, str):
-        if misfit := problem_of_text(value):
-            yield misfit
+        if problem := problem_of_text(value):
+            yield problem
     else:
         yield f"must be a file (a path, bytes, an open file) or the key of an uploaded one, not {type(value).__name__}"
 

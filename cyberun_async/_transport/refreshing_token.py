@@ -44,7 +44,7 @@ from cyberun_async._transport.transport import Transport
 if TYPE_CHECKING:
     import httpx
 
-GRACE = 10.0
+CANCELLATION_GRACE = 10.0
 """Seconds that a caller who is cancelled is kept for a refresh that has left."""
 
 EARLY = 60.0
@@ -157,7 +157,7 @@ class RefreshingToken:
             self._cache.put(pair.access, pair.expires_at)
             results.append((pair.access, pair.expires_at))
 
-        await shield_with_grace(refresh_and_save, flight, within=GRACE)
+        await shield_with_grace(refresh_and_save, flight, within=CANCELLATION_GRACE)
         return results[0]
 
     async def _refresh(self, flight: Flight) -> "_Pair":

@@ -27,11 +27,11 @@ from cyberun_async import (
 )
 from cyberun_async._batch.decisions import Resubmit
 from cyberun_async._concurrency import run_all
-from cyberun_async.cli._app import FROM_ENVIRONMENT, Json, Workflow, above_zero, make_folder
 from cyberun_async.cli._batch_check import checked_items, forecast, show_forecast
 from cyberun_async.cli._connect import Account, connect
 from cyberun_async.cli._exit import ExitCode
 from cyberun_async.cli._items import read_lines
+from cyberun_async.cli._options import FROM_ENVIRONMENT, Json, Workflow, above_zero, make_folder
 from cyberun_async.cli._results import Results
 from cyberun_async.cli._signals import TERMINATION
 from cyberun_async.cli._text import print_status, printable, write_json, write_line

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from cyberun_async.cli._app import Json
+from cyberun_async.cli._options import Json
 from cyberun_async.cli._text import write_json, write_line
 
 Shell = Literal["bash", "zsh", "fish"]

@@ -6,9 +6,9 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from cyberun_async import AsyncClient
-from cyberun_async.cli._app import FROM_ENVIRONMENT, NO_PARAMETERS, Json
 from cyberun_async.cli._connect import Account, connect, connect_for_checks
 from cyberun_async.cli._exit import ExitCode
+from cyberun_async.cli._options import FROM_ENVIRONMENT, NO_PARAMETERS, Json
 from cyberun_async.cli._parameters import Given, read_parameters
 from cyberun_async.cli._text import printable, write_json, write_line
 from cyberun_async.cli._wording import in_words_of_the_command_line

@@ -26,8 +26,8 @@ from cyberun_async._settings import from_environment
 from cyberun_async._transport.anonymous import anonymous_settings
 from cyberun_async._transport.connections import Connections
 from cyberun_async._transport.transport import Transport
-from cyberun_async.cli._app import FROM_ENVIRONMENT, Json
 from cyberun_async.cli._connect import GROUP, RETRIES, Account, ProfileName, connect, credential_of
+from cyberun_async.cli._options import FROM_ENVIRONMENT, Json
 from cyberun_async.cli._profiles import DEFAULT, find_profile, new_profile, profile_name, profile_path
 from cyberun_async.cli._text import print_status, printable, write_json, write_line
 

@@ -10,12 +10,14 @@ from cyclopts import App, CycloptsError, Group, UnusedCliTokensError
 
 from cyberun_async._errors import CyberunError, NotFoundError
 from cyberun_async._protocol.redaction import redact
-from cyberun_async.cli import _app as tasks
 from cyberun_async.cli._batch import batch
 from cyberun_async.cli._completion import completion_of
 from cyberun_async.cli._doctor import conformance, doctor
 from cyberun_async.cli._exit import ExitCode, exit_code
 from cyberun_async.cli._login import login, logout, whoami
+from cyberun_async.cli._queries import cancel, events, result, tasks, workflow, workflows
+from cyberun_async.cli._run import download, run, submit, wait
+from cyberun_async.cli._serve import serve
 from cyberun_async.cli._signals import terminable
 from cyberun_async.cli._text import (
     BrokenOutput,
@@ -48,13 +50,13 @@ app = App(
 )
 COMMANDS: Mapping[str, Sequence[Callable[..., object]]] = {
     "Tasks": [
-        *(tasks.run, tasks.submit, tasks.wait, batch),
-        *(tasks.tasks, tasks.result, tasks.events, tasks.download, tasks.cancel, upload),
+        *(run, submit, wait, batch),
+        *(tasks, result, events, download, cancel, upload),
     ],
     "Workflows, account and tools": [
-        *(tasks.workflows, tasks.workflow, types),
+        *(workflows, workflow, types),
         *(login, logout, whoami),
-        *(tasks.serve, doctor, conformance, completion_of(app)),
+        *(serve, doctor, conformance, completion_of(app)),
     ],
 }
 """Every command, in the order of the help."""

@@ -6,8 +6,8 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from cyberun_async import AsyncClient, ConfigurationError, Workflow
-from cyberun_async.cli._app import FROM_ENVIRONMENT, Json, Local
 from cyberun_async.cli._connect import Account, connection
+from cyberun_async.cli._options import FROM_ENVIRONMENT, Json, Local
 from cyberun_async.cli._parameters import get_workflow
 from cyberun_async.cli._text import print_status, write_json, write_line
 from cyberun_async.cli._typed_dicts import class_names, module_of

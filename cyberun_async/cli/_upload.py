@@ -6,8 +6,8 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from cyberun_async import ConfigurationError, InputFile
-from cyberun_async.cli._app import FROM_ENVIRONMENT, Json
 from cyberun_async.cli._connect import Account, connect
+from cyberun_async.cli._options import FROM_ENVIRONMENT, Json
 from cyberun_async.cli._show import display
 from cyberun_async.cli._text import write_json, write_line
 

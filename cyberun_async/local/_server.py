@@ -15,7 +15,6 @@ from typing import Literal
 
 import anyio
 import anyio.to_thread
-import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -33,12 +32,12 @@ from ._faults import FaultLayer, Faults
 from ._guard import Guard
 from ._http import ApiError, answer_api_error, answer_http_error
 from ._operations import Exchange, Operations, Recorder
+from ._runner import Runner
 from ._scheduler import Scheduler
 from ._script_values import Script, read_script
 from ._sign_in import SignInCalls
 from ._storage import Storage
 from ._webhooks import Delivery, Webhooks
-from ._wire import WireProtocol
 from ._workflows import LocalParameter, LocalWorkflow, Maker, ScriptMaker, Workflows
 from .scripts import Step
 
@@ -360,38 +359,3 @@ async def _cancel_all() -> None:
     for task in left:
         task.cancel()
     await asyncio.gather(*left, return_exceptions=True)
-
-
-class Runner(uvicorn.Server):
-    """uvicorn, started and stopped without its tenths of a second of waiting."""
-
-    def __init__(self, app: Recorder) -> None:
-        config = uvicorn.Config(
-            app,
-            http=WireProtocol,
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            timeout_keep_alive=75,
-        )
-        super().__init__(config)
-        self.stop_requested = asyncio.Event()
-
-    async def main_loop(self) -> None:
-        """Keep the Date header right until the server stops."""
-        stopping = asyncio.ensure_future(self.stop_requested.wait())
-        while not stopping.done():
-            await self.on_tick(0)
-            await asyncio.wait([stopping], timeout=1)
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002 - as uvicorn calls it
-        """Stop at once: open streams are cut, their handlers see a disconnect and get a moment to end."""
-        for server in self.servers:
-            server.close()
-        for connection in list(self.server_state.connections):
-            connection.transport.abort()
-        if self.server_state.tasks:
-            await asyncio.wait(self.server_state.tasks, timeout=1)
-        for server in self.servers:
-            await server.wait_closed()

@@ -242,7 +242,7 @@ async def test_cancelled() -> None:
 
 async def test_cancelled_beyond_the_grace(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the response does not come in time, the refresh token counts as used."""
-    monkeypatch.setattr(refreshing_token, "GRACE", 0.0)
+    monkeypatch.setattr(refreshing_token, "CANCELLATION_GRACE", 0.0)
     service = Service()
     async with held(service) as (arrived, _):
         token = service.token()
