@@ -218,7 +218,7 @@ class Settings:
         if api_key is not None or team_id is not None:
             key = token if isinstance(token, Key) else None
             if team_id is None and (key is None or not is_bound_to_team(key)):
-                message = "another user's token (JWT) needs a team_id of its own: that of the client is not taken over"
+                message = "another user's token (JWT) needs a team of its own, since the client's is not taken over: pass team_id"
                 raise ConfigurationError(message)
             changes["team_id"] = check_team(key, team_id)
         return attrs.evolve(self, headers=merge_headers(self.headers, check_headers(headers)), **changes)

@@ -82,9 +82,9 @@ def test_our_own(name: str) -> None:
 @pytest.mark.parametrize(
     ("headers", "message"),
     [
-        pytest.param({"": SECRET}, "a name that no request can carry: ''", id="no name"),
-        pytest.param({"X Y": SECRET}, "a name that no request can carry: 'X Y'", id="a name with a space"),
-        pytest.param({7: SECRET}, "a name that no request can carry: 7", id="a name that is no text"),
+        pytest.param({"": SECRET}, "a name that no request can carry .''.", id="no name"),
+        pytest.param({"X Y": SECRET}, "a name that no request can carry .'X Y'.", id="a name with a space"),
+        pytest.param({7: SECRET}, "a name that no request can carry .7.", id="a name that is no text"),
         pytest.param({"X-A": SECRET + "\r\nX-B: 1"}, "the header X-A has a character", id="a line break"),
         pytest.param({"X-A": SECRET + "é"}, "the header X-A has a character", id="not ASCII"),
         pytest.param({"X-A": 7}, "the header X-A must be a string, not int", id="a number"),

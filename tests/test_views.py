@@ -118,7 +118,7 @@ async def test_provider() -> None:
         pytest.param({"api_key": "ak-agent"}, "ak- key", id="an agent's key"),
         pytest.param({"api_key": ""}, "empty", id="an empty key"),
         pytest.param({"api_key": 7}, "must be a string", id="a number"),
-        pytest.param({"api_key": "eyJ-x"}, "needs a team_id of its own", id="no team"),
+        pytest.param({"api_key": "eyJ-x"}, "needs a team of its own", id="no team"),
         pytest.param({"team_id": "with space"}, "white space", id="a broken team"),
         pytest.param({"timeouts": 5}, "timeouts must be Timeouts", id="timeouts"),
         pytest.param({"polling": Retries()}, "polling must be Polling", id="polling"),

@@ -89,20 +89,22 @@ def check_headers(headers: object) -> ApiHeaders:
     names = [name.lower() for name, _ in pairs]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
-        message = f"headers has {twice!r} twice: names of headers know no upper and lower case"
+        message = (
+            f"headers has {twice!r} twice: upper and lower case are the same in names of headers, so leave one out"
+        )
         raise ConfigurationError(message)
     return tuple((name, Key(value.reveal().strip(" \t"))) for name, value in pairs)
 
 
 def _problem_of(name: object, value: object) -> str | None:
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        return f"headers has a name that no request can carry: {name!r}"
+        return f"headers has a name that no request can carry ({name!r}): use letters, digits and hyphens"
     if name.lower() in _RESERVED:
-        return f"the header {name} is set by the client itself, so it cannot be one of headers"
+        return f"the header {name} is set by the client itself: leave it out of headers"
     if not isinstance(value, Key):
         return f"the header {name} must be a string, not {type(value).__name__}"
     if not _VALUE.fullmatch(value.reveal()):
-        return f"the header {name} has a character that no header can carry: only printable ASCII can be sent"
+        return f"the header {name} has a character that no header can carry: use printable ASCII, without line breaks"
     return None
 
 
