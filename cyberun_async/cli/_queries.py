@@ -1,6 +1,6 @@
 """The commands that look up or cancel tasks, and look up workflows."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from cyclopts import Parameter, validators
 
@@ -14,13 +14,10 @@ from cyberun_async import (
 from cyberun_async.cli._connect import Account, connect, connection
 from cyberun_async.cli._exit import ExitCode
 from cyberun_async.cli._lists import show_result, show_task, show_tasks, show_workflow, show_workflows
+from cyberun_async.cli._options import FROM_ENVIRONMENT, Json, Local, TaskId, Workflow
 from cyberun_async.cli._parameters import get_workflow
 from cyberun_async.cli._show import describe, event_as_json
 from cyberun_async.cli._text import write_json, write_line
-
-if TYPE_CHECKING:
-    pass
-from cyberun_async.cli._options import FROM_ENVIRONMENT, Json, Local, TaskId, Workflow
 
 
 async def events(task_id: TaskId, /, *, json: Json = False, account: Account = FROM_ENVIRONMENT) -> ExitCode:

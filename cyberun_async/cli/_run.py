@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from cyclopts import Parameter
 
@@ -20,12 +20,6 @@ from cyberun_async import (
     WaitTimeout,
 )
 from cyberun_async.cli._connect import Account, connect, connection
-from cyberun_async.cli._parameters import Given, read_parameters
-from cyberun_async.cli._show import Display, announce, display
-from cyberun_async.cli._text import print_status
-
-if TYPE_CHECKING:
-    pass
 from cyberun_async.cli._options import (
     FROM_ENVIRONMENT,
     NO_PARAMETERS,
@@ -37,6 +31,9 @@ from cyberun_async.cli._options import (
     Workflow,
     make_folder,
 )
+from cyberun_async.cli._parameters import Given, read_parameters
+from cyberun_async.cli._show import Display, announce, display
+from cyberun_async.cli._text import print_status
 
 
 async def run(
