@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import sys
 from collections.abc import Mapping
@@ -28,6 +29,8 @@ release = installed_version("cyberun-async")
 version = release
 
 sys.path.insert(0, str(Path(__file__).parent))  # For `drawings`.
+# The drawings wait for tasks, and what they log is no news of the build.
+logging.getLogger("cyberun_async").setLevel(logging.WARNING)
 
 extensions = [
     "drawings",
