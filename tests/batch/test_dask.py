@@ -251,7 +251,7 @@ def test_there_is_no_scheduler(tmp_path: Path) -> None:
         check=False,
     )
     assert (run.returncode, len(run.stderr.splitlines())) == (1, 1)
-    assert run.stderr.startswith("the scheduler does not answer: ")
+    assert run.stderr.startswith("the scheduler does not respond: ")
 
 
 @pytest.mark.parametrize("settings", [{"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "15s"}], ids=["soon"])
@@ -356,5 +356,5 @@ def test_it_ends_by_ctrl_c(tmp_path: Path) -> None:
             until(lambda: received(server))
             os.killpg(program.pid, signal.SIGINT)
             errors = program.communicate()[1]
-    assert errors.splitlines() == ["waiting for 2 workers", "left: the same command resumes the batch"]
+    assert errors.splitlines() == ["waiting for 2 workers", "interrupted: the same command resumes the batch"]
     assert program.returncode == 130
