@@ -10,10 +10,10 @@ once (`_race`): a task group with the stream as its child and the requests in it
 step. The child sets the deadline of the group when it has an update: that is the time which a request in flight gets.
 
 `wait_for_result` takes the same steps. A group of two children for the whole of it, with the machine between them, would
-cut no poll off, but `events()` would need the steps all the same, since no group may span a user's loop: two ways to
+cancel no poll, but `events()` would need the steps all the same, since no group may span a user's loop: two ways to
 carry the actions out instead of one, and a task more for each wait that has a stream.
 
-A step that is cancelled closes the stream, unless it can be suspended and nothing was read; the next step opens another.
+A step that is cancelled closes the stream, unless it is cancel-safe and nothing was read; the next step opens another.
 """
 
 import logging
@@ -208,7 +208,7 @@ class TaskFollower:
             self._broke(failure)
         else:
             self._connection = connection
-            self._state.opened(is_suspendable=connection.is_cancel_safe)
+            self._state.opened(is_cancel_safe=connection.is_cancel_safe)
 
     async def _listen(self) -> None:
         """Read the stream alone, which costs a fraction of a race."""
@@ -296,7 +296,7 @@ class TaskFollower:
                 if failure is not None:
                     raise failure
         except BaseException:
-            inquiry.cut()
+            inquiry.cancelled()
             raise
 
     async def _send(self) -> CyberunError | None:

@@ -1,7 +1,7 @@
 """What a wait asks the API, and what the responses mean: a pure state machine, which sends nothing itself.
 
 A wait asks two questions: how does the task stand (a poll), and what is its result. The follower carries the
-`Request` out that is planned, and reports `sent`, and then one of `poll_answered`, `result_answered`, `failed` and `cut`:
+`Request` out that is planned, and reports `sent`, and then one of `poll_answered`, `result_answered`, `failed` and `cancelled`:
 
 | planned | what comes of it | then |
 | --- | --- | --- |
@@ -15,7 +15,7 @@ A wait asks two questions: how does the task stand (a poll), and what is its res
 | `FETCH_RESULT` | another result, or it failed | the next poll, after a back-off |
 | any other | what is none of these, or it failed and may pass | the next poll, in its time |
 | any | it failed, and does not pass, or has failed for too long | is raised |
-| any | it was cut, by an event or by the caller | the next poll, at once, and no event cuts that, nor what follows from it |
+| any | it was cancelled, by an event or by the caller | the next poll, at once; no event cancels that, nor what follows from it |
 
 What always holds:
 
@@ -70,8 +70,8 @@ class Inquiry:
     Attributes:
         submitted_at: When this client has submitted the task, where that is not long ago.
         planned: What is to be asked next, before anything is waited for.
-        was_cut: Whether the last request was cut before it was answered: the next one is let land, with all that follows
-            from it, since a wait whose second request is cut each time would not get any further.
+        was_cancelled: Whether the last request was cancelled before it was answered: the next one is let land, with all that follows
+            from it, since a wait whose second request is cancelled each time would not get any further.
         result: The final result, once it was fetched.
 
     """
@@ -91,7 +91,7 @@ class Inquiry:
         "planned",
         "result",
         "submitted_at",
-        "was_cut",
+        "was_cancelled",
     )
 
     def __init__(
@@ -103,7 +103,7 @@ class Inquiry:
         self._dedup = dedup
         self.submitted_at: float | None = submitted_at
         self.planned: Request | None = None
-        self.was_cut: bool = False
+        self.was_cancelled: bool = False
         self.result: TaskResult | None = None
         self._stream_first = self._may_have_ended = False
         # The terminal status, where it is certain, and when something first said that there is one.
@@ -226,23 +226,23 @@ class Inquiry:
         self._landed()
         return raised
 
-    def cut(self) -> None:
-        """Note that the requests were cut, by an event or by the caller, in flight or between two of them."""
+    def cancelled(self) -> None:
+        """Note that the requests were cancelled, by an event or by the caller, in flight or between two of them."""
         if self.is_asking:
-            self.was_cut = True
+            self.was_cancelled = True
             self._schedule.poll_now()
         self._drop_plan()
 
     def missed_poll(self, due: float, now: float) -> None:
-        """Note that the wait was cut before the shared poller has answered; where that was due, its poll was cut, too."""
-        self.was_cut = self.was_cut or due <= now
+        """Note that the wait was cancelled before the shared poller has answered; a poll that was due counts as cancelled, too."""
+        self.was_cancelled = self.was_cancelled or due <= now
 
     def _drop_plan(self) -> None:
         self.planned = self._unproved = self._failure = self._asked_at = None
 
     def _landed(self) -> None:
-        """Have events cut requests again, unless another one follows from this one."""
-        self.was_cut = self.was_cut and self.planned is not None
+        """Have events cancel requests again, unless another one follows from this one."""
+        self.was_cancelled = self.was_cancelled and self.planned is not None
 
     def _answered(self, question: Question) -> None:
         self._drop_plan()

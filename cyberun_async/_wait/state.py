@@ -12,7 +12,7 @@ happening by a method of its own; it decides nothing itself.
 | open | no | `LISTEN`: nothing else is done, so an event costs no task |
 | open | yes | `POLL`, ahead of what the stream may have brought by now: so it is clear what a new stream adds to |
 | open | while listening | `POLL_BESIDE_STREAM`, by the shared poller |
-| open | again, since the last poll was cut | `LAND_POLL`, which no event cuts |
+| open | again, since the last poll was cancelled | `LAND_POLL`, which no event cancels |
 
 | happening | what follows |
 | --- | --- |
@@ -23,14 +23,14 @@ happening by a method of its own; it decides nothing itself.
 | an event with a terminal status | the result is fetched at once |
 | what cannot be read, has no status, or is an error | a poll soon |
 | the terminal event | the stream is closed, and then it is emitted |
-| an event while a request is in flight | the request has `POLL_GRACE` to be answered, and is cut then |
-| the same, and the last request was cut | the request lands; what follows the event is read ahead for a terminal one |
+| an event while a request is in flight | the request has `POLL_GRACE` to be answered, and is cancelled then |
+| the same, and the last request was cancelled | the request lands; what follows the event is read ahead for a terminal one |
 
 What always holds, whatever the stream and the API do:
 
 - A stream can only bring updates. Whatever goes wrong with it makes a poll due, and only requests end a wait.
 - Once a result is readable it is reported within one interval and three round trips.
-- Events cut off no poll twice in a row, so they postpone none for ever; and a terminal one waits for no request.
+- Events cancel no two requests in a row, so they postpone none for ever; and a terminal one waits for no request.
 - Events are emitted in order, and the wait is over with the first terminal one.
 """
 
@@ -45,7 +45,7 @@ from cyberun_async._wait.inquiry import Inquiry, PollDecision
 from cyberun_async._wait.schedule import PollSchedule
 
 POLL_GRACE = 0.25
-"""Seconds that a request in flight gets to be answered once the stream has an update, unless the last one was cut."""
+"""Seconds that a request in flight gets to be answered once the stream has an update, unless the last one was cancelled."""
 
 STREAM_LAG = 1.0
 """Seconds that a stream gets to deliver what a poll has seen, before it counts as not getting through."""
@@ -62,8 +62,8 @@ class Stream(Enum):
     """How the event stream of a wait is."""
 
     CLOSED = "closed"
-    OPEN = "open, and lost where reading it is cut"
-    SUSPENDABLE = "open, and reading it can be cut and resumed"
+    OPEN = "open, and lost where reading it is cancelled"
+    CANCEL_SAFE = "open, and reading it can be cancelled and resumed"
 
 
 class Action(Enum):
@@ -73,7 +73,7 @@ class Action(Enum):
     LISTEN = "read the stream until a poll is due, or the shared poller has an update"
     POLL = "poll, before more of the stream is read"
     POLL_BESIDE_STREAM = "poll, and read the stream at the same time"
-    LAND_POLL = "the same, for this wait alone, and without being cut by an event"
+    LAND_POLL = "the same, for this wait alone, and without being cancelled by an event"
     WAIT = "poll until it is time to open the stream"
     WAIT_FOR_SLOT = "poll until one of the client's streams is free"
 
@@ -130,17 +130,17 @@ class WaitState:
             if self.schedule.stream_due > now:
                 return Action.WAIT
             return Action.OPEN_STREAM if has_slot else Action.WAIT_FOR_SLOT
-        if self.schedule.next_poll_at > now and self.inquiry.planned is None and self.stream is Stream.SUSPENDABLE:
+        if self.schedule.next_poll_at > now and self.inquiry.planned is None and self.stream is Stream.CANCEL_SAFE:
             return Action.LISTEN
         if self.schedule.next_poll_at > now or self._is_quiet or self.inquiry.planned is not None:
             return Action.POLL_BESIDE_STREAM
-        return Action.LAND_POLL if self.inquiry.was_cut else Action.POLL
+        return Action.LAND_POLL if self.inquiry.was_cancelled else Action.POLL
 
     # The stream
 
-    def opened(self, *, is_suspendable: bool) -> None:
+    def opened(self, *, is_cancel_safe: bool) -> None:
         """Note that the stream is open."""
-        self.stream = Stream.SUSPENDABLE if is_suspendable else Stream.OPEN
+        self.stream = Stream.CANCEL_SAFE if is_cancel_safe else Stream.OPEN
         self._is_quiet = False
         self.dedup.connected()
         self.schedule.poll_now()
@@ -204,15 +204,15 @@ class WaitState:
         """The seconds that a request in flight has, now that the stream has an update."""
         if self.dedup.is_over or not self.inquiry.is_asking:
             return 0.0
-        return float("inf") if self.inquiry.was_cut else POLL_GRACE
+        return float("inf") if self.inquiry.was_cancelled else POLL_GRACE
 
     @property
     def reads_ahead(self) -> bool:
         """Whether the stream is read on while a request is let land, since a terminal event does not wait for it."""
-        is_held = self.stream is Stream.SUSPENDABLE and self.grace == float("inf")
+        is_held = self.stream is Stream.CANCEL_SAFE and self.grace == float("inf")
         return is_held and len(self.dedup.accepted) < MAX_READ_AHEAD
 
     @property
     def keeps_stream(self) -> bool:
-        """Whether the stream takes no harm from being cut; one that lets a poll be first does not get through."""
-        return self.stream is Stream.SUSPENDABLE and not self.dedup.accepted
+        """Whether the stream takes no harm from being cancelled; one that lets a poll be first does not get through."""
+        return self.stream is Stream.CANCEL_SAFE and not self.dedup.accepted

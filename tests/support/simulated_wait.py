@@ -30,7 +30,7 @@ class Streaming:
         after: Seconds until the server answers; for ever, where it withholds its headers.
         is_refused: Whether it refuses.
         retry_after: What a refusal asks for.
-        is_suspendable: Whether reading it can be cut and resumed.
+        is_cancel_safe: Whether reading it can be cancelled and resumed.
         items: What comes, each after so many seconds.
         is_endless: Whether that comes again and again; otherwise the stream ends, or falls silent.
         ends: Whether it ends.
@@ -40,7 +40,7 @@ class Streaming:
     after: float = 0.0
     is_refused: bool = False
     retry_after: float | None = None
-    is_suspendable: bool = True
+    is_cancel_safe: bool = True
     items: tuple[tuple[float, str], ...] = ()
     is_endless: bool = False
     ends: bool = False
@@ -99,7 +99,7 @@ class Simulation:
         seen: The events that were handed out, and when.
         sent: The requests.
         error: What was raised.
-        cuts: How many requests were cut by events, one after the other, at most.
+        cancelled: How many requests were cancelled by events, one after the other, at most.
 
     """
 
@@ -109,7 +109,7 @@ class Simulation:
         self.seen: list[tuple[float, TaskEvent]] = []
         self.sent: list[Sent] = []
         self.error: CyberunError | None = None
-        self.cuts = 0
+        self.cancelled = 0
         self._world = world
         self._jumps = list(world.jumps)
         self._latencies = cycle(world.latencies)
@@ -123,7 +123,7 @@ class Simulation:
         # A race: when it ends, whether its stream has an update, and whether it was that which ended it.
         self._deadline = float("inf")
         self._has_come = self._is_by_event = False
-        self._cuts = 0
+        self._cancelled = 0
         self._not_before = float("-inf")
         self._number = 0
 
@@ -256,9 +256,9 @@ class Simulation:
                 yield from self._send(inquiry.question)
         except GeneratorExit:
             if inquiry.is_asking and self._is_by_event:
-                self._cuts += 1
-                self.cuts = max(self.cuts, self._cuts)
-            inquiry.cut()
+                self._cancelled += 1
+                self.cancelled = max(self.cancelled, self._cancelled)
+            inquiry.cancelled()
             raise
 
     def _send(self, question: Question) -> Hand:
@@ -266,7 +266,7 @@ class Simulation:
         self.sent.append(Sent(question, self.now, self._not_before))
         inquiry.sent(self.now)
         yield self.now + next(self._latencies)
-        self._cuts = 0
+        self._cancelled = 0
         if self.now < self._world.calm_at and question in self._world.broken:
             failure = self._failure(next(self._failures))
             if failure is not None:
@@ -309,7 +309,7 @@ class Simulation:
             return
         self._items, self._next_item = streaming.play(), None
         self._came_at = self.now
-        self.state.opened(is_suspendable=streaming.is_suspendable)
+        self.state.opened(is_cancel_safe=streaming.is_cancel_safe)
 
     def _listen(self) -> None:
         state = self.state

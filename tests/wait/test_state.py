@@ -42,7 +42,7 @@ STREAMING = st.builds(
     after=st.sampled_from([0.0, 0.0, 0.7, 30.0, float("inf")]),
     is_refused=st.booleans(),
     retry_after=st.sampled_from([None, 2.0]),
-    is_suspendable=st.booleans(),
+    is_cancel_safe=st.booleans(),
     # An endless stream whose events take no time would be a test without end.
     items=ITEMS.filter(lambda items: not items or sum(gap for gap, _ in items) > 0),
     is_endless=st.booleans(),
@@ -87,7 +87,7 @@ def simulate(
 @settings(max_examples=count(sample=150, soak=4_000))
 @given(world=WORLDS, seed=SEEDS)
 def test_a_result_that_can_be_read_is_reported_in_time(world: World, seed: int) -> None:
-    """Within one interval and three round trips, whatever the stream does; what was cut costs its time on top."""
+    """Within one interval and three round trips, whatever the stream does; what was cancelled costs its time on top."""
     simulation = simulate(world, seed)
 
     assert simulation.error is None
@@ -103,11 +103,11 @@ def test_a_result_that_can_be_read_is_reported_in_time(world: World, seed: int) 
 @settings(max_examples=count(sample=100, soak=4_000))
 @given(world=WORLDS, seed=SEEDS)
 def test_what_always_holds(world: World, seed: int) -> None:
-    """One terminal event, and it is the last; no two requests cut by events in a row; none before a `Retry-After` is over."""
+    """One terminal event, and it is the last; no two requests cancelled by events in a row; none before a `Retry-After` is over."""
     simulation = simulate(world, seed)
 
     assert [event.is_terminal for _, event in simulation.seen] == [False] * (len(simulation.seen) - 1) + [True]
-    assert simulation.cuts <= 1
+    assert simulation.cancelled <= 1
     assert all(each.at >= each.not_before for each in simulation.sent)
     assert "stream" in repr(simulation.state)
 
@@ -137,14 +137,14 @@ def test_what_keeps_failing_is_given_up(world: World, seed: int, broken: Questio
 
 
 @settings(max_examples=count(sample=60, soak=5_000))
-@given(ends_at=st.sampled_from([60.0, 300.0]), latencies=LATENCIES, seed=SEEDS, is_suspendable=st.booleans())
+@given(ends_at=st.sampled_from([60.0, 300.0]), latencies=LATENCIES, seed=SEEDS, is_cancel_safe=st.booleans())
 def test_polls_are_an_interval_apart(
-    ends_at: float, latencies: tuple[float, ...], seed: int, is_suspendable: bool
+    ends_at: float, latencies: tuple[float, ...], seed: int, is_cancel_safe: bool
 ) -> None:
     """Where nothing asks for more, there is at most one poll an interval."""
-    quiet = Streaming(is_suspendable=is_suspendable)
+    quiet = Streaming(is_cancel_safe=is_cancel_safe)
     simulation = simulate(World(ends_at=ends_at, latencies=latencies, streams=(quiet,)), seed)
 
     polls = [each.at for each in simulation.sent if each.question is Question.TASK]
-    # At first one is cut, another lands, a third confirms it, and a stream that did not deliver that is opened anew.
+    # At first one is cancelled, another lands, a third confirms it, and a stream that did not deliver that is opened anew.
     assert len(polls) <= 8 + ends_at / INTERVAL

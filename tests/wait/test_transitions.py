@@ -30,11 +30,11 @@ RUNNING, COMPLETED = TaskStatus.RUNNING, TaskStatus.COMPLETED
 # What comes next
 
 
-def opened(*, is_suspendable: bool = True, now: float = 101.0) -> WaitState:
+def opened(*, is_cancel_safe: bool = True, now: float = 101.0) -> WaitState:
     """Give a wait that began at 100, and whose stream is open; its first poll was answered."""
     state = WaitState("T", Polling(interval=3.0))
     state.start(100.0)
-    state.opened(is_suspendable=is_suspendable)
+    state.opened(is_cancel_safe=is_cancel_safe)
     state.inquiry.poll()
     state.inquiry.sent(now)
     state.inquiry.poll_answered(RUNNING, now)
@@ -56,11 +56,11 @@ def listened(state: WaitState, now: float) -> WaitState:
     return state
 
 
-def cut(state: WaitState) -> WaitState:
-    """Have its poll cut."""
+def cancelled(state: WaitState) -> WaitState:
+    """Have its poll cancelled."""
     state.inquiry.poll()
     state.inquiry.sent(104.0)
-    state.inquiry.cut()
+    state.inquiry.cancelled()
     return state
 
 
@@ -78,12 +78,12 @@ def decided(state: WaitState) -> WaitState:
         pytest.param(closed(until=105.0), 100.0, True, Action.WAIT, id="closed, to be opened later"),
         pytest.param(opened(), 102.0, True, Action.LISTEN, id="open, and no poll is due"),
         pytest.param(
-            opened(is_suspendable=False), 102.0, True, Action.POLL_BESIDE_STREAM, id="open, of one's own client"
+            opened(is_cancel_safe=False), 102.0, True, Action.POLL_BESIDE_STREAM, id="open, of one's own client"
         ),
         pytest.param(opened(), 109.0, True, Action.POLL, id="open, and a poll is due"),
         pytest.param(listened(opened(), 109.0), 109.0, True, Action.POLL_BESIDE_STREAM, id="while listening"),
         pytest.param(decided(opened()), 102.0, True, Action.POLL_BESIDE_STREAM, id="by the shared poller"),
-        pytest.param(cut(opened()), 104.0, True, Action.LAND_POLL, id="since the last poll was cut"),
+        pytest.param(cancelled(opened()), 104.0, True, Action.LAND_POLL, id="since the last poll was cancelled"),
     ],
 )
 def test_next_action(state: WaitState, now: float, action: Action, *, has_slot: bool) -> None:
@@ -92,13 +92,13 @@ def test_next_action(state: WaitState, now: float, action: Action, *, has_slot: 
 
 
 def test_what_an_event_does_to_a_request() -> None:
-    """The first is cut after a moment, and the one after it lands, while the stream is read on for a terminal event."""
+    """The first is cancelled after a moment, and the one after it lands, while the stream is read on for a terminal event."""
     state, graces = opened(), []
     for _ in range(2):
         state.inquiry.poll(stream_first=True)
         state.inquiry.sent(104.0)
         graces.append((state.grace, state.reads_ahead))
-        state.inquiry.cut()
+        state.inquiry.cancelled()
     state.inquiry.poll()
     state.inquiry.sent(105.0)
     state.received(CompletedEvent(task_id="T"), "", 105.0)
@@ -250,17 +250,17 @@ def test_what_is_raised(make: Callable[[], Asked], raised: CyberunError | None) 
     assert make().raised is raised
 
 
-def test_a_poll_that_was_cut_is_due_at_once() -> None:
+def test_a_poll_that_was_cancelled_is_due_at_once() -> None:
     """And it lands, with what follows from it."""
     asked = Asked()
     asked.inquiry.poll()
     asked.inquiry.sent(100.0)
-    asked.inquiry.cut()
-    landing = [asked.inquiry.was_cut]
+    asked.inquiry.cancelled()
+    landing = [asked.inquiry.was_cancelled]
     asked.inquiry.poll()
     for status in (COMPLETED, RUNNING):
         asked.answered(status)
-        landing.append(asked.inquiry.was_cut)
+        landing.append(asked.inquiry.was_cancelled)
 
     assert asked.schedule.next_poll_at > 100.0
     assert landing == [True, True, False]
