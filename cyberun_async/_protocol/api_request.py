@@ -81,7 +81,8 @@ def check_returns(returns: object) -> None:
         InvalidParameters: It is no record of this package.
 
     """
-    if returns is not None and not (isinstance(returns, type) and issubclass(returns, Record)):
+    is_record = isinstance(returns, type) and issubclass(returns, Record) and attrs.has(returns)
+    if returns is not None and not is_record:
         raise InvalidParameters([f"returns must be a record's class, such as Task, or None, not {returns!r}"])
 
 

@@ -12,7 +12,7 @@ class Agents(Group):
         """Go through the team's agents, page by page.
 
         Args:
-            limit: How many are given at most; `None` gives all.
+            limit: How many are given at most, 100 by one `await`; `None` gives all.
             page: The page that `await` gives, from 1, or at which `async for` begins.
 
         Raises:

@@ -32,7 +32,7 @@ class Tasks(Group):
         Args:
             status: Only the tasks in this status, or in one of these. The service takes one status a request, so several
                 are several lists, which are read in the order in which a task goes through them, so that none is missed.
-            limit: How many are given at most; `None` gives all.
+            limit: How many are given at most, 100 by one `await`; `None` gives all.
             page: The page that `await` gives, from 1, or at which `async for` begins; of several statuses, that of each.
 
         Raises:

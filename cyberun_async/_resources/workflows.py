@@ -16,7 +16,7 @@ class Workflows(Group):
         """Go through the workflows of the team, page by page; a list may leave their parameters out.
 
         Args:
-            limit: How many are given at most; `None` gives all.
+            limit: How many are given at most, 100 by one `await`; `None` gives all.
             page: The page that `await` gives, from 1, or at which `async for` begins.
 
         Raises:

@@ -232,7 +232,8 @@ class Transport:
         if not is_result(call, response):
             raise self._api_error(call, response)
         record = yield from read_in_steps(call, response, self.mismatches)
-        if record is not None:
+        # A page of a proxy's is a response, too, where it is given as it came.
+        if record is not None and (call.returns is not Response or response.is_json):
             self.credential.has_answered = True
         if isinstance(record, Submitted):
             self.credential.recent.add(record.task_id, anyio.current_time())

@@ -14,6 +14,7 @@ from cyberun_async import (
     DecodeError,
     InvalidParameters,
     NotFoundError,
+    Record,
     Retries,
     Task,
     TransportError,
@@ -71,8 +72,9 @@ async def test_record() -> None:
     service = Service(httpx.Response(200, json=TASK))
     async with service.client() as client:
         response = await client.request("GET", "/r/tasks/t-1", returns=Task)
-        with pytest.raises(InvalidParameters, match="returns must be a record's class, such as Task"):
-            await client.request("GET", "/r/tasks/t-1", returns=dict)  # type: ignore[type-var]
+        for wrong in (dict, Record, "Task"):
+            with pytest.raises(InvalidParameters, match="returns must be a record's class, such as Task"):
+                await client.request("GET", "/r/tasks/t-1", returns=wrong)  # type: ignore[call-overload]
 
     assert response.data == Task(id="t-1", workflow_id="w-1", status="running")
     assert len(service.requests) == 1
@@ -215,6 +217,16 @@ async def test_arguments_that_cannot_be(refused: dict[str, Any], problem: str) -
         with pytest.raises(InvalidParameters, match=problem):
             await client.request(**{"method": "POST", "path": "/r/x", **refused})
     assert service.requests == []
+
+
+async def test_a_page_is_no_sign_of_the_api() -> None:
+    """A web page with status 200, as a proxy sends it, does not count as a response of the API."""
+    service = Service(httpx.Response(200, html="<html>sign in"), httpx.Response(200, json={}))
+    async with service.client() as client:
+        response = await client.request("GET", "/r/x")
+        assert (response.data, client._core.transport.has_answered) == (None, False)
+        await client.request("GET", "/r/x")
+        assert client._core.transport.has_answered
 
 
 async def test_nothing_secret_is_shown() -> None:
