@@ -49,6 +49,11 @@ class RateLimiter:
         self._turns = 0
         self._is_free = anyio.Event()
 
+    def __repr__(self) -> str:
+        """Show the interval, and whether a turn is taken."""
+        state = "free" if self._holder is None else "taken"
+        return f"<{type(self).__name__} of {self._interval:g} s, {state}>"
+
     async def __aenter__(self) -> "Self":
         """Wait for a turn, and keep it until the block is left; first come, first served."""
         await self.acquire()
@@ -134,6 +139,11 @@ class throttle:  # noqa: N801 - used as a function
         self._has_turn = False
         self._update = anyio.Event()
         self._group: FlatTaskGroup | None = None
+
+    def __repr__(self) -> str:
+        """Show what it passes on, and whether there is an update."""
+        state = "over" if self._is_over else "an update" if self._latest is not None else "no update"
+        return f"<{type(self).__name__} of {self._events!r} by {self._limiter!r}: {state}>"
 
     async def __aenter__(self) -> "Self":
         """Begin to read the events in the background."""

@@ -32,6 +32,10 @@ class Batches:
         self._shared_poller = shared_poller
         self._settings = settings
 
+    def __repr__(self) -> str:
+        """Show where batches go."""
+        return f"<{type(self).__name__} of {self._transport.base_url}>"
+
     def map(self, items: Items, prepare: Prepare, **options: Any) -> Batch:
         """Give a batch with these `BatchOptions`; see `AsyncClient.map`."""
         return Batch(

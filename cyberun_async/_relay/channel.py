@@ -98,6 +98,11 @@ class Channel:
         self._latest: dict[type[TaskEvent], TaskEvent] = {}
         self._changed = anyio.Event()
 
+    def __repr__(self) -> str:
+        """Show how far it is, and whether it goes on."""
+        state = "over" if self.is_over else "open"
+        return f"<{type(self).__name__} {self.name} {state}: {self._count} events, {self._clients.total()} readers>"
+
     @property
     def takes_readers(self) -> bool:
         """Whether a reader who comes now is in time."""

@@ -53,6 +53,11 @@ class ChannelPool:
         self._running: set[Channel] = set()
         self._changed = anyio.Event()
 
+    def __repr__(self) -> str:
+        """Show whether it is open, and for how many readers."""
+        state = "closed" if self._loop is None else "draining" if self.is_draining else "open"
+        return f"<{type(self).__name__} {state}: {self.upstreams} tasks, {self._readers} readers>"
+
     @property
     def upstreams(self) -> int:
         """How many tasks are being followed."""

@@ -18,6 +18,10 @@ class LoopHandle:
         self._context = copy_context()
         self._tasks: set[object] = set()
 
+    def __repr__(self) -> str:
+        """Show how many tasks it holds."""
+        return f"<{type(self).__name__} with {len(self._tasks)} tasks>"
+
     def call_soon(self, work: Callable[[], object]) -> None:
         """Call a function in the loop, from any thread or signal handler; nothing happens where the loop has ended."""
         schedule = getattr(self._native, "call_soon_threadsafe", None) or self._native.run_sync_soon

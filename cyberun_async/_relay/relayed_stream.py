@@ -50,6 +50,11 @@ class RelayedStream(AsyncIterator[bytes]):
         self._has_begun = False
         self._is_over = False
 
+    def __repr__(self) -> str:
+        """Show which task it is of, and how far it is."""
+        state = "over" if self._is_over else "open"
+        return f"<{type(self).__name__} of task {self._task_id} {state}: at event {self._number}>"
+
     def __aiter__(self) -> "Self":
         """Give the stream itself."""
         return self

@@ -27,6 +27,10 @@ class SharedFollower:
         self._number = 0
         self._status: TaskStatus | None = None
 
+    def __repr__(self) -> str:
+        """Show what it follows by."""
+        return f"<{type(self).__name__} by {self._channel or self._own!r}>"
+
     @property
     def status(self) -> TaskStatus | None:
         """The last status seen."""
