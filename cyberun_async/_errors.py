@@ -308,7 +308,7 @@ class SignInRequired(CyberunError):
 class TokenError(CyberunError):
     """The token provider failed, so nothing was sent; `__cause__` is what it raised.
 
-    A provider's own `CyberunError` is raised as it is instead.
+    A provider's own `CyberunError` is raised as it is instead; a `TokenError` of its own says that it has none for now.
 
     Attributes:
         method: The HTTP method of the request that the token was for.

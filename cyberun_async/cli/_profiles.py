@@ -30,7 +30,19 @@ class Profile:
 
 
 def config_folder() -> Path:
-    """Give the folder for this program's settings by the custom of the system."""
+    """Give the folder for this program's settings by the custom of the system.
+
+    Raises:
+        ConfigurationError: The user has no home folder, as in some containers.
+
+    """
+    try:
+        return _config_folder()
+    except RuntimeError:
+        raise ConfigurationError("there is no home folder for the key: set HOME") from None
+
+
+def _config_folder() -> Path:
     if sys.platform == "win32":
         return Path(os.environ.get("APPDATA") or Path.home() / "AppData" / "Roaming") / "cyberun-async"
     if sys.platform == "darwin":
@@ -65,7 +77,10 @@ def find_profile(name: str) -> Profile | None:
         ConfigurationError: Its file cannot be read, is damaged, or others can read it.
 
     """
-    path = profile_path(name)
+    try:
+        path = profile_path(name)
+    except ConfigurationError:
+        return None
     try:
         with path.open(encoding="utf-8") as file:
             is_open_to_others = sys.platform != "win32" and bool(stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077)

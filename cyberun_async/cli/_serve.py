@@ -15,9 +15,6 @@ from cyberun_async.cli._text import print_status, write_json, write_line
 if TYPE_CHECKING:
     from cyberun_async.local import LocalCyberun
 
-if TYPE_CHECKING:
-    from cyberun_async.local import LocalCyberun
-
 
 def serve(
     *,

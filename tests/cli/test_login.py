@@ -349,6 +349,19 @@ def test_config_folder(platform: str, expected: str, tmp_path: Path, monkeypatch
         assert _profiles.config_folder() == tmp_path / "home" / ".config" / "cyberun-async"
 
 
+def test_without_a_home(unsigned: Command, monkeypatch: pytest.MonkeyPatch):
+    """A user without a home folder, as in a container, has no profile, and is told where a key has no place."""
+
+    def home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(_profiles.sys, "platform", "linux")
+    monkeypatch.delenv("XDG_CONFIG_HOME")
+    monkeypatch.setattr(_profiles.Path, "home", home)
+    assert "there is no API key: run cyberun-async login" in unsigned("tasks").err
+    assert "there is no home folder for the key: set HOME" in unsigned("login").err
+
+
 def test_help_and_version(cyberun: Command):
     """`help`, `help COMMAND` and `-V` do what one expects."""
     cyberun("help")  # What an earlier test could not write is written now.
