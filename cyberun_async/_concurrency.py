@@ -144,7 +144,7 @@ class InFlight:
     """
 
     def __init__(self) -> None:
-        self.is_closed = False
+        self.is_closed: bool = False
         self._scopes: set[anyio.CancelScope] = set()
         self._is_empty: anyio.Event | None = None
 

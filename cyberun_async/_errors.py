@@ -213,7 +213,7 @@ class NotFoundError(APIError):
         self.suggestions = tuple(slugs)
         if not slugs:
             return
-        self.args = (self._text(f"did you mean {' or '.join(map(repr, slugs))}?"),)
+        self.args: tuple[object, ...] = (self._text(f"did you mean {' or '.join(map(repr, slugs))}?"),)
 
     def _advice(self) -> str:
         return "check the id or name, the team of the key, and base_url"
