@@ -65,6 +65,7 @@ class World:
         streams: The streams, the last of which serves all that follow.
         decisions: What the shared poller decides when it is due, likewise.
         has_slot: Whether there is a stream for this wait.
+        wakes: When the shared poller decides something while the wait reads its stream.
         jumps: When time jumps, and by how much.
 
     """
@@ -78,6 +79,7 @@ class World:
     streams: tuple[Streaming, ...] = (Streaming(),)
     decisions: tuple[str, ...] = ("poll",)
     has_slot: bool = True
+    wakes: tuple[float, ...] = ()
     jumps: tuple[tuple[float, float], ...] = ()
 
 
@@ -112,6 +114,7 @@ class Simulation:
         self.cancelled = 0
         self._world = world
         self._jumps = list(world.jumps)
+        self._wakes = list(world.wakes)
         self._latencies = cycle(world.latencies)
         self._failures = cycle(world.failures)
         self._decisions = cycle(world.decisions)
@@ -313,8 +316,12 @@ class Simulation:
 
     def _listen(self) -> None:
         state = self.state
-        self._run(self._receive(), state.schedule.next_poll_at)
-        state.listened(None, self.now)
+        self._run(self._receive(), min([state.schedule.next_poll_at, *self._wakes[:1]]))
+        decision = None
+        if self._wakes and self.now >= self._wakes[0]:
+            del self._wakes[0]
+            decision = self._decision()
+        state.listened(decision, self.now)
 
     def _read(self) -> Hand:
         state, planned = self.state, self.state.schedule.next_poll_at

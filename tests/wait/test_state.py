@@ -65,6 +65,7 @@ WORLDS = st.builds(
     streams=STREAMS,
     decisions=st.lists(st.sampled_from(["poll", "poll", "listed", "unlisted"]), min_size=1, max_size=3).map(tuple),
     has_slot=st.booleans(),
+    wakes=st.lists(st.sampled_from([0.5, 2.0, 5.1, 12.0, 33.0]), max_size=3, unique=True).map(sorted).map(tuple),
     jumps=JUMPS,
 )
 SEEDS = st.integers(0, 3)
