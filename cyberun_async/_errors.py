@@ -376,7 +376,7 @@ class TaskError(CyberunError):
     """The task ended without a result.
 
     Attributes:
-        status: The final status.
+        status: The terminal status.
         error: The server's reason, or `None` where it gave none.
         result: The complete response of the result endpoint.
 
