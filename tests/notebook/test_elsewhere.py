@@ -227,6 +227,14 @@ def test_ten_are_shown_at_once(page: type[Page]) -> None:
     assert told == [True] * 10 + [False]
 
 
+def test_stopped_where_no_traceback_is_left(page: type[Page]) -> None:
+    """A stop that comes without a traceback, as from a program that cleared it, ends the drawing as any other."""
+    wait = shown_number(1)
+    wait.__enter__()
+    wait.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
+    assert _notebook._drawn == 0
+
+
 def test_nothing_to_draw_with(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where neither ipywidgets nor rich can be imported, a wait is not drawn."""
     for module in ("ipywidgets", "rich.columns"):

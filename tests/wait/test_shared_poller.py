@@ -8,8 +8,10 @@ from typing import Any
 import anyio
 import pytest
 from batch.conftest import FAST, Connect, connect, eventually, server
+from support.scripted import END, SSE_HEAD, Exchange, Remote, event
+from support.virtual import served, virtual
 
-from cyberun_async import AsyncClient, NotFoundError, Polling, Retries, TaskEvent, TaskStatus, TransportError
+from cyberun_async import AsyncClient, Limits, NotFoundError, Polling, Retries, TaskEvent, TaskStatus, TransportError
 from cyberun_async._wait.inquiry import PollDecision
 from cyberun_async._wait.list_plan import TaskSummary
 from cyberun_async._wait.poll_request import PollRequest
@@ -48,7 +50,7 @@ async def until(server: LocalCyberun, operation: str, count: int) -> None:
 
 @pytest.mark.parametrize("streams", [0, 5, MANY], ids=["no streams", "some streams", "all streams"])
 async def test_many_waits(connect: Connect, server: LocalCyberun, streams: int) -> None:
-    """Many waits end with their results, by sweeps of the list rather than by a look each."""
+    """Many waits end with their results."""
     done: list[str] = []
     async with connect(streams=streams) as client:
         ids = await tasks_of(client, MANY, seconds=9)
@@ -62,10 +64,47 @@ async def test_many_waits(connect: Connect, server: LocalCyberun, streams: int) 
             await until(server, "tasks.list", 5) if streams < MANY else await until(server, "tasks.events", MANY)
             await server.clock.advance(9)
     assert sorted(done) == sorted(ids)
-    counted = asked(server)
-    assert counted["tasks.result"] <= MANY * 1.5
+
+
+@pytest.mark.parametrize("streams", [0, 5, MANY], ids=["no streams", "some streams", "all streams"])
+@virtual
+async def test_requests_of_many_waits(streams: int) -> None:
+    """They end by sweeps of the list rather than by a poll each, and read each result once."""
+    ends = anyio.current_time() + 90
+    ids = [f"task-{number}" for number in range(MANY)]
+    done: list[str] = []
+
+    def remote() -> Remote:
+        return Remote("running" if anyio.current_time() < ends else "completed")
+
+    async def follow(exchange: Exchange) -> None:
+        await exchange.send(SSE_HEAD)
+        await anyio.sleep(ends - anyio.current_time())
+        await exchange.send(event("completed", task_id=exchange.id, status="completed") + END)
+
+    async def running(exchange: Exchange) -> None:
+        left = ids if "status=running" in exchange.target and anyio.current_time() < ends else []
+        items = [{"id": each, "task_status": "running"} for each in left]
+        await exchange.answer(200, {"task_list": items, "page_meta": {"total_count": len(items)}})
+
+    async with served(limits=Limits(max_streams=streams)) as (server, client):
+        server.on("task", lambda exchange: remote().look(exchange))
+        server.on("result", lambda exchange: remote().result(exchange))
+        server.on("events", follow)
+        server.on("tasks", running)
+
+        async def wait(task_id: str) -> None:
+            done.append((await client.wait_for_result(task_id)).id)
+
+        async with anyio.create_task_group() as group:
+            for task_id in ids:
+                group.start_soon(wait, task_id)
+    assert sorted(done) == sorted(ids)
+    counted = Counter(server.kinds())
+    assert counted["result"] <= MANY * 1.5
     if not streams:
-        assert counted["tasks.get"] <= MANY / 2
+        assert counted["task"] <= MANY / 2
+        assert counted["tasks"] > 9
 
 
 @pytest.mark.parametrize(
