@@ -6,6 +6,8 @@ from typing import Any
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cyberun_async.local import LocalCyberun, LocalWorkflow, Output, scripts
 from cyberun_async.local._http import ApiError
@@ -147,3 +149,27 @@ async def test_a_name_that_is_given(server: LocalCyberun, http: httpx.AsyncClien
     task_id = (await http.post("r/workflows/slug/draw/run", json={})).json()["task_id"]
     await server.clock.advance(1)
     assert (await http.get(f"r/tasks/{task_id}/result")).json()["task_output"]["storage_key"].endswith("/mine.dat")
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 3) | st.floats() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=5,
+)
+NAMES = st.sampled_from(["status", "after", "progress", "complete", "fail", "cancel", "error", "event", "raw", "x"])
+ARGUMENTS = st.sampled_from(
+    ["word", "seconds", "step", "total", "node", "fraction", "output", "message", "name", "data"]
+)
+
+
+@given(
+    st.lists(st.dictionaries(NAMES, JSON | st.dictionaries(ARGUMENTS, JSON, max_size=3), max_size=2), max_size=3), JSON
+)
+def test_any_script(steps: list[object], times: object) -> None:
+    """Whatever JSON it is: a script, or a 400 that says where it is wrong."""
+    failure = None
+    try:
+        script = read_script({"workflow": "w", "steps": steps, "times": times})
+    except ApiError as error:
+        failure = error
+    assert failure.status == 400 if failure else len(script.steps) == len(steps)
