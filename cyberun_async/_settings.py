@@ -59,7 +59,7 @@ def _as_written(self: "attrs.AttrsInstance") -> str:
 class Timeouts:
     """How long single steps of a request may take, in seconds.
 
-    They bound one attempt; `timeout=` of a wait bounds the whole.
+    They limit one attempt; `timeout=` of a wait limits all of it.
 
     Attributes:
         connect: Until a connection is made.

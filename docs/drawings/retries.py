@@ -11,19 +11,19 @@ from urllib.parse import unquote
 import httpx
 
 from cyberun_async import CyberunError, Retries, TransportError
-from cyberun_async._protocol import agents, containers, endpoints, webhooks, workflows
+from cyberun_async._protocol import agents, containers, endpoints, users, webhooks, workflows
 from cyberun_async._protocol.call import Call
 from cyberun_async._protocol.error_responses import api_error
 from cyberun_async._transport.error_mapping import transport_error
 from cyberun_async._transport.retry import delay_before_retry
 
-MODULES = (workflows, endpoints, agents, containers, webhooks)
+MODULES = (workflows, endpoints, agents, containers, users, webhooks)
 
 READING = Call("GET", "/", object)
 SUBMITTING = Call("POST", "/", object, repeatable=False)
 
 SILENCES = {
-    "the name did not resolve, nobody listened, or TLS failed": httpx.ConnectError("refused"),
+    "the name did not resolve, the port was closed, or TLS failed": httpx.ConnectError("refused"),
     "no connection in time": httpx.ConnectTimeout("late"),
     "the proxy refused": httpx.ProxyError("refused"),
     "the connection broke": httpx.ReadError("reset"),
@@ -100,8 +100,8 @@ def calls() -> str:
             call = _sample(function)
             kinds[call.repeatable].append(f"`{call.method} {unquote(call.path)}`")
     lines = ["| treated as | calls |", "| --- | --- |"]
-    lines.append(f"| reading: twice does no more than once | {', '.join(kinds[True])} |")
-    lines.append(f"| submitting: each that arrives has its effect | {', '.join(kinds[False])} |")
+    lines.append(f"| reading: safe to send twice | {', '.join(kinds[True])} |")
+    lines.append(f"| submitting: takes effect each time it arrives | {', '.join(kinds[False])} |")
     return "\n".join(lines)
 
 
