@@ -90,7 +90,8 @@ class FileDownload:
     def __init__(self, downloads: Downloads, file: OutputFile) -> None:
         self._downloads = downloads
         self._file = file
-        self._remote = RemoteFile(downloads.storage, downloads.urls, file, downloads.settings.retries)
+        self._slot = downloads.storage.slot()
+        self._remote = RemoteFile(downloads.storage, downloads.urls, file, downloads.settings.retries, self._slot)
         self._use_name(file.name)
         self._digest: Digest | None = None
         self._hashed = 0
@@ -108,7 +109,7 @@ class FileDownload:
 
     async def run(self) -> Path:
         """Fetch the file unless it is there, and give its path."""
-        async with self._downloads.storage.gate:
+        async with self._slot:
             names = list(shortened(self._file.name))
             for name in names:
                 self._use_name(name)

@@ -23,6 +23,7 @@ from cyberun_async._files.resume import Delivery, Have, has_same_facts, is_same_
 from cyberun_async._files.storage import Storage
 from cyberun_async._files.storage_body import StorageBody
 from cyberun_async._files.storage_failure import StorageFailure
+from cyberun_async._files.transfer_slot import TransferSlot
 from cyberun_async._protocol.content_types import content_type_of
 from cyberun_async._protocol.output_files import OutputFile
 from cyberun_async._settings import Settings
@@ -77,6 +78,7 @@ class FileStream(AsyncIterator[bytes]):
         *,
         part: ByteRange | None = None,
         if_range: str | None = None,
+        slot: TransferSlot | None = None,
     ) -> None:
         check_kind(file, OutputFile, "file", "one of TaskResult.files")
         check_kind(if_range, (str, type(None)), "if_range", "the value of an If-Range header, or None")
@@ -90,6 +92,7 @@ class FileStream(AsyncIterator[bytes]):
         self._urls = PresignedUrls(transport, file.task_id, (file,))
         self._storage = storage
         self._settings = settings
+        self._slot = slot
         self._remote: RemoteFile | None = None
         self._delivery: Delivery | None = None
         self._body: StorageBody | None = None
@@ -262,7 +265,7 @@ class FileStream(AsyncIterator[bytes]):
 
     def _remote_file(self) -> RemoteFile:
         if self._remote is None:
-            self._remote = RemoteFile(self._storage, self._urls, self.file, self._settings.retries)
+            self._remote = RemoteFile(self._storage, self._urls, self.file, self._settings.retries, self._slot)
         return self._remote
 
     async def is_confirmed(self) -> bool:

@@ -27,6 +27,7 @@ from cyberun_async._files.source import Source
 from cyberun_async._files.storage import Storage, StorageResponse
 from cyberun_async._files.storage_errors import StorageErrorResponse, read_storage_error
 from cyberun_async._files.storage_failure import StorageFailure
+from cyberun_async._files.transfer_slot import TransferSlot
 from cyberun_async._protocol import endpoints
 from cyberun_async._protocol.files import InputFile, PresignedUpload
 from cyberun_async._protocol.secret import Secret, secrets_of_url
@@ -61,6 +62,7 @@ class FileUpload:
         settings: The client's.
         file: Which file it is.
         source: Where its bytes come from.
+        slot: Is held.
         on_progress: Called with the progress.
 
     """
@@ -73,12 +75,14 @@ class FileUpload:
         file: InputFile,
         source: Source,
         *,
+        slot: TransferSlot,
         on_progress: UploadProgress | None,
     ) -> None:
         self._transport = transport
         self._storage = storage
         self._file = file
         self._source = source
+        self._slot = slot
         self._on_progress = on_progress
         self._retry_budget = RetryBudget(settings.retries)
         self._is_complete = self._may_be_there = False
@@ -158,7 +162,7 @@ class FileUpload:
     async def _presign(self) -> PresignedUpload:
         call = endpoints.presign_file(self._file.name, self._source.size, self._file.content_type)
         try:
-            return await self._transport.send(call)
+            return await self._transport.send(call, waiting=self._slot.given_back)
         except APIError as rejection:
             too_large = rejection.status == 413 or (
                 rejection.status in {400, 422} and self._source.size > DEFAULT_LIMIT

@@ -10,14 +10,15 @@ from cyberun_async._files.file_stream import FileStream
 from cyberun_async._files.presigned_urls import log
 from cyberun_async._files.remote_file import ETAG_IS_NO_MD5, MAX_CHECKED_FETCHES
 from cyberun_async._files.storage import Storage
+from cyberun_async._files.transfer_slot import TransferSlot
 
 
-async def read_file(open_stream: Callable[[], FileStream], storage: Storage, max_bytes: int) -> bytes:
+async def read_file(open_stream: Callable[[TransferSlot], FileStream], storage: Storage, max_bytes: int) -> bytes:
     """Give the bytes of a file, checked; see `AsyncClient.read_file`."""
     fetched: str | None = None
-    async with storage.gate:
+    async with storage.slot() as slot:
         for _ in range(MAX_CHECKED_FETCHES):
-            stream, before = open_stream(), fetched
+            stream, before = open_stream(slot), fetched
             data = await _read(stream, max_bytes)
             if stream.checksum is None:
                 return data

@@ -1,6 +1,7 @@
 """One output file in storage: its bytes by range, retried after a failure, by a fresh presigned URL once one expired."""
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from functools import partial
 
 import anyio
@@ -14,9 +15,11 @@ from cyberun_async._files.storage import Storage
 from cyberun_async._files.storage_body import StorageBody
 from cyberun_async._files.storage_errors import StorageErrorResponse, read_storage_error
 from cyberun_async._files.storage_failure import StorageFailure
+from cyberun_async._files.transfer_slot import TransferSlot
 from cyberun_async._protocol.output_files import OutputFile
 from cyberun_async._protocol.secret import secrets_of_url
 from cyberun_async._settings import Retries
+from cyberun_async._transport.transport import Waiting
 
 MAX_CHECKED_FETCHES = 2
 """Times that a file is fetched before its checksum is believed to be broken for good, or to be none."""
@@ -37,11 +40,19 @@ class RemoteFile:
 
     """
 
-    def __init__(self, storage: Storage, urls: PresignedUrls, file: OutputFile, retries: Retries) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        urls: PresignedUrls,
+        file: OutputFile,
+        retries: Retries,
+        slot: TransferSlot | None = None,
+    ) -> None:
         self.file = file
         self.done = 0
         self._storage = storage
         self._urls = urls
+        self._waiting: Waiting = nullcontext if slot is None else slot.given_back
         self._retry_budget = RetryBudget(retries)
         self._is_renewed = False
 
@@ -129,7 +140,7 @@ class RemoteFile:
     async def _after(self, response: StorageErrorResponse, generation: int) -> None:
         if response.may_be_expired and not self._is_renewed:
             self._is_renewed = True
-            await self._urls.renew(generation)
+            await self._urls.renew(generation, self._waiting)
         elif not response.is_transient:
             raise self.error(f"{response.reason}; {response.advice}", status=response.status)
         else:

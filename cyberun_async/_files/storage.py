@@ -12,6 +12,7 @@ from cyberun_async._concurrency import InFlight, run_in_child_task, run_shielded
 from cyberun_async._files.resume import content_length
 from cyberun_async._files.storage_body import RawSocketReader, StorageBody
 from cyberun_async._files.storage_failure import StorageFailure, storage_failure
+from cyberun_async._files.transfer_slot import TransferSlot
 from cyberun_async._protocol.secret import Link, Secret
 from cyberun_async._settings import Settings, Timeouts
 from cyberun_async._transport.bodies import RequestBody
@@ -51,7 +52,7 @@ class Storage:
         check_usable: Refuses a closed client, and another event loop than that of the first use.
 
     Attributes:
-        gate: To be held while a file is transferred.
+        gate: The slots of transfers.
 
     """
 
@@ -84,6 +85,10 @@ class Storage:
         view = copy(self)
         view._set_timeouts(settings.timeouts)  # noqa: SLF001 - it is of this class
         return view
+
+    def slot(self) -> TransferSlot:
+        """Give what is to be held while a file is transferred."""
+        return TransferSlot(self.gate)
 
     @property
     def is_open(self) -> bool:

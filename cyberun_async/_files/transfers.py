@@ -11,6 +11,7 @@ from cyberun_async._files.file_stream import FileStream
 from cyberun_async._files.ranges import COMPLETE_FILE, ByteRange, check_range, read_http_range
 from cyberun_async._files.read_file import read_file
 from cyberun_async._files.storage import Storage
+from cyberun_async._files.transfer_slot import TransferSlot
 from cyberun_async._files.upload import Uploads
 from cyberun_async._protocol.output_files import OutputFile
 from cyberun_async._protocol.tasks import TaskResult
@@ -105,4 +106,8 @@ class FileTransfers:
 
     async def read(self, file: OutputFile, max_bytes: int) -> bytes:
         """Give a file's bytes; see `AsyncClient.read_file`."""
-        return await read_file(lambda: self.open(file), self.storage, max_bytes)
+
+        def open_stream(slot: TransferSlot) -> FileStream:
+            return FileStream(self._transport, self.storage, self._settings, file, slot=slot)
+
+        return await read_file(open_stream, self.storage, max_bytes)

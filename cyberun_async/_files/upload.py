@@ -40,11 +40,16 @@ class Uploads:
         return await run_in_child_task(lambda: self._upload(file, on_progress))
 
     async def _upload(self, file: InputFile, on_progress: UploadProgress | None) -> str:
-        async with self._storage.gate:
+        async with self._storage.slot() as slot:
+            pause = self._transport.credential.rate_limit
+            while pause.is_on:
+                # Afterwards the file is open, and as many would be as wait for their presigned URLs.
+                async with slot.given_back():
+                    await pause.wait()
             source = await open_source(file)
             try:
                 return await FileUpload(
-                    self._transport, self._storage, self._settings, file, source, on_progress=on_progress
+                    self._transport, self._storage, self._settings, file, source, slot=slot, on_progress=on_progress
                 ).run()
             finally:
                 with anyio.CancelScope(shield=True):

@@ -56,6 +56,9 @@ log = logging.getLogger("cyberun_async.transport")
 
 T = TypeVar("T")
 
+Waiting = Callable[[], AbstractAsyncContextManager[object]]
+"""Gives what is entered while nothing is sent, such as the place of a transfer being given back."""
+
 
 class Transport:
     """Sends calls and opens event streams, each within a budget of its own.
@@ -133,13 +136,16 @@ class Transport:
 
     # Calls
 
-    async def send(self, call: Call[T], *, urgent: bool = False, flight: Flight | None = None) -> T:
+    async def send(
+        self, call: Call[T], *, urgent: bool = False, flight: Flight | None = None, waiting: Waiting = nullcontext
+    ) -> T:
         """Send a call and give what its response says, retrying where that costs nothing.
 
         Args:
             call: What is sent.
             urgent: Whether it is a clean-up, which waits neither for a slot nor for the end of a rate limit's pause.
             flight: Learns when a request that must not be retried leaves.
+            waiting: Gives what is entered while a rate limit's pause, or the time before a retry, goes on.
 
         Raises:
             APIError: The server refused.
@@ -152,7 +158,9 @@ class Transport:
         while True:
             attempt += 1
             try:
-                return await self.decode(call, await self.fetch(call, attempt=attempt, urgent=urgent, flight=flight))
+                return await self.decode(
+                    call, await self.fetch(call, attempt=attempt, urgent=urgent, flight=flight, waiting=waiting)
+                )
             except (APIError, TransportError) as error:
                 failure = error
             if flight is not None and isinstance(failure, RateLimitError):
@@ -169,14 +177,21 @@ class Transport:
                 self._settings.instrumentation.retry(call, attempt, delay, failure)
             if flight is not None:
                 flight.reset()
-            await anyio.sleep(delay)
+            async with waiting():
+                await anyio.sleep(delay)
 
     async def send_once(self, call: Call[T]) -> T:
         """Send a call as `send` does, but never again after a failure."""
         return await self.decode(call, await self.fetch(call))
 
     async def fetch(
-        self, call: Call[object], *, attempt: int = 1, urgent: bool = False, flight: Flight | None = None
+        self,
+        call: Call[object],
+        *,
+        attempt: int = 1,
+        urgent: bool = False,
+        flight: Flight | None = None,
+        waiting: Waiting = nullcontext,
     ) -> Response:
         """Send a call once, or twice where another token may be what it takes, and give the response as it came.
 
@@ -192,7 +207,8 @@ class Transport:
         token = await sign_in.token(call)
         while True:
             if pause.is_on and not urgent:
-                await pause.wait()
+                async with waiting():
+                    await pause.wait()
             async with slot:
                 if pause.is_on and not urgent:
                     continue

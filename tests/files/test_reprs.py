@@ -68,7 +68,13 @@ async def test_reprs_of_an_upload() -> None:
         file = InputFile(b"abc", name="a.bin")
         source = await open_source(file)
         upload = FileUpload(
-            client._core.transport, client._core.files.storage, client._core.settings, file, source, on_progress=None
+            client._core.transport,
+            client._core.files.storage,
+            client._core.settings,
+            file,
+            source,
+            slot=client._core.files.storage.slot(),
+            on_progress=None,
         )
         assert repr(upload) == "<FileUpload of a.bin, 0 of 3 bytes>"
         assert repr(Uploads(client._core.transport, client._core.files.storage, client._core.settings)) == (
