@@ -64,7 +64,7 @@ class Headers(Protocol):
 
 
 @redact_repr
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, repr=False)
 class WebhookEvent(Record):
     """A delivery: a task has ended.
 

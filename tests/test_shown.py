@@ -25,6 +25,7 @@ PUBLIC = [getattr(cyberun_async, name) for name in cyberun_async.__all__]
 # Up to Python 3.10 an alias of a type is a class, too.
 CLASSES = [each for each in PUBLIC if inspect.isclass(each) and get_origin(each) is None]
 GIVEN_BY_THE_CLIENT = [
+    "AsyncPaginator",
     "Agents",
     "Batch",
     "ContainerStream",

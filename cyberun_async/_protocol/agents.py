@@ -12,7 +12,7 @@ from cyberun_async._protocol.record import Record
 
 
 @redact_repr
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, repr=False)
 class GPU(Record):
     """One GPU of an agent; what it leaves out is `None`.
 
@@ -35,7 +35,7 @@ class GPU(Record):
 
 
 @redact_repr
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, repr=False)
 class SystemStats(Record):
     """What an agent says of its machine; what it leaves out is `None` or empty.
 
@@ -58,7 +58,7 @@ class SystemStats(Record):
 
 
 @redact_repr
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, repr=False)
 class Agent(Record):
     """A machine of the team that runs tasks.
 

@@ -19,7 +19,7 @@ INVOKE_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 
 
 @redact_repr
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, repr=False)
 class Variable(Record):
     """One environment variable of a service; its value is never shown.
 
@@ -38,7 +38,7 @@ class Variable(Record):
 
 
 @redact_repr
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, repr=False)
 class Volume(Record):
     """One folder of the host that a service sees.
 
@@ -57,7 +57,7 @@ class Volume(Record):
 
 
 @redact_repr
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, repr=False)
 class Container(Record):
     """A container service.
 
@@ -114,7 +114,7 @@ class Container(Record):
 
 
 @redact_repr
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, repr=False)
 class Invocation(Record):
     """The response of a service; an error status of the service is a response, too, and raises nothing.
 

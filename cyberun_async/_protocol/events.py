@@ -41,7 +41,7 @@ class _Terminal(Record):
 
 
 @redact_repr
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, repr=False)
 class StatusEvent(Record):
     """The task's status changed.
 
@@ -67,7 +67,7 @@ class StatusEvent(Record):
 
 
 @redact_repr
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, repr=False)
 class ProgressEvent(Record):
     """The task got further.
 
@@ -103,7 +103,7 @@ class ProgressEvent(Record):
 
 
 @redact_repr
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, repr=False)
 class CompletedEvent(_Terminal):
     """The task is done; `tasks.result()` has the URLs of its files.
 
@@ -130,7 +130,7 @@ class CompletedEvent(_Terminal):
 
 
 @redact_repr
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, repr=False)
 class FailedEvent(_Terminal):
     """The task failed, for the reason that `error` gives.
 
@@ -160,7 +160,7 @@ class FailedEvent(_Terminal):
 
 
 @redact_repr
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, repr=False)
 class CancelledEvent(_Terminal):
     """The task was cancelled.
 
@@ -183,7 +183,7 @@ class CancelledEvent(_Terminal):
 
 
 @redact_repr
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, repr=False)
 class ErrorEvent(Record):
     """The server could not read the task's state for a moment; the task itself continues.
 
@@ -207,7 +207,7 @@ class ErrorEvent(Record):
 
 
 @redact_repr
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, repr=False)
 class UnknownEvent(Record):
     """An event that this version does not know, as the server sent it.
 

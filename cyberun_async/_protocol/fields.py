@@ -92,14 +92,17 @@ class Extra(Mapping[str, object]):
 
 
 def redact_repr(cls: type[T]) -> type[T]:
-    """Have a class show no key and no signature, in whichever of its fields a server has put one."""
-    plain = cls.__repr__
+    """Have a class show no key and no signature, in whichever of its fields a server has put one.
 
-    def shown(self: object) -> str:
-        return redact(plain(self))
-
-    cls.__repr__ = shown  # type: ignore[method-assign]
+    The class is made with `repr=False`: attrs would write and compile a `__repr__` for each, which costs an import 0.1 ms.
+    """
+    cls.__repr__ = _redacted  # type: ignore[method-assign]
     return cls
+
+
+def _redacted(record: Any) -> str:
+    shown = (f"{field.name}={getattr(record, field.name)!r}" for field in attrs.fields(type(record)) if field.repr)
+    return redact(f"{type(record).__qualname__}({', '.join(shown)})")
 
 
 NO_EXTRA = Extra({})

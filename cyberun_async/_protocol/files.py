@@ -24,7 +24,7 @@ FileSource = str | os.PathLike[str] | bytes | BinaryIO | AsyncIterable[bytes]
 
 
 @redact_repr
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, repr=False)
 class PresignedUpload(Record):
     """A place in storage that one file may be sent to.
 

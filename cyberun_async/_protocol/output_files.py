@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @redact_repr
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, repr=False)
 class OutputFile(Record):
     """One file of a result.
 

@@ -14,7 +14,7 @@ from cyberun_async._protocol.secret import Key
 
 
 @redact_repr
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, repr=False)
 class TokenPair:
     """A user's tokens, as a login or a refresh gives them.
 
@@ -37,7 +37,7 @@ def refresh_tokens(refresh_token: Key) -> Call[TokenPair]:
 
 
 @redact_repr
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, repr=False)
 class Pairing:
     """A pairing that waits for its approval.
 
@@ -60,7 +60,7 @@ class Pairing:
 
 
 @redact_repr
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, repr=False)
 class PairingPoll:
     """What has become of a pairing.
 

@@ -142,7 +142,7 @@ class Submitted:
 
 
 @redact_repr
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, repr=False)
 class Task(Record):
     """A task as the server sees it now; its output is in its result, its progress only in its events.
 
@@ -198,7 +198,7 @@ def _implied_status(result: "TaskResult") -> TaskStatus:
 
 
 @redact_repr
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, repr=False)
 class TaskResult(Record):
     """What became of a task.
 

@@ -10,7 +10,7 @@ from cyberun_async._protocol.record import Record
 
 
 @redact_repr
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, repr=False)
 class User(Record):
     """A user of Cyberun Cloud.
 

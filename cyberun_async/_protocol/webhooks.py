@@ -16,7 +16,7 @@ from cyberun_async._protocol.record import Record
 
 
 @redact_repr
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, repr=False)
 class Webhook(Record):
     """An address that receives a delivery when a task has ended.
 

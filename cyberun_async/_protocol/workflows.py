@@ -51,7 +51,7 @@ def _read_accept(value: object, _: object = None) -> tuple[str, ...]:
 
 
 @redact_repr
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, repr=False)
 class ParameterDef(Record):
     """One parameter of a workflow.
 
@@ -94,7 +94,7 @@ class ParameterDef(Record):
 
 
 @redact_repr
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, repr=False)
 class Workflow(Record):
     """A workflow that can be run.
 
