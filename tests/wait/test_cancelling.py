@@ -80,7 +80,7 @@ WAYS = [wait, wait_and_cancel, run, follow, follow_bare]
 
 
 def play(server: Scripted, *, stream: str) -> None:
-    """Write the scripts of a task that ends, as told by its stream or by a look at it."""
+    """Write the scripts of a task that ends, as told by its stream or by a poll at it."""
     remote = Remote()
     remote.on(server)
     server.on("definition", answer(200, {"id": "1", "workflow_slug": "demo", "parameters": []}))

@@ -40,7 +40,7 @@ def progress(share: float | None, **fields: Any) -> ProgressEvent:
 
 STORIES = [
     pytest.param([CONNECT, status("running"), status("running")], [1], id="the same status twice"),
-    pytest.param([CONNECT, status("queued", "poll"), status("queued")], [1], id="a status that a look has told"),
+    pytest.param([CONNECT, status("queued", "poll"), status("queued")], [1], id="a status that a poll has told"),
     pytest.param([CONNECT, progress(0.5), progress(0.5), progress(0.6)], [1, 3], id="the same progress twice"),
     pytest.param([CONNECT, progress(0.5), status("running"), progress(0.6)], [1, 3], id="progress tells that it runs"),
     pytest.param(
@@ -49,7 +49,7 @@ STORIES = [
     pytest.param(
         [CONNECT, status("running", "poll"), status("pending"), status("queued"), status("running"), progress(0.1)],
         [1, 5],
-        id="a new stream tells what lies behind a look",
+        id="a new stream tells what lies behind a poll",
     ),
     pytest.param(
         [
@@ -68,7 +68,7 @@ STORIES = [
     pytest.param(
         [CONNECT, progress(0.5), CONNECT, status("queued", "poll"), progress(0.1)],
         [1, 3, 4],
-        id="a look tells the present, also that the task went back",
+        id="a poll tells the present, also that the task went back",
     ),
     pytest.param(
         [CONNECT, status("paused"), status("running"), CONNECT, status("paused"), status("frozen")],

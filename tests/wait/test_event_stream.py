@@ -109,7 +109,7 @@ async def test_each_kind_of_event_has_its_class() -> None:
 
 
 async def test_polling_tells_the_same_classes() -> None:
-    """Where there is no stream, the statuses and the end come from looks, the end with its output."""
+    """Where there is no stream, the statuses and the end come from polls, the end with its output."""
     remote = Remote("queued")
     async with scripted() as server, connected(server) as client:
         remote.on(server)
@@ -161,8 +161,8 @@ async def test_an_id_that_is_null_counts_as_missing() -> None:
 
 
 @pytest.mark.parametrize("oddity", [raw("status", "{"), raw("error", '{"message":"no"}')], ids=["malformed", "error"])
-async def test_an_oddity_calls_for_a_look(oddity: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A malformed event or an `error` event has the task looked at, long before the next look is due."""
+async def test_an_oddity_calls_for_a_poll(oddity: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A malformed event or an `error` event has the task polled, long before the next poll is due."""
     monkeypatch.setattr(schedule, "MIN_POLL_DISTANCE", 0.0)
     remote = Remote()
 
@@ -180,8 +180,8 @@ async def test_an_oddity_calls_for_a_look(oddity: bytes, monkeypatch: pytest.Mon
             assert (await names(events))[-1] == "completed"
 
 
-async def test_a_stream_of_oddities_is_no_stream_of_looks() -> None:
-    """However many malformed events come at once, the looks keep their distance."""
+async def test_a_stream_of_oddities_is_no_stream_of_polls() -> None:
+    """However many malformed events come at once, the polls keep their distance."""
     async with scripted() as server, connected(server, polling=Polling(interval=1000)) as client:
         Remote().on(server)
         bad = [raw("status", "{")] * 200
@@ -259,7 +259,7 @@ async def test_the_last_id_goes_into_the_next_request(ids: bytes, sent: str | No
 
 
 async def test_retry_holds_the_next_stream_back() -> None:
-    """Where a deployment sends `retry:`, no stream is opened sooner, and looks go on meanwhile."""
+    """Where a deployment sends `retry:`, no stream is opened sooner, and polls go on meanwhile."""
     remote = Remote()
     async with scripted() as server, connected(server) as client:
         remote.on(server)
@@ -271,7 +271,7 @@ async def test_retry_holds_the_next_stream_back() -> None:
 
 
 async def test_the_stream_is_opened_again_in_its_time() -> None:
-    """With no look due for long, the wait goes on by the next stream once `retry:` allows it."""
+    """With no poll due for long, the wait goes on by the next stream once `retry:` allows it."""
     async with scripted() as server, connected(server, polling=Polling(interval=1000)) as client:
         Remote().on(server)
         again = chunk(b"retry: 300\n\n")

@@ -250,7 +250,7 @@ def test_rest_of_list(failure: Exception, rest: float) -> None:
 
 
 def test_lists_that_are_begun_at_once() -> None:
-    """Each goes on to its own pages, and nobody is left out or looked for twice."""
+    """Each goes on to its own pages, and nobody is left out or asked for twice."""
     server = Server({**ours(150), **{f"p-{number}": PENDING for number in range(30)}})
     sweep = ListPlan(dict.fromkeys(server.tasks))
     pages = sweep.next_pages(at_once=True)

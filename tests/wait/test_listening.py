@@ -1,4 +1,4 @@
-"""A wait that listens to its stream alone: no request until a look is due, and it hears at once what others know."""
+"""A wait that listens to its stream alone: no request until a poll is due, and it hears at once what others know."""
 
 from __future__ import annotations
 
@@ -83,8 +83,8 @@ class Story:
 
 
 @virtual
-async def test_nothing_is_asked_until_a_look_is_due() -> None:
-    """After the first look, the events of a stream come without any other request."""
+async def test_nothing_is_asked_until_a_poll_is_due() -> None:
+    """After the first poll, the events of a stream come without any other request."""
     seen: list[TaskEvent] = []
     remote = Remote()
     async with simulated() as server, connected(server, polling=RARELY) as client:
@@ -104,8 +104,8 @@ async def test_nothing_is_asked_until_a_look_is_due() -> None:
 
 
 @virtual
-async def test_a_look_does_not_break_the_stream() -> None:
-    """Looks come and go beside one and the same stream, which is listened to alone after each, and goes on as it was."""
+async def test_a_poll_does_not_break_the_stream() -> None:
+    """Polls come and go beside one and the same stream, which is listened to alone after each, and goes on as it was."""
     remote = Remote()
     has_looked_often = anyio.Event()
     looks = 0
@@ -118,7 +118,7 @@ async def test_a_look_does_not_break_the_stream() -> None:
         await remote.look(exchange)
 
     async def events(exchange: Exchange) -> None:
-        # The event is cut in two, with all the looks in between.
+        # The event is cut in two, with all the polls in between.
         await exchange.send(SSE_HEAD + status_event("running") + COMPLETED[:20])
         await has_looked_often.wait()
         await is_listening(client)
@@ -138,9 +138,9 @@ async def test_a_look_does_not_break_the_stream() -> None:
 
 
 @virtual
-@pytest.mark.parametrize("polling", [OFTEN, RARELY], ids=["with looks in between", "without"])
+@pytest.mark.parametrize("polling", [OFTEN, RARELY], ids=["with polls in between", "without"])
 async def test_a_silent_stream_is_opened_anew(polling: Polling) -> None:
-    """A stream without a byte for `Timeouts.stream` is left for another, however many looks there were meanwhile."""
+    """A stream without a byte for `Timeouts.stream` is left for another, however many polls there were meanwhile."""
     remote = Remote()
 
     async def tell(exchange: Exchange) -> None:
@@ -160,7 +160,7 @@ async def test_a_silent_stream_is_opened_anew(polling: Polling) -> None:
 
 @virtual
 async def test_by_a_client_of_ones_own() -> None:
-    """By an HTTP client of the user's own, where leaving a stream would end it, looks go on beside one stream."""
+    """By an HTTP client of the user's own, where leaving a stream would end it, polls go on beside one stream."""
     remote = Remote()
     has_looked = anyio.Event()
 
@@ -194,7 +194,7 @@ async def test_by_a_client_of_ones_own() -> None:
 
 @virtual
 async def test_a_notification_wakes_who_listens() -> None:
-    """A webhook's word makes a listening wait look at once, although no look is due for an hour."""
+    """A webhook's word makes a listening wait poll at once, although no poll is due for an hour."""
     results = []
     remote = Remote()
     async with simulated() as server, connected(server, polling=RARELY) as client:
@@ -216,7 +216,7 @@ async def test_a_notification_wakes_who_listens() -> None:
 
 @virtual
 async def test_a_notification_ahead_of_the_listening() -> None:
-    """Word that comes while a wait does something else makes it look as soon as it would listen."""
+    """Word that comes while a wait does something else makes it poll as soon as it would listen."""
     remote = Remote()
 
     async def look(exchange: Exchange) -> None:
@@ -241,7 +241,7 @@ def wake(client: AsyncClient) -> None:
 
 
 def sweep(client: AsyncClient) -> None:
-    """Hear of it by the looks of others, as far as this wait is concerned."""
+    """Hear of it by the polls of others, as far as this wait is concerned."""
     for look in listening(client):
         look.decide(PollDecision.FETCH_RESULT)
 
@@ -249,7 +249,7 @@ def sweep(client: AsyncClient) -> None:
 @virtual
 @pytest.mark.parametrize("hear", [wake, sweep])
 async def test_word_beside_an_event(hear: Callable[[AsyncClient], None], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Word that comes together with an event is not lost by it: the event is told, and the next thing is a look."""
+    """Word that comes together with an event is not lost by it: the event is told, and the next thing is a poll."""
     receive = Connection.receive
     remote = Remote()
 
@@ -282,7 +282,7 @@ async def test_word_beside_an_event(hear: Callable[[AsyncClient], None], monkeyp
     ],
 )
 async def test_a_sweep_of_others_wakes_who_listens(told: PollDecision | TaskStatus, *, ends: bool) -> None:
-    """What the looks of others show reaches a listening wait at once; the stream goes on where that is not the end."""
+    """What the polls of others show reaches a listening wait at once; the stream goes on where that is not the end."""
     seen: list[TaskEvent] = []
     results = []
     remote = Remote()
@@ -365,7 +365,7 @@ class ListPoller:
 
 
 def look_of(number: int, due: float, known: TaskStatus = TaskStatus.RUNNING) -> PollRequest:
-    """Plan a look so many seconds from now."""
+    """Plan a poll so many seconds from now."""
     schedule = PollSchedule(Polling(interval=10, interval_while_streaming=10))
     schedule.next_poll_at = anyio.current_time() + due
     return PollRequest(f"task-{number}", known, schedule)
@@ -374,13 +374,13 @@ def look_of(number: int, due: float, known: TaskStatus = TaskStatus.RUNNING) -> 
 @pytest.mark.parametrize(
     ("number", "due", "told"),
     [
-        pytest.param(LIST_THRESHOLD + 1, 1.0, PollDecision.FETCH_RESULT, id="many whose looks are nearly due"),
+        pytest.param(LIST_THRESHOLD + 1, 1.0, PollDecision.FETCH_RESULT, id="many whose polls are nearly due"),
         pytest.param(LIST_THRESHOLD - 1, 1.0, None, id="few"),
-        pytest.param(LIST_THRESHOLD + 1, 9.0, None, id="many whose looks are not due"),
+        pytest.param(LIST_THRESHOLD + 1, 9.0, None, id="many whose polls are not due"),
     ],
 )
 async def test_a_sweep_takes_along_who_listens(number: int, due: float, told: PollDecision | None) -> None:
-    """A look that is due is made for all the waits that listen and whose look is nearly due, where they are many."""
+    """A poll that is due is made for all the waits that listen and whose poll is nearly due, where they are many."""
     transport: Any = ListPoller()
     shared_poller = SharedPoller(transport, Polling(interval=10, interval_while_streaming=10))
     looks = [look_of(each, due) for each in range(number)]
@@ -409,7 +409,7 @@ async def test_word_of_tasks_that_nobody_waits_for(monkeypatch: pytest.MonkeyPat
 
 
 async def test_a_sweep_without_news() -> None:
-    """A wait that listens goes on with it where a sweep shows no other status than before, and looks later."""
+    """A wait that listens goes on with it where a sweep shows no other status than before, and polls later."""
     count = LIST_THRESHOLD + 1
     transport: Any = ListPoller(*(f"task-{number}" for number in range(count)))
     shared_poller = SharedPoller(transport, Polling(interval=10, interval_while_streaming=10))

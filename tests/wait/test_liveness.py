@@ -243,7 +243,7 @@ async def test_the_evidence_for_a_result_lands() -> None:
 )
 @pytest.mark.parametrize("since", [0.1, 10.0])
 @virtual
-async def test_a_terminal_status_anywhere_is_looked_into_at_once(told: bytes, since: float) -> None:
+async def test_a_terminal_status_anywhere_has_the_result_fetched_at_once(told: bytes, since: float) -> None:
     """On a stream that stays open, whatever event says that the task has ended has the result read."""
 
     async def events(exchange: Exchange) -> None:

@@ -83,7 +83,7 @@ async def all_of_a_batch_complete(client: AsyncClient) -> None:
 @pytest.mark.parametrize("limits", [Limits(), WITHOUT_STREAMS], ids=["with streams", "without streams"])
 @pytest.mark.parametrize("seed", seeds(sample=2, soak=500))
 async def test_everything_ends_right(server: LocalCyberun, seed: int, limits: Limits) -> None:
-    """Each wait, batch and relay ends with the right status, whatever the answers look like."""
+    """Each wait, batch and relay ends with the right status, whatever the answers are like."""
     server.faults.clear()
     server.faults.odd_answers(seed=seed)
     async with client_of(server, limits) as client:

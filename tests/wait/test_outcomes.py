@@ -53,7 +53,7 @@ MUTE = hold(SSE_HEAD)
 
 
 @virtual
-@pytest.mark.parametrize("stream", [True, False], ids=["told by the stream", "told by a look"])
+@pytest.mark.parametrize("stream", [True, False], ids=["told by the stream", "told by a poll"])
 @pytest.mark.parametrize(
     ("status", "kind", "reason"),
     [
@@ -90,7 +90,7 @@ async def test_a_task_that_ends_without_a_result(
     ],
 )
 async def test_a_refusal_ends_the_wait_at_once(status: int, kind: type[APIError]) -> None:
-    """A task that does not exist, or a key that may not see it: the first look says so, whatever the stream does."""
+    """A task that does not exist, or a key that may not see it: the first poll says so, whatever the stream does."""
     for stream in (answer(status), MUTE):
         async with simulated() as server, connected(server, polling=Polling()) as client:
             server.on("events", stream)
@@ -105,7 +105,7 @@ async def test_a_refusal_ends_the_wait_at_once(status: int, kind: type[APIError]
 
 @virtual
 async def test_a_key_revoked_half_way() -> None:
-    """A look that is refused ends a wait that went well so far, though its stream is open."""
+    """A poll that is refused ends a wait that went well so far, though its stream is open."""
     seen: list[TaskEvent] = []
     async with simulated() as server, connected(server) as client:
         server.on("events", hold(SSE_HEAD, status_event("running")))
@@ -154,7 +154,7 @@ async def test_a_server_that_never_answers_well(look: Handler, kind: type[Except
 
 @virtual
 async def test_a_server_that_asks_for_an_hour() -> None:
-    """A `Retry-After` of more than a minute on a look is an error, not a sleep."""
+    """A `Retry-After` of more than a minute on a poll is an error, not a sleep."""
     async with simulated() as server, connected(server) as client:
         server.on("events", MUTE)
         server.on("task", answer(429, None, "Retry-After: 3600"))
@@ -413,7 +413,7 @@ async def test_an_async_callback_is_awaited_event_by_event() -> None:
 
 @virtual
 async def test_a_slow_callback_takes_no_patience() -> None:
-    """The time that a callback takes does not count as time without an answer: one bad look is still nothing."""
+    """The time that a callback takes does not count as time without an answer: one bad poll is still nothing."""
     remote = Remote()
 
     async def slow(_: TaskEvent) -> None:

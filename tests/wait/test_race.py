@@ -1,4 +1,4 @@
-"""The result comes whatever the stream and the looks go through, and nothing is left behind."""
+"""The result comes whatever the stream and the polls go through, and nothing is left behind."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ STREAMS = [
 @pytest.mark.usefixtures("_quick")
 @pytest.mark.parametrize("behaviour", STREAMS)
 async def test_the_result_comes_whatever_the_stream_does(behaviour: Handler) -> None:
-    """A task that ends while its stream fails in one way or another gives its result by being looked up."""
+    """A task that ends while its stream fails in one way or another gives its result by being polled."""
     seen: list[TaskEvent] = []
     remote = Remote()
     async with scripted() as server, connected(server, limits=Limits(max_event_bytes=5000)) as client:
@@ -97,7 +97,7 @@ async def test_the_result_comes_whatever_the_stream_does(behaviour: Handler) -> 
     assert result.status == TaskStatus.COMPLETED
     assert seen[-1] == CompletedEvent(task_id=TASK, output={"storage_key": "a.png"})
     assert [each for each in seen if each.is_terminal] == [seen[-1]]
-    # The first look may have been cut off, so that it was the end which came first.
+    # The first poll may have been cut off, so that it was the end which came first.
     assert [each.status for each in seen if isinstance(each, StatusEvent)] in (["running"], [])
 
 
@@ -175,8 +175,8 @@ async def test_a_stream_may_be_cut_after_every_byte(
 
 @virtual
 @pytest.mark.parametrize("bad", [1, 2, 3, 5])
-async def test_bad_looks_are_nothing(bad: int) -> None:
-    """Where the stream is silent, each of the first looks may fail."""
+async def test_bad_polls_are_nothing(bad: int) -> None:
+    """Where the stream is silent, each of the first polls may fail."""
     remote = Remote("completed")
     async with simulated() as server, connected(server) as client:
         remote.on(server)
@@ -191,8 +191,8 @@ async def test_bad_looks_are_nothing(bad: int) -> None:
 
 
 @virtual
-async def test_a_task_that_ended_before_the_first_look() -> None:
-    """The result comes from the first look, where the stream does not tell the past."""
+async def test_a_task_that_ended_before_the_first_poll() -> None:
+    """The result comes from the first poll, where the stream does not tell the past."""
     remote = Remote("completed")
     async with simulated() as server, connected(server, polling=Polling()) as client:
         remote.on(server)
@@ -205,8 +205,8 @@ async def test_a_task_that_ended_before_the_first_look() -> None:
 
 
 @virtual
-async def test_the_stream_is_open_before_the_first_look() -> None:
-    """What happens right after the first look is on the stream already: nothing ends in between."""
+async def test_the_stream_is_open_before_the_first_poll() -> None:
+    """What happens right after the first poll is on the stream already: nothing ends in between."""
     asked = anyio.Event()
     remote = Remote()
 
@@ -266,8 +266,8 @@ async def test_the_result_has_the_last_word() -> None:
 
 @virtual
 @pytest.mark.usefixtures("_quick")
-async def test_a_stream_that_delivers_nothing_is_left_for_the_looks() -> None:
-    """While a proxy holds back an open stream, the statuses come from looks, each once."""
+async def test_a_stream_that_delivers_nothing_is_left_for_the_polls() -> None:
+    """While a proxy holds back an open stream, the statuses come from polls, each once."""
     words = ["pending", "waiting", "queued", "running", "completed"]
     remote = Remote(words[0])
     seen: list[tuple[str, str]] = []
@@ -284,7 +284,7 @@ async def test_a_stream_that_delivers_nothing_is_left_for_the_looks() -> None:
 
 
 class Instrumentation:
-    """A stream and looks that wait for what the user has been told.
+    """A stream and polls that wait for what the user has been told.
 
     Attributes:
         seen: The statuses that the user was told.
@@ -308,8 +308,8 @@ class Instrumentation:
 
 
 @virtual
-async def test_a_look_behind_the_stream_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A look that says what the stream has told before does not take the story back."""
+async def test_a_poll_behind_the_stream_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A poll that says what the stream has told before does not take the story back."""
     monkeypatch.setattr(follower, "STREAM_LAG", 0.5)
     remote, told, confirmed = Remote("queued"), Instrumentation(), anyio.Event()
 
@@ -341,7 +341,7 @@ async def test_a_look_behind_the_stream_is_not_believed(monkeypatch: pytest.Monk
 
 @virtual
 async def test_a_task_without_a_status_is_judged_by_its_result() -> None:
-    """Where a look leaves the status out, which is documented only for the result, the result is read."""
+    """Where a poll leaves the status out, which is documented only for the result, the result is read."""
     remote = Remote("running")
     seen: list[TaskEvent] = []
     async with simulated() as server, connected(server) as client:
@@ -357,7 +357,7 @@ async def test_a_task_without_a_status_is_judged_by_its_result() -> None:
 
 
 @virtual
-async def test_without_a_free_stream_looks_do() -> None:
+async def test_without_a_free_stream_polls_do() -> None:
     """A wait beyond `Limits.max_streams` polls, and both end."""
     remote = Remote()
     looked = anyio.Event()
@@ -380,8 +380,8 @@ async def test_without_a_free_stream_looks_do() -> None:
 
 
 @virtual
-async def test_a_slow_look_lands_although_the_stream_has_news() -> None:
-    """A look in the air is given a moment, and its task is not taken back by what it says."""
+async def test_a_slow_poll_lands_although_the_stream_has_news() -> None:
+    """A poll in the air is given a moment, and its task is not taken back by what it says."""
     remote = Remote("queued")
     go_on = anyio.Event()
     seen: list[TaskEvent] = []
@@ -408,8 +408,8 @@ async def test_a_slow_look_lands_although_the_stream_has_news() -> None:
 
 
 @virtual
-async def test_a_second_look_that_fails_is_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the look that is to confirm a mute stream fails, the next one tells."""
+async def test_a_second_poll_that_fails_is_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the poll that is to confirm a mute stream fails, the next one tells."""
     monkeypatch.setattr(follower, "STREAM_LAG", 0.5)
     remote, told = Remote("queued"), Instrumentation()
 
@@ -434,7 +434,7 @@ async def test_a_second_look_that_fails_is_nothing(monkeypatch: pytest.MonkeyPat
 
 @virtual
 async def test_events_that_nobody_knows_are_no_sign_of_life() -> None:
-    """A heartbeat in the guise of ever new events does not make the looks rarer."""
+    """A heartbeat in the guise of ever new events does not make the polls rarer."""
     remote = Remote()
 
     async def beat(exchange: Exchange) -> None:

@@ -1,4 +1,4 @@
-"""What says again and again that a task has ended is looked into, and does not become a flood of requests."""
+"""What says again and again that a task has ended has its result fetched, and does not become a flood of requests."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from support.virtual import served, virtual
 
 @virtual
 async def test_an_end_in_an_event_that_is_no_news_otherwise() -> None:
-    """It is looked into at once, though the same progress was reported before."""
+    """The result is fetched at once, though the same progress was reported before."""
     remote = Remote("running")
 
     async def events(exchange: Exchange) -> None:

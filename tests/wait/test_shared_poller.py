@@ -1,4 +1,4 @@
-"""Waits of one client share their looks: right whatever the server does, and with nothing left once they are over."""
+"""Waits of one client share their polls: right whatever the server does, and with nothing left once they are over."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ async def test_strange_words(connect: Connect, server: LocalCyberun) -> None:
 
 
 async def test_the_leader_leaves(connect: Connect, server: LocalCyberun) -> None:
-    """Whoever is cancelled while looking for all leaves that to another; the last one out leaves nothing behind."""
+    """Whoever is cancelled while polling for all leaves that to another; the last one out leaves nothing behind."""
     done: list[str] = []
     async with connect() as client:
         ids = await tasks_of(client, MANY, seconds=9)
@@ -324,7 +324,7 @@ async def test_until() -> None:
 
 
 async def test_who_has_left_is_told_nothing() -> None:
-    """A wait that leaves while the lists are read is not told what they show, nor does it count as a look."""
+    """A wait that leaves while the lists are read is not told what they show, nor does it count as a poll."""
     transport: Any = Streams()
     shared_poller = SharedPoller(transport, FAST)
     look = waiting(None)

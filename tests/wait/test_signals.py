@@ -14,7 +14,7 @@ RARELY = Polling(interval=3600, interval_while_streaming=3600)
 
 
 async def looked_at(server: LocalCyberun, times: int) -> None:
-    """Wait until the task has been looked at so often."""
+    """Wait until the task has been polled so often."""
     with anyio.fail_after(10):
         # The record of another thread's server has nothing to wait on.
         while sum(each.operation == "tasks.get" and each.status == 200 for each in server.requests) < times:  # noqa: ASYNC110
@@ -29,7 +29,7 @@ def delivery(task_id: str) -> WebhookEvent:
 
 
 async def test_a_delivery_wakes_its_wait() -> None:
-    """A wait that would look again in an hour has its result as soon as the delivery is handed in."""
+    """A wait that would poll again in an hour has its result as soon as the delivery is handed in."""
     async with LocalCyberun(clock="held") as server:
         server.faults.status(503, on="tasks.events", times=None)
         server.script("text-to-image", [status("running"), after(5), complete({"n": 1})])
@@ -53,7 +53,7 @@ async def test_a_delivery_wakes_its_wait() -> None:
 
 
 async def test_a_delivery_ahead_of_its_wait_is_remembered() -> None:
-    """A delivery that comes before the wait begins makes its first look immediate, and is forgotten with it."""
+    """A delivery that comes before the wait begins makes its first poll immediate, and is forgotten with it."""
     async with LocalCyberun(clock="held") as server:
         server.script("text-to-image", [complete({"n": 1})])
         client = AsyncClient(server.api_key, base_url=server.base_url, polling=RARELY, limits=Limits(max_streams=1))
@@ -65,7 +65,7 @@ async def test_a_delivery_ahead_of_its_wait_is_remembered() -> None:
 
 
 async def test_a_signal_of_ones_own_wakes_the_wait() -> None:
-    """An event that the user's own messaging sets makes the wait look."""
+    """An event that the user's own messaging sets makes the wait poll."""
     async with LocalCyberun(clock="held") as server:
         server.faults.status(503, on="tasks.events", times=None)
         server.script("text-to-image", [status("running"), after(5), fail("oom")])
