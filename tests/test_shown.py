@@ -27,6 +27,7 @@ CLASSES = [each for each in PUBLIC if inspect.isclass(each) and get_origin(each)
 GIVEN_BY_THE_CLIENT = [
     "AsyncPaginator",
     "Agents",
+    "AsyncPaginator",
     "Batch",
     "ContainerStream",
     "Containers",
