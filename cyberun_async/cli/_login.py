@@ -15,6 +15,7 @@ from cyberun_async import (
     CyberunError,
     DecodeError,
     NotFoundError,
+    RateLimitError,
     ServerError,
     TransportError,
 )
@@ -109,7 +110,7 @@ async def _approved_key(transport: Transport, pairing: Pairing) -> Key:
                 poll = await transport.send(poll_pairing(pairing.device_code))
             except NotFoundError:
                 break
-            except (TransportError, ServerError):
+            except (TransportError, ServerError, RateLimitError):
                 # The code is as good as before, and if this response had the key, the next one says that it is gone.
                 continue
             if poll.status.strip().lower() == "approved":

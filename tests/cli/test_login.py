@@ -148,6 +148,7 @@ def test_interval(unsigned: Command, config: Path, server: LocalCyberun, monkeyp
     monkeypatch.setattr(_login, "_show_code", shown)
     monkeypatch.setattr(_login.anyio, "sleep", sleep)
     server.faults.status(500, on="pairing.poll", times=1)
+    server.faults.status(429, headers={"Retry-After": "999"}, on="pairing.poll", times=1, after=1)
     assert unsigned("login").code == 0
     # The local server's own is shorter than the least that is kept to.
     assert slept == [0.1] * 3
