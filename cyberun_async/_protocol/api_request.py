@@ -98,8 +98,10 @@ def _problems_with_path(path: object) -> list[str]:
         return [f"path must begin with a single slash, below base_url, as in '/r/tasks', not {path!r}"]
     if "?" in path or "#" in path:
         return [f"path must have no query or fragment: pass params, not {path!r}"]
-    # Some servers take a backslash, or a slash that is escaped, for a slash.
-    plain = unquote(path).replace("\\", "/")
+    # Some servers take a backslash, or a slash that is escaped, for a slash, and a proxy before them may decode as well.
+    plain = path
+    while (decoded := unquote(plain).replace("\\", "/")) != plain:
+        plain = decoded
     if not plain.isprintable() or {".", ".."} & set(plain.split("/")):
         return [f"path must stay below base_url, without '.', '..' or control characters, not {path!r}"]
     return []

@@ -162,6 +162,7 @@ async def test_retries(method: str, first: Reply, sent: int) -> None:
         "/..",
         "/r/./x",
         "/r/%2e%2e/x",
+        "/r/%252e%25252e/x",
         "/r/..%2fx",
         "/r/..\\x",
         "/r/%5c..%5cx",
