@@ -4,21 +4,26 @@ A stream has no slot of a call. It is counted in the budget of streams from befo
 happens in between: closed by its owner once it is open, else here. At most sixteen are in the act of being opened.
 
 Neither is held while a token is asked for or a rate limit's pause goes on, since both are everybody's, and tokens and
-pauses are one credential's. After a pause the budget may be used up, and then there is no stream.
+pauses are one credential's. Afterwards the budget may be used up, and then there is no stream.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import TypeVar
 
 import httpx
 
 from cyberun_async._errors import APIError, RateLimitError
 from cyberun_async._protocol.call import Call
+from cyberun_async._protocol.secret import Key
 from cyberun_async._transport.connections import Connections
 from cyberun_async._transport.content_codings import compressions
 from cyberun_async._transport.credential import Credential
 from cyberun_async._transport.response import Response, decode_error
 from cyberun_async._transport.round_trip import RoundTrip
 from cyberun_async._transport.stream import Connection
+
+T = TypeVar("T")
 
 
 async def open_stream(
@@ -31,10 +36,15 @@ async def open_stream(
     api_error: Callable[[Call[object], Response], APIError],
 ) -> Connection:
     """Open an event stream; see `Transport.open_stream`."""
+    token = await credential.sign_in.token(call)
     connections.free_streams -= 1
     opened: list[Connection] = []
     try:
-        response = await _connect(trips, connections, credential, call, last_event_id=last_event_id, opened=opened)
+        if credential.sign_in.has_provider:
+            _check_budget(connections, call)
+        response = await _connect(
+            trips, connections, credential, call, token, last_event_id=last_event_id, opened=opened
+        )
         if not response.is_success:
             raise api_error(call, response)
         if not opened:
@@ -59,6 +69,7 @@ async def _connect(
     connections: Connections,
     credential: Credential,
     call: Call[None],
+    token: Key,
     *,
     last_event_id: str,
     opened: list[Connection],
@@ -66,21 +77,21 @@ async def _connect(
     """Open a stream into `opened`, or give the response that there was instead; once more after a 401."""
     sign_in, pause = credential.sign_in, credential.rate_limit
     is_last = not sign_in.has_provider
-    token = await sign_in.token(call)
     while True:
         if pause.is_on:
-            await _pause_without_stream(connections, credential, call)
+            await _without_stream(connections, call, pause.wait)
         async with connections.opening_slots:
             if pause.is_on:
                 continue
             response = await trips.run(trips.connect, call, token, last_event_id, opened)
         if is_last or response.status != httpx.codes.UNAUTHORIZED:
             return response
-        is_last, token = True, await sign_in.token(call, rejected=token)
+        is_last = True
+        token = await _without_stream(connections, call, partial(sign_in.token, call, rejected=token))
 
 
-async def _pause_without_stream(connections: Connections, credential: Credential, call: Call[None]) -> None:
-    """Wait for the end of a rate limit's pause; meanwhile others may have the stream that is about to be opened.
+async def _without_stream(connections: Connections, call: Call[None], work: Callable[[], Awaitable[T]]) -> T:
+    """Do something; meanwhile others may have the stream that is about to be opened.
 
     Raises:
         RateLimitError: They have it still.
@@ -88,9 +99,14 @@ async def _pause_without_stream(connections: Connections, credential: Credential
     """
     connections.release_stream()
     try:
-        await credential.rate_limit.wait()
+        result = await work()
     finally:
         connections.free_streams -= 1
+    _check_budget(connections, call)
+    return result
+
+
+def _check_budget(connections: Connections, call: Call[None]) -> None:
     if connections.free_streams < 0:
-        message = "paused after an earlier 429, and there is no free stream now"
+        message = "it had to wait for a token or for the end of a pause, and there is no free stream now"
         raise RateLimitError(429, message, method=call.method, path=call.path, task_id=call.task_id)
