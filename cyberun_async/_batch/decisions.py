@@ -12,7 +12,7 @@ out of something that is missing. `next_step` decides by the complete row that t
 | `new`, with neither | submit |
 | anything else: sent, and no usable response is known | report as uncertain; submit if `"uncertain"` is in `resubmit` |
 
-Everybody who submits by a journal asks here: a batch (`item_run.py`), a second attempt after a failed task, and
+Submitting is idempotent by the key of an item for all who ask here: a batch (`item_run.py`), a second attempt after a failed task, and
 `submit_once` (dedup by key). Whether the batch may submit anything more is decided in `admission.py`.
 """
 

@@ -97,8 +97,9 @@ class Runner:
         """Leave or cancel the tasks in flight, as asked, and close the journal."""
         options, journal = self._context.options, self._context.journal
         if options.on_exit == "cancel" and len(self.tasks):
-            batches = 1 + len(self.tasks) // 100
-            await run_shielded(self.tasks.cancel_all, within=self._context.settings.timeouts.cleanup * batches)
+            # A request's clean-up has `Timeouts.cleanup`; many of them have that for each hundred.
+            hundreds = 1 + len(self.tasks) // 100
+            await run_shielded(self.tasks.cancel_all, within=self._context.settings.timeouts.cleanup * hundreds)
         if journal is not None and self._is_journal_open:
             self._is_journal_open = False
             await journal.leave(for_batch=True)

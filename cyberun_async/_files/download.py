@@ -46,6 +46,7 @@ async def download(
     waiting = iter(files)
 
     async def work() -> None:
+        # Nothing cancels the other workers: what they have begun may be saved, and each meets a full disk by itself.
         for file in waiting:
             try:
                 paths[file.key] = await FileDownload(downloads, file).run()
@@ -61,7 +62,7 @@ async def download(
 
 
 def _is_about_one_file(failure: CyberunError) -> bool:
-    """Whether the storage rejected one file for good; a full disk or a broken network would stop the others as well."""
+    """Whether the storage rejected one file for good; a full disk or a broken network is about the next file, too."""
     return isinstance(failure, StorageError) and failure.status is not None and not failure.retryable
 
 

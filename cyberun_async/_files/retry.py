@@ -1,4 +1,4 @@
-"""How long a transfer is retried: a budget that starts over whenever the transfer gets further. (back-off)"""
+"""How long a transfer is retried: a budget that starts over whenever the transfer gets further. (retry, backoff)"""
 
 import random
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""From the status and body of an error response to the exception. (error mapping, HTTP status)"""
+"""From the status and body of an error response to the class of the exception. (HTTP status, error mapping)"""
 
 import re
 import time

@@ -1,5 +1,12 @@
-"""What belongs to one key or user, whichever view of a client sends: signing in, rate limits, what was just submitted."""
+"""What belongs to one key or user, whichever view of a client sends: signing in, rate limits, what was just submitted.
 
+`authorize` puts the key into a request, and is the only place where it becomes text. Logs and messages of the layers below
+are cleared of it by `log_redaction.py` and `_protocol/redaction.py`.
+"""
+
+import httpx
+
+from cyberun_async._protocol.secret import NO_KEY, Key
 from cyberun_async._settings import Settings
 from cyberun_async._transport.rate_limit import RateLimitPause
 from cyberun_async._transport.recent_submissions import RecentSubmissions
@@ -26,3 +33,11 @@ class Credential:
     def __repr__(self) -> str:
         """Show how it is with the server, and never the key."""
         return f"<{type(self).__name__}: has {'' if self.has_answered else 'not '}answered, {self.rate_limit!r}>"
+
+
+def authorize(request: httpx.Request, settings: Settings, token: Key) -> None:
+    """Sign a request in: set the key's header, and those that a gateway in front of the API wants."""
+    for name, value in settings.headers:
+        request.headers[name] = value.reveal()
+    if token is not NO_KEY:
+        request.headers["Authorization"] = f"Bearer {token.reveal()}"

@@ -1,4 +1,7 @@
-"""Every way in which the layers below fail, mapped to one of our errors. (exceptions, table, redact)"""
+"""Every way in which the layers below fail, mapped to one of our errors. (exceptions, table, redact)
+
+What a server says by a status, such as 404 or 429, becomes a class of `APIError` in `_protocol/error_responses.py`.
+"""
 
 import logging
 import re

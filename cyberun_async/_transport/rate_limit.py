@@ -1,4 +1,7 @@
-"""The pause that a 429 asks for: one of them holds back every call of its credential. (Retry-After, throttling)"""
+"""The rate limit of a credential: one 429 slows down all of its calls, for as long as `Retry-After` says. (throttling)
+
+`RoundTrip` reports each 429 here, and `Transport.fetch` waits for the pause before it takes a slot.
+"""
 
 import anyio
 
@@ -22,6 +25,18 @@ class RateLimitPause:
     def __repr__(self) -> str:
         """Show until when, on the clock of the event loop."""
         return f"<{type(self).__name__}: {self.refused} times 429, until {self._not_before:.3f}>"
+
+    def limited(self, retry_after: float | None, *, longest: float) -> None:
+        """Note a 429.
+
+        Args:
+            retry_after: Seconds that it asks for.
+            longest: Seconds beyond which that is no pause but an error, which the caller gets.
+
+        """
+        self.refused += 1
+        if retry_after is not None and retry_after <= longest:
+            self.begin(retry_after)
 
     def begin(self, seconds: float) -> None:
         """Pause from now on, unless a longer pause is going on."""

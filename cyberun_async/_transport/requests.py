@@ -1,4 +1,4 @@
-"""From a call to a request, where the key goes in (`Authorization`), and the ways to send one. (headers, URL)"""
+"""From a call to a request, and the ways to send one; `credential.py` puts the key in. (headers, URL)"""
 
 import re
 import socket
@@ -12,10 +12,11 @@ from cyberun_async._errors import ConfigurationError
 from cyberun_async._protocol.call import Call
 from cyberun_async._protocol.json_text import encode_json
 from cyberun_async._protocol.key_format import is_bound_to_team
-from cyberun_async._protocol.secret import NO_KEY, Key, Secret
+from cyberun_async._protocol.secret import Key, Secret
 from cyberun_async._settings import Settings
 from cyberun_async._transport.bodies import OneBlock
 from cyberun_async._transport.content_codings import compressions
+from cyberun_async._transport.credential import authorize
 from cyberun_async._transport.error_mapping import Unsendable, below
 from cyberun_async._version import VERSION
 
@@ -54,11 +55,7 @@ def make_request(
     target = checked_url(Secret(url))
     request = httpx.Request(call.method, target, headers=every, content=content, extensions=extensions)
     request.stream = OneBlock(content or b"")
-    # The one place where a key, and what a gateway wants, becomes text.
-    for name, value in settings.headers:
-        request.headers[name] = value.reveal()
-    if token is not NO_KEY:
-        request.headers["Authorization"] = f"Bearer {token.reveal()}"
+    authorize(request, settings, token)
     return request
 
 

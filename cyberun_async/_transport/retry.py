@@ -1,4 +1,4 @@
-"""Whether a failed call is sent again, and when."""
+"""Whether a failed call is retried, and when: transient failures, `Retry-After`, back-off, and submissions. (backoff)"""
 
 import random
 from collections.abc import Callable

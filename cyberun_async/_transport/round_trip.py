@@ -97,7 +97,8 @@ class RoundTrip:
             status, error, request_id = response.status, None, response.headers.get("x-request-id")
             if status == httpx.codes.TOO_MANY_REQUESTS and not is_proxied:
                 # Before the slot is free: the next to hold it is to know.
-                self._slow_down(retry_after_of(response.headers))
+                longest = self._settings.retries.retry_after
+                self._credential.rate_limit.limited(retry_after_of(response.headers), longest=longest)
         except Exception as foreign:  # noqa: BLE001 - raised again, below
             failure = _mapped(call, foreign, token, trace)
             error = type(failure).__name__
@@ -114,12 +115,6 @@ class RoundTrip:
             raise failure
         finally:
             del failure
-
-    def _slow_down(self, asked: float | None) -> None:
-        """Let one 429 hold back every call of its credential for as long as it asks for."""
-        self._credential.rate_limit.refused += 1
-        if asked is not None and asked <= self._settings.retries.retry_after:
-            self._credential.rate_limit.begin(asked)
 
     async def call(self, call: Call[object], token: Key) -> Response:
         """Send a request, and read its response."""

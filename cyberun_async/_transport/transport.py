@@ -16,8 +16,8 @@ What holds, and why:
   behind the slot, and set before the 429's own slot is free.
 - The token is asked for before the slot, as a provider may take as long as a call.
 - Each request runs as the one child of a task group, for a reason that `_concurrency.py` has.
-- A failure is mapped once, in `RoundTrip.run`, and raised where nothing is being handled: as its context, the error of the
-  layers below would show what it quotes.
+- A failure is mapped once, in `RoundTrip.run`, and raised outside of any `except` block: Python would keep the error of the
+  layers below as its `__context__`, and a traceback would show what that quotes.
 - Whatever awaits checks afterwards that the client was not closed meanwhile.
 """
 
@@ -181,7 +181,7 @@ class Transport:
                 await anyio.sleep(delay)
 
     async def send_once(self, call: Call[T]) -> T:
-        """Send a call as `send` does, but never again after a failure."""
+        """Send a call without retries; only a 401 has it sent a second time, with another token."""
         return await self.decode(call, await self.fetch(call))
 
     async def fetch(
