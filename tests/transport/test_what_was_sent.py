@@ -137,7 +137,7 @@ async def test_repeated_where_it_cannot_have_arrived(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(anyio, "connect_tcp", connect_at_third)
     monkeypatch.setattr(trio, "open_tcp_stream", open_at_third)
-    async with raw_server(submitted) as server, client_of(server.url) as client:
+    async with raw_server(submitted) as server, client_of(server.url, budget=30) as client:
         assert await client.submit("text-to-image", validate=False) == "t-1"
         assert len(server.requests) == 1
     assert next(failures, None) is None
@@ -217,6 +217,6 @@ async def test_too_many() -> None:
         await peer.answer(SUBMITTED, status=202)
         await peer.until_closed()
 
-    async with raw_server(refuse_once) as server, client_of(server.url) as client:
+    async with raw_server(refuse_once) as server, client_of(server.url, budget=30) as client:
         assert await client.submit("text-to-image", validate=False) == "t-1"
         assert len(server.requests) == 2
