@@ -140,6 +140,8 @@ async def test_lines(caplog: pytest.LogCaptureFixture) -> None:
     assert re.fullmatch(r"GET /r/tasks/t-1: 200 in 0\.\d{3} s, attempt 2, request r-200-\[key\]", lines[2])
 
 
+@pytest.mark.slow
+@pytest.mark.covering
 def test_a_whole_program() -> None:
     """One variable is all it takes: the task from its submission to its end, and every request."""
     with LocalCyberun() as server:

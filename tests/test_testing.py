@@ -104,6 +104,8 @@ async def test_other(cyberun_client):
 """
 
 
+@pytest.mark.slow
+@pytest.mark.covering
 def test_goes_with_a_loop_of_a_wider_scope(tmp_path: Path) -> None:
     """Where pytest-asyncio runs tests in the loop of their module, the client lives there, too."""
     pytest.importorskip("pytest_asyncio")

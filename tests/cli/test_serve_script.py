@@ -28,6 +28,8 @@ def call(url: str, key: str, body: object = None) -> Any:
         return json.load(response)
 
 
+@pytest.mark.slow
+@pytest.mark.covering
 def test_a_file_of_scripts(tmp_path: Path):
     """Each task of the workflow lives as the file says, from the server's start."""
     file = tmp_path / "life.json"
