@@ -177,7 +177,7 @@ def _pattern(path: str) -> str:
     ("call", "endpoint"),
     [
         (sign_in.start_pairing(), "POST /desktop/pair/start"),
-        (sign_in.poll_pairing("c"), "POST /desktop/pair/poll"),
+        (sign_in.poll_pairing(Secret("c")), "POST /desktop/pair/poll"),
         (sign_in.revoke_device(), "POST /auth/device/revoke"),
         (sign_in.refresh_tokens(Secret("r")), "POST /auth/refresh"),
     ],

@@ -81,9 +81,9 @@ def start_pairing() -> Call[Pairing]:
     return Call("POST", "/desktop/pair/start", Pairing)
 
 
-def poll_pairing(device_code: str) -> Call[PairingPoll]:
+def poll_pairing(device_code: Key) -> Call[PairingPoll]:
     """Ask whether a pairing was approved; the response that says so is the only one that has the key."""
-    return Call("POST", "/desktop/pair/poll", PairingPoll, body={"device_code": device_code}, repeatable=False)
+    return Call("POST", "/desktop/pair/poll", PairingPoll, body={"device_code": device_code.reveal()}, repeatable=False)
 
 
 def revoke_device() -> Call[None]:

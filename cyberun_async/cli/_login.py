@@ -103,11 +103,12 @@ def _show_code(pairing: Pairing, *, as_json: bool) -> None:
 
 async def _approved_key(transport: Transport, pairing: Pairing) -> Key:
     """Poll until the user has approved the code, at the interval that the service asks for."""
+    device_code = Key(pairing.device_code)  # Redacted for as long as it is here.
     with anyio.move_on_after(pairing.expires_in):
         while True:
             await anyio.sleep(max(pairing.interval, _SHORTEST_INTERVAL))
             try:
-                poll = await transport.send(poll_pairing(pairing.device_code))
+                poll = await transport.send(poll_pairing(device_code))
             except NotFoundError:
                 break
             except (TransportError, ServerError, RateLimitError):
