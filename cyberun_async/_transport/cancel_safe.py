@@ -159,11 +159,11 @@ class CancelSafeBody:
         """Whether waiting can be cancelled without losing the connection."""
         return self._stream is not None
 
-    async def next(self, *, timeout: float = float("inf")) -> bytes:
+    async def next(self, *, caller_timeout: float = float("inf")) -> bytes:
         """Wait for the next chunk.
 
         Args:
-            timeout: Seconds after which the caller cancels by itself.
+            caller_timeout: Seconds after which the caller cancels the read; for a longer silence no timer is set.
 
         Raises:
             StopAsyncIteration: That was the last one.
@@ -173,19 +173,19 @@ class CancelSafeBody:
             if self._stream is None:
                 return await self._chunks.__anext__()
             while (chunk := await self._read_on()) is None:
-                await self._fetch(self._stream, timeout)
+                await self._fetch(self._stream, caller_timeout)
             return chunk
         except StopAsyncIteration:
             raise
         except Exception as error:  # noqa: BLE001 - raised again; `below` would cost each event more than the rest
             raise as_foreign(error) from error.__cause__
 
-    async def _fetch(self, stream: CancelSafeStream, timeout: float) -> None:
+    async def _fetch(self, stream: CancelSafeStream, caller_timeout: float) -> None:
         """Wait for bytes, for as long as the stream may still be silent."""
         began, left = time.monotonic(), self._silence - self._waited
         try:
             # A timeout that cannot fire before the caller's own would cost a timer for nothing; trio has none below 0.
-            await stream.fetch(None if timeout < left else max(left, 0.0))
+            await stream.fetch(None if caller_timeout < left else max(left, 0.0))
         except BaseException:
             # The next wait goes on counting; time in which nobody waits does not count.
             self._waited += time.monotonic() - began

@@ -55,11 +55,11 @@ class Connection:
         """Whether waiting for it can be cancelled without losing the stream."""
         return self._body.is_cancel_safe
 
-    async def receive(self, *, timeout: float = float("inf")) -> list[ServerSentEvent] | None:
+    async def receive(self, *, caller_timeout: float = float("inf")) -> list[ServerSentEvent] | None:
         """Wait for the next bytes, and give the events that they complete: often one, none for a keep-alive.
 
         Args:
-            timeout: Seconds after which the caller cancels by itself.
+            caller_timeout: Seconds after which the caller cancels the read; for a longer silence no timer is set.
 
         Returns:
             `None` once the server has ended the stream.
@@ -71,7 +71,7 @@ class Connection:
         """
         try:
             # A helper for it would cost each event more than all that is done here.
-            return self.decoder.feed(await self._body.next(timeout=timeout))
+            return self.decoder.feed(await self._body.next(caller_timeout=caller_timeout))
         except StopAsyncIteration:
             return None
         except EventTooLarge as error:

@@ -1,4 +1,4 @@
-"""Following one task by its event stream and by polls: carries out what the pure machine decides, and decides nothing.
+"""Following one task by its event stream and by polls: carries out what the pure machine decides.
 
 `TaskFollower.next` asks `WaitState` for the next action, does it, and reports what happened, until there is an event to
 hand out. Nothing runs between two calls of it: no task, no timer, no scope that a user's code would be inside of. What
@@ -9,7 +9,7 @@ the shared poller, where there is no stream (`_poll`). A poll that is due meanwh
 once (`_race`): a task group with the stream as its child and the requests in its body, which begins and ends within the
 step. The child sets the deadline of the group when it has an update: that is the time which a request in flight gets.
 
-`wait_for_result` takes the same steps. A group of two children for the whole of it, with the machine between them, would
+Rejected: `wait_for_result` takes the same steps. A group of two children for the whole of it, with the machine between them, would
 cancel no poll, but `events()` would need the steps all the same, since no group may span a user's loop: two ways to
 carry the actions out instead of one, and a task more for each wait that has a stream.
 
@@ -64,7 +64,7 @@ class TaskFollower:
     def __init__(
         self, transport: Transport, shared_poller: SharedPoller, task_id: str, polling: Polling, *, is_new: bool = False
     ) -> None:
-        """Check the id."""
+        # Raises where it is no id.
         endpoints.get_task(task_id)
         self.task_id: str = task_id
         self._transport = transport
@@ -95,6 +95,7 @@ class TaskFollower:
             APIError: A poll was refused.
             TransportError: Nothing has answered for longer than `Polling.unavailable_timeout`.
             DecodeError: Likewise, with responses that are not what the API documents.
+            TokenError: Likewise, with failures of the token provider.
 
         """
         state, events = self._state, self._state.dedup.accepted
@@ -186,7 +187,7 @@ class TaskFollower:
                     if state.keeps_stream:
                         break
                 if not was_open and state.stream is Stream.CLOSED and not state.dedup.is_over:
-                    # A stream that is about to open would have to be opened anew.
+                    # The polls are done before the stream is open: it gets a moment, as cancelling it means opening another.
                     await anyio.sleep(STREAM_LAG)
                 group.cancel_scope.cancel()
         finally:
@@ -234,7 +235,7 @@ class TaskFollower:
             raise AssertionError("unreachable")
         why: CyberunError | str = "the server closed it"
         try:
-            received = await connection.receive(timeout=timeout)
+            received = await connection.receive(caller_timeout=timeout)
         except (TransportError, DecodeError) as failure:
             received, why = None, failure
         self._last_event_id = connection.decoder.last_event_id

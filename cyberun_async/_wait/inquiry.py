@@ -15,7 +15,7 @@ A wait asks two questions: how does the task stand (a poll), and what is its res
 | `FETCH_RESULT` | another result, or it failed | the next poll, after a back-off |
 | any other | what is none of these, or it failed and may pass | the next poll, in its time |
 | any | it failed, and does not pass, or has failed for too long | is raised |
-| any | it was cancelled, by an event or by the caller | the next poll, at once; no event cancels that, nor what follows from it |
+| any | it was cancelled, by an event, by the caller, or as it took longer than `STREAM_LAG` ahead of the stream | the next poll, at once; no event cancels that, nor what follows from it |
 
 What always holds:
 
@@ -140,7 +140,8 @@ class Inquiry:
         self._stream_first = stream_first
         if decision is PollDecision.FETCH_RESULT:
             self.planned = Request.FETCH_UNLISTED
-        elif not isinstance(decision, PollDecision):
+        elif decision is not PollDecision.TRY_STREAM:
+            # To try the stream is no request.
             self._take_status(decision, now)
 
     def settle(self, now: float) -> None:
@@ -194,6 +195,7 @@ class Inquiry:
         result = with_evidence(result, self._ended)
         if self._ended is None and says_nothing(result):
             # Only the time of the end is no proof: a task that was restarted may keep an old one, and a status may be known.
+            # So the task is polled once more (`question`), and the plan stands until that has said what the result is worth.
             self.planned, self._unproved = planned, result
         else:
             self._take_result(planned, result, now)

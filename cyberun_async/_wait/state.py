@@ -9,10 +9,12 @@ happening by a method of its own; it decides nothing itself.
 | closed, and its time has come | | `OPEN_STREAM`, and poll beside it: the server may withhold its headers |
 | closed, and all streams of the client are taken | | `WAIT_FOR_SLOT`, and poll meanwhile |
 | closed, to be opened later | | `WAIT` until then, and poll meanwhile |
-| open | no | `LISTEN`: nothing else is done, so an event costs no task |
+| open and cancel-safe | no, and none is planned | `LISTEN`: nothing else is done, so an event costs no task |
+| open, and lost where reading it is cancelled | no | `POLL_BESIDE_STREAM`: the stream is read while the wait polls |
+| open | no, but a request is planned | `POLL_BESIDE_STREAM` |
+| open | yes, after the stream was read and was quiet | `POLL_BESIDE_STREAM`, by the shared poller |
 | open | yes | `POLL`, ahead of what the stream may have brought by now: so it is clear what a new stream adds to |
-| open | while listening | `POLL_BESIDE_STREAM`, by the shared poller |
-| open | again, since the last poll was cancelled | `LAND_POLL`, which no event cancels |
+| open | yes, and the last request was cancelled | `LAND_POLL`, which no event cancels |
 
 | happening | what follows |
 | --- | --- |
@@ -29,7 +31,8 @@ happening by a method of its own; it decides nothing itself.
 What always holds, whatever the stream and the API do:
 
 - A stream can only bring updates. Whatever goes wrong with it makes a poll due, and only requests end a wait.
-- Once a result is readable it is reported within one interval and three round trips.
+- Once a result is readable it is reported within one interval (`Polling.interval_while_streaming` while events arrive, else
+  `Polling.interval`, each with its jitter) and three round trips; a `Retry-After` of the server comes on top.
 - Events cancel no two requests in a row, so they postpone none for ever; and a terminal one waits for no request.
 - Events are emitted in order, and the wait is over with the first terminal one.
 """
@@ -48,7 +51,11 @@ POLL_GRACE = 0.25
 """Seconds that a request in flight gets to be answered once the stream has an update, unless the last one was cancelled."""
 
 STREAM_LAG = 1.0
-"""Seconds that a stream gets to deliver what a poll has seen, before it counts as not getting through."""
+"""Seconds that stream and polls get for each other, before one of them goes on alone.
+
+A stream gets them to deliver what a poll has seen before it counts as not getting through, and to open once the polls are
+done; a poll that goes ahead of the stream (`POLL`) gets them before it is cancelled, and the next one lands (`LAND_POLL`).
+"""
 
 MAX_READ_AHEAD = 100
 """Events that are read ahead, for the terminal one, while the first of them waits for a request in flight."""
@@ -73,7 +80,7 @@ class Action(Enum):
     LISTEN = "read the stream until a poll is due, or the shared poller has an update"
     POLL = "poll, before more of the stream is read"
     POLL_BESIDE_STREAM = "poll, and read the stream at the same time"
-    LAND_POLL = "the same, for this wait alone, and without being cancelled by an event"
+    LAND_POLL = "poll by a request of this wait alone, which no event cancels, and read the stream at the same time"
     WAIT = "poll until it is time to open the stream"
     WAIT_FOR_SLOT = "poll until one of the client's streams is free"
 
@@ -85,13 +92,15 @@ class WaitState:
         task_id: The task.
         polling: How often it is polled.
         submitted_at: When this client has submitted it, where that was a moment ago.
-        is_new: Whether there is no hurry to see how it stands, where no stream is free.
+        is_new: Whether the task was submitted for this wait, so that polls need not begin at once where no stream is free.
 
     Attributes:
         schedule: The times of the wait.
         dedup: What was reported, and what is to be handed out.
         inquiry: What is asked.
         stream: How the stream is.
+
+    `_is_quiet` says that the last read of the stream has brought nothing until a poll was due.
 
     """
 

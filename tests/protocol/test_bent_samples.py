@@ -264,7 +264,7 @@ def test_what_an_event_does_not_say_is_not_made_up() -> None:
 # Errors and deliveries
 
 ERROR = {"error_message": "resource not found"}
-STREAM_LAG = {
+DELIVERY = {
     "event_type": "task.completed",
     "task_id": ID,
     "task_status": "completed",
@@ -292,7 +292,7 @@ def delivered(payload: Json) -> webhooks.WebhookEvent:
 
 
 def check_delivery(changes: Mapping[Path, Json]) -> None:
-    event = delivered(bent(STREAM_LAG, changes))
+    event = delivered(bent(DELIVERY, changes))
 
     assert event.task_id == ID
     assert event.event_type
@@ -303,7 +303,7 @@ def check_delivery(changes: Mapping[Path, Json]) -> None:
 
 def test_any_one_field_of_a_delivery() -> None:
     """Each field of a delivery but its task is replaced by each kind of value."""
-    for path in fields_of(STREAM_LAG, [("task_id",)]):
+    for path in fields_of(DELIVERY, [("task_id",)]):
         for value in EDGES:
             check_delivery({path: value})
 
@@ -313,7 +313,7 @@ def test_any_one_field_of_a_delivery() -> None:
 def test_any_two_fields_of_a_delivery(data: st.DataObject) -> None:
     """Two fields at once, replaced by anything; either the event type or the status has to be left."""
     needed = data.draw(st.sampled_from(["event_type", "task_status"]))
-    paths = st.sampled_from(fields_of(STREAM_LAG, [("task_id",), (needed,)]))
+    paths = st.sampled_from(fields_of(DELIVERY, [("task_id",), (needed,)]))
 
     check_delivery(data.draw(st.dictionaries(paths, values | st.just(GONE), min_size=1, max_size=2)))
 

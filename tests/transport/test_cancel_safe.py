@@ -432,7 +432,7 @@ async def test_silence_of_a_single_wait() -> None:
 
 async def leaving_soon(stream: Opened) -> None:
     """Wait with the promise to leave in less time than the stream may be silent."""
-    await stream.connection.receive(timeout=0.001)
+    await stream.connection.receive(caller_timeout=0.001)
 
 
 async def test_nobody_waits(clock: Clock) -> None:
