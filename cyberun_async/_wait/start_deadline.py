@@ -9,13 +9,15 @@ from typing import Protocol
 
 import anyio
 
+from cyberun_async._errors import CyberunError
 from cyberun_async._protocol import endpoints
 from cyberun_async._protocol.events import ProgressEvent, StatusEvent, TaskEvent
 from cyberun_async._protocol.status import TaskStatus
 from cyberun_async._protocol.tasks import Task, TaskResult
 from cyberun_async._transport.transport import Transport
 from cyberun_async._wait.follower import FAILURES
-from cyberun_async._wait.poll_errors import is_passing
+from cyberun_async._wait.poll_errors import is_lag, is_passing
+from cyberun_async._wait.schedule import Question
 
 
 class Follower(Protocol):
@@ -101,9 +103,14 @@ class BoundedStart:
             try:
                 return is_started(await self._transport.send_once(endpoints.get_task(self._task_id)))
             except FAILURES as failure:
-                if not is_passing(failure):
+                if not is_passing(failure) and not self._is_lag(failure):
                     raise
         return False
+
+    def _is_lag(self, failure: CyberunError) -> bool:
+        """Whether the task is not known everywhere yet."""
+        submitted_at = self._transport.recent.time_of(self._task_id)
+        return submitted_at is not None and is_lag(failure, Question.TASK, self._due - submitted_at)
 
 
 def says_started(event: TaskEvent) -> bool:

@@ -17,6 +17,7 @@ from cyberun_async import (
     CancelledEvent,
     ConfigurationError,
     ErrorEvent,
+    NotFoundError,
     Polling,
     ProgressEvent,
     StartTimeout,
@@ -254,3 +255,20 @@ async def test_repr() -> None:
         await follower.next()
         assert repr(follower).endswith(", started>")
         await follower.aclose()
+
+
+@virtual
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [pytest.param(2, StartTimeout, id="a moment ago"), pytest.param(20, NotFoundError, id="long ago")],
+)
+async def test_not_known_yet(seconds: float, expected: type[Exception]) -> None:
+    """A task that was submitted a moment ago, and is not known everywhere yet, is cancelled as any other."""
+    async with simulated() as server, connected(server, polling=SLOW) as client:
+        server.on("run", answer(202, {"task_id": TASK}))
+        server.on("events", MUTE)
+        server.on("task", answer(404))
+        server.on("cancel", answer(200, {}))
+        with pytest.raises(expected):
+            await client.run("demo", validate=False, start_timeout=seconds, on_timeout="cancel")
+        assert server.kinds().count("cancel") == (expected is StartTimeout)
