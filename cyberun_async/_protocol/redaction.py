@@ -35,11 +35,14 @@ def redact(text: str, secrets: Iterable[Secret[str]] = ()) -> str:
     return _PARAMETER.sub(r"\g<name>[signature]", text)
 
 
-def _forms(secret: Secret[str]) -> set[str]:
+def _forms(secret: Secret[str]) -> frozenset[str]:
     """Give the ways in which servers quote a text: as it is, in a URL, and in JSON."""
-    text = secret.reveal()
-    # Without a key there is nothing to cut out.
-    return {text, quote(text, safe="", errors="surrogatepass"), json.dumps(text)[1:-1]} if text else set()
+    if secret.forms is None:
+        text = secret.reveal()
+        quoted = {text, quote(text, safe="", errors="surrogatepass"), json.dumps(text)[1:-1]}
+        # Without a key there is nothing to cut out.
+        secret.forms = frozenset(quoted) if text else frozenset()
+    return secret.forms
 
 
 MAX_SHOWN = 2000

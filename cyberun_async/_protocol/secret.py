@@ -20,13 +20,19 @@ class Secret(Generic[T]):
     """A value that no `repr`, `str`, format or pickle shows, so that a traceback with local variables does not either.
 
     `reveal()` belongs into the expression that needs the value: in a local variable it would be shown.
+
+    Attributes:
+        forms: The ways in which servers quote it, once a text was searched for them: with the keys of a thousand users in
+            use, making them anew for each text would cost more than the search.
+
     """
 
-    __slots__ = ("__weakref__", "_value")
+    __slots__ = ("__weakref__", "_value", "forms")
 
     def __init__(self, value: T) -> None:
         """Keep the value."""
         self._value = value
+        self.forms: frozenset[str] | None = None
 
     def reveal(self) -> T:
         """Give the value."""
