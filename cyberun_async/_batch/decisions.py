@@ -12,8 +12,8 @@ out of something that is missing. `next_step` decides by the complete row that t
 | `new`, with neither | submit |
 | anything else: sent, and no usable response is known | report as uncertain; submit if `"uncertain"` is in `resubmit` |
 
-Submitting is idempotent by the key of an item for all who ask here: a batch (`item_run.py`), a second attempt after a failed task, and
-`submit_once` (dedup by key). Whether the batch may submit anything more is decided in `admission.py`.
+Who asks here submits each key once, so that it is idempotent on this side: a batch (`item_run.py`), a second attempt after
+a failed task, and `submit_once` (dedup by key). Whether the batch may submit anything more is decided in `admission.py`.
 """
 
 from collections.abc import Collection

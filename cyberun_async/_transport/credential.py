@@ -1,7 +1,7 @@
 """What belongs to one key or user, whichever view of a client sends: signing in, rate limits, what was just submitted.
 
-`authorize` puts the key into a request, and is the only place where it becomes text. Logs and messages of the layers below
-are cleared of it by `log_redaction.py` and `_protocol/redaction.py`.
+`authorize` puts the key into a request; no other place sends it. Logs and messages of the layers below are cleared of
+it by `log_redaction.py` and `_protocol/redaction.py`.
 """
 
 import httpx

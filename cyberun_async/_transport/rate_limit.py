@@ -1,6 +1,7 @@
 """The rate limit of a credential: one 429 slows down all of its calls, for as long as `Retry-After` says. (throttling)
 
-`RoundTrip` reports each 429 here, and `Transport.fetch` waits for the pause before it takes a slot.
+`RoundTrip` reports each 429 here. Calls, event streams and container streams wait for the pause before they take a slot; only
+an urgent call, which cancels a task, does not.
 """
 
 import anyio

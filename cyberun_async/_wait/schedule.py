@@ -1,4 +1,4 @@
-"""When a wait polls, and when it opens its stream again: plain arithmetic on a clock that others read. (back-off, retry)
+"""When a wait polls, and when it opens its stream again: plain arithmetic on a clock that others read. (backoff, retry)
 
 The next poll is due at `next_poll_at`, which is
 
