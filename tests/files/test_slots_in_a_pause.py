@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import anyio
 import httpx
 import pytest
+from anyio.lowlevel import checkpoint
 from trio.testing import MockClock
 
 from cyberun_async import AsyncClient, InputFile, Limits
@@ -23,6 +24,17 @@ pytestmark = pytest.mark.parametrize(
     "anyio_backend", [pytest.param(("trio", {"clock": MockClock(autojump_threshold=0.01)}), id="trio")]
 )
 PAUSE = 20
+
+
+@pytest.fixture(autouse=True)
+def _in_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do in the loop what blocks: the clock would jump while a thread is still at work."""
+
+    async def run_sync(work: Callable[..., object], *arguments: object, **_: object) -> object:
+        await checkpoint()
+        return work(*arguments)
+
+    monkeypatch.setattr(anyio.to_thread, "run_sync", run_sync)
 
 
 class Api:
