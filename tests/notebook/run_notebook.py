@@ -1,6 +1,7 @@
 """Run a notebook from stdin in a kernel of its own, and write what its cells show: final outputs, and widgets as they went.
 
-It is a process of its own, since a client of kernels keeps sockets and threads.
+It is a process of its own, since a client of kernels keeps sockets and threads. Kernel and client speak by sockets in a
+folder: a port that is free when the client looks for one may be taken by another test when the kernel opens it.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import sys
 from typing import Any
 
 import nbformat
+from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 
 
@@ -38,7 +40,8 @@ class Recorder(NotebookClient):  # type: ignore[misc]
 def main() -> None:
     """Execute, also past errors."""
     notebook = nbformat.reads(sys.stdin.read(), as_version=4)
-    recorder = Recorder(notebook, timeout=60, kernel_name="python3", allow_errors=True)
+    kernel = AsyncKernelManager(kernel_name="python3", transport="ipc")
+    recorder = Recorder(notebook, kernel, timeout=60, allow_errors=True)
     recorder.execute()
     cells = [cell["outputs"] for cell in notebook.cells if cell["cell_type"] == "code"]
     json.dump({"cells": cells, "states": recorder.states, "updates": recorder.updates}, sys.stdout)
