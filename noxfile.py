@@ -18,7 +18,7 @@ if len(sys.argv) == 1:
     # run as usual, and shows what it prints while it prints it.
     nox.options.parallel = "auto"
 # What takes longest starts first.
-nox.options.sessions = ["tests", "typing", "docs", "lint", "coverage", "skipped"]
+nox.options.sessions = ["slow", "tests", "typing", "docs", "lint", "coverage", "skipped"]
 # Whoever has one Python can run all of this; `coverage` sees to it that at least one did.
 nox.options.error_on_missing_interpreters = False
 nox.options.download_python = "never"
@@ -128,16 +128,22 @@ def tests(session: nox.Session) -> None:
     if session.posargs:
         session.run(pytest, *session.posargs)
         return
-    # What is slow, and what is covered, is about the work and not about the version: the newest Python that is found
-    # sees to that, which is the fastest, too. To measure costs two thirds of the time, so that hardly a slow test is
-    # needed to cover anything.
+    # What is covered is about the work and not about the version: it is measured on the newest Python that is found,
+    # which is the fastest, too.
     if session.python == FOUND[-1]:
-        commands = [["coverage", "run", pytest, "-m", f"{QUICK} or covering"], [pytest, "-m", "slow and not covering"]]
+        command = ["coverage", "run", pytest, "-m", f"{QUICK} or covering"]
     else:
-        commands = [[pytest, "-m", QUICK, *(CORE if session.python != FOUND[0] else [])]]
-    env = note_skips(session)
-    for command in commands:
-        session.run(*command, *SPREAD, env=env)
+        command = [pytest, "-m", QUICK, *(CORE if session.python != FOUND[0] else [])]
+    session.run(*command, *SPREAD, env=note_skips(session))
+
+
+@nox.session(python=FOUND[-1:] or None, allow_parallel=True)
+def slow(session: nox.Session) -> None:
+    """The tests that take seconds, on the newest Python that is found."""
+    session.install(EVERYTHING, *group("tests"))
+    pytest = Path(session.bin, "pytest")
+    # Most of them wait for other programs rather than for a core.
+    session.run(pytest, "-m", "slow and not covering", *SPREAD, "-n", str(2 * CORES + 1), env=note_skips(session))
 
 
 @nox.session(venv_backend="uv")

@@ -11,8 +11,8 @@ import sys
 from typing import Any
 
 import nbformat
-from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
+from traitlets.config import Config
 
 
 class Recorder(NotebookClient):  # type: ignore[misc]
@@ -40,8 +40,8 @@ class Recorder(NotebookClient):  # type: ignore[misc]
 def main() -> None:
     """Execute, also past errors."""
     notebook = nbformat.reads(sys.stdin.read(), as_version=4)
-    kernel = AsyncKernelManager(kernel_name="python3", transport="ipc")
-    recorder = Recorder(notebook, kernel, timeout=60, allow_errors=True)
+    by_files = Config(KernelManager={"transport": "ipc"})
+    recorder = Recorder(notebook, timeout=60, kernel_name="python3", allow_errors=True, config=by_files)
     recorder.execute()
     cells = [cell["outputs"] for cell in notebook.cells if cell["cell_type"] == "code"]
     json.dump({"cells": cells, "states": recorder.states, "updates": recorder.updates}, sys.stdout)
