@@ -10,7 +10,7 @@ reaches a user. Cancellation is never handed over: it belongs to a scope further
 once, wherever it stands, also inside of that clean-up, and then the connection is lost for good (encode/httpcore#1093).
 A task group turns the caller's one-shot cancellation into one that lasts and that shields are a match for, so each
 request is the one child of a group. It ends in one of four ways: a result; its own failure; its timeout or the closing of
-the client (`InFlight`), both of which cancel the group's scope, and are told apart by `is_closed`; or the caller's
+the client (`InFlight`), both of which cancel the group's scope, and differ in `is_closed`; or the caller's
 cancellation, which passes through.
 
 **Clean-up** (`run_shielded`). Two shields: a scope, against scopes further out, and a child task, against a second

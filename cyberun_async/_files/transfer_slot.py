@@ -46,7 +46,7 @@ class TransferSlot:
 
     @asynccontextmanager
     async def given_back(self) -> AsyncIterator[None]:
-        """Let others have it, and wait for one again afterwards; whoever is cancelled meanwhile leaves without one."""
+        """Release the slot meanwhile, and wait for one again afterwards; a transfer that is cancelled meanwhile ends without one."""
         self._release()
         yield
         await self.__aenter__()

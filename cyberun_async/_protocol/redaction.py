@@ -1,4 +1,4 @@
-"""Keeping API keys and signatures out of logs, errors and reprs, whoever wrote the text. (redact, log filter, secrets)"""
+"""Keeping API keys and signatures out of logs, errors and reprs, also where another library wrote the text. (redact, log filter, secrets)"""
 
 import json
 import re

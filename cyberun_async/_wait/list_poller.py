@@ -97,7 +97,7 @@ class ListPoller:
         return may_poll_singly
 
     async def _is_filtered(self, page: Page[TaskSummary]) -> bool:
-        """Find out, once, whether the server heeds the status that is asked for: its documents promise no more."""
+        """Find out, once, whether the server filters by the requested status, which its responses do not say."""
         if self._is_filter_ignored is None:
             (other,) = (await self._fetch([PageRequest(TaskStatus.COMPLETED, 1)])).values()
             if isinstance(other, Exception):

@@ -59,7 +59,7 @@ async def login(*, profile: ProfileName = None, base_url: BaseURL = None, json: 
             pairing = await transport.send(start_pairing())
             _show_code(pairing, as_json=json)
             key = await _approved_key(transport, pairing)
-            # At once: whoever leaves now would lose a key that stays valid.
+            # At once: a Ctrl-C between these two would lose a key that stays valid.
             await _keep(keep, key, settings.base_url, path)
         except BaseException:
             print_status("not signed in: nothing was stored")

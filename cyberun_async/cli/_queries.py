@@ -1,4 +1,4 @@
-"""The commands that look up or cancel tasks, and look up workflows."""
+"""The commands that read or cancel tasks, and read workflows."""
 
 from typing import Annotated
 

@@ -17,7 +17,7 @@ async def upload(
     /,
     *,
     content_type: Annotated[
-        str | None, Parameter(help="Its MIME type, such as `image/png`; else it is told by the name's extension.")
+        str | None, Parameter(help="Its MIME type, such as `image/png`; else the name's extension decides.")
     ] = None,
     json: Json = False,
     account: Account = FROM_ENVIRONMENT,
