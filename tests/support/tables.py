@@ -1,4 +1,4 @@
-"""Tables of a pure function's cases, tried in one test: pytest's own work for each of thousands takes longer than they do."""
+"""Tables of cases that are tried in one test: pytest's own work for each of thousands takes longer than they do."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ def table(
 ) -> Any:
     """Try a test with each row, as `pytest.mark.parametrize` does, but as one test, whose failure names each failing row.
 
-    It is for what leaves nothing behind: fixtures are the same for all rows.
+    It is for pure functions, and for waits by a clock that is not real: fixtures are the same for all rows, and what a row
+    leaves behind is found after the last one.
     """
     keys = [name.strip() for name in names.split(",")] if isinstance(names, str) else list(names)
     cases = [_unpacked(row) for row in rows]

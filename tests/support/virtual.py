@@ -20,10 +20,10 @@ from unittest import mock
 import anyio
 import attrs
 import httpcore
-import pytest
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from httpcore._backends.auto import AutoBackend
 from support.scripted import Scripted
+from support.tables import table
 from trio.testing import MockClock
 from typing_extensions import Self
 
@@ -92,7 +92,7 @@ def run_virtually(loop: str, main: Callable[[Clock], Awaitable[None]]) -> None:
 
 
 def virtual(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
-    """Run a test on asyncio and on trio by a clock that is not real; it may ask for the `clock`."""
+    """Run a test on asyncio and then on trio, by a clock that is not real; it may ask for the `clock`."""
     parameters = dict(inspect.signature(test).parameters)
     wants_clock = parameters.pop("clock", None) is not None
 
@@ -108,7 +108,7 @@ def virtual(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
 
     loop = inspect.Parameter("loop", inspect.Parameter.POSITIONAL_OR_KEYWORD)
     run.__signature__ = inspect.Signature([loop, *parameters.values()])  # type: ignore[attr-defined]
-    return pytest.mark.parametrize("loop", ["asyncio", "trio"])(run)
+    return table("loop", ["asyncio", "trio"])(run)
 
 
 # The network

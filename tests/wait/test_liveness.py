@@ -24,6 +24,7 @@ from support.scripted import (
     hold,
     status_event,
 )
+from support.tables import table
 from support.virtual import served, virtual
 
 from cyberun_async import (
@@ -278,7 +279,7 @@ async def test_a_terminal_status_that_is_wrong() -> None:
     assert len(server.requests) <= 2 * 60
 
 
-@pytest.mark.parametrize(
+@table(
     ("data", "is_end"),
     [
         pytest.param('{"task_status": "failed"}', True, id="another name"),
@@ -377,6 +378,7 @@ async def test_ids_that_are_the_same(task_id: str, given: dict[str, object], str
 @virtual
 async def test_events_of_another_task(caplog: pytest.LogCaptureFixture) -> None:
     """They are dropped, with one warning, and the one that ends the other task does not end the stream."""
+    caplog.clear()
 
     async def events(exchange: Exchange) -> None:
         def of_another(name: str) -> bytes:
@@ -408,6 +410,7 @@ async def test_events_of_another_task(caplog: pytest.LogCaptureFixture) -> None:
 @virtual
 async def test_a_flood_of_unreadable_events_is_not_one_of_log_lines(caplog: pytest.LogCaptureFixture) -> None:
     """There is one warning for a stream and kind, and a count at its end."""
+    caplog.clear()
     remote = Remote("running")
 
     async def events(exchange: Exchange) -> None:
