@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 from support.secrecy import everything_logged, variables_of
+from support.tables import table
 
 from cyberun_async import APIError, AsyncClient, ConfigurationError, RefreshingToken, Retries, SignInRequired
 from cyberun_async._protocol.api_headers import check_headers, merge_headers, seal_headers
@@ -72,14 +73,14 @@ RESERVED = [
 ]
 
 
-@pytest.mark.parametrize("name", RESERVED)
+@table("name", RESERVED)
 def test_our_own(name: str) -> None:
     """What the client sends itself, or what is the connection's, is refused by its name."""
     with pytest.raises(ConfigurationError, match=f"the header {name} is set by the client itself"):
         AsyncClient("sk-x", headers={name: SECRET})
 
 
-@pytest.mark.parametrize(
+@table(
     ("headers", "message"),
     [
         pytest.param({"": SECRET}, "a name that no request can carry .''.", id="no name"),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from support.tables import table
 
 from cyberun_async._backoff import backoff
 
 
-@pytest.mark.parametrize(
+@table(
     ("failures", "seconds"),
     [
         pytest.param(0, 0.5, id="first"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 
 import anyio
-import pytest
+from support.tables import table
 
 from cyberun_async import AsyncClient, Limits
 from cyberun_async.local import LocalCyberun
@@ -32,7 +32,7 @@ async def test_entered() -> None:
         assert not client._core.transport.is_open
 
 
-@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@table("backend", ["asyncio", "trio"])
 def test_made_before_the_loop(backend: str) -> None:
     """A client may be made before there is an event loop: it belongs to that of its first use."""
     with LocalCyberun() as server:
@@ -55,7 +55,7 @@ async def test_used_without_entering() -> None:
         await client.aclose()
 
 
-@pytest.mark.parametrize("name", ["workflows", "tasks", "files", "agents", "containers"])
+@table("name", ["workflows", "tasks", "files", "agents", "containers"])
 def test_groups(name: str) -> None:
     """Single requests are on the groups."""
     assert getattr(AsyncClient("sk-abc"), name)

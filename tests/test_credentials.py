@@ -18,7 +18,7 @@ JWT = "eyJhbGciOiJIUzI1NiJ9.e30.c2ln"
 TEAM = "8d7f0c1e-6f1f-4d0b-9a52-1f6f3a1d2c3b"
 
 
-@pytest.mark.parametrize("key", ["sk-abc", "dk-abc", JWT, "anything-else", "sk-~!@#$%^&*()_+", "SK-abc"])
+@table("key", ["sk-abc", "dk-abc", JWT, "anything-else", "sk-~!@#$%^&*()_+", "SK-abc"])
 def test_good_keys(key: str) -> None:
     """A key that a header can carry is taken as it is."""
     assert check_key(sealed(key)).reveal() == key
@@ -51,7 +51,7 @@ def test_bad_keys(key: str, words: str) -> None:
     assert "secret" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
+@table(
     ("key", "team_id", "sent"),
     [
         pytest.param("sk-abc", None, None, id="sk- without a team"),
@@ -67,8 +67,8 @@ def test_team(key: str | None, team_id: str | None, sent: str | None) -> None:
     assert check_team(None if key is None else Key(key), team_id) == sent
 
 
-@pytest.mark.parametrize("key", [JWT, None], ids=["JWT", "provider"])
-@pytest.mark.parametrize(
+@table("key", [JWT, None], ids=["JWT", "provider"])
+@table(
     ("team_id", "words"),
     [
         pytest.param(None, "needs a team: pass team_id or set CYBERUN_TEAM_ID", id="none"),
@@ -85,7 +85,7 @@ def test_bad_team(key: str | None, team_id: str, words: str) -> None:
         check_team(None if key is None else Key(key), team_id)
 
 
-@pytest.mark.parametrize(
+@table(
     ("key", "is_bound"), [("sk-a", True), ("dk-a", True), (JWT, False), ("xk-a", False), ("sk", False), ("SK-a", False)]
 )
 def test_bound(key: str, is_bound: bool) -> None:

@@ -13,6 +13,7 @@ from uuid import UUID
 
 import httpx
 import pytest
+from support.tables import table
 
 from cyberun_async import AsyncClient, CyberunError, Polling, Retries
 from cyberun_async._protocol import sign_in
@@ -173,7 +174,7 @@ def _pattern(path: str) -> str:
     return re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(path)).replace(r"\*", ".*")
 
 
-@pytest.mark.parametrize(
+@table(
     ("call", "endpoint"),
     [
         (sign_in.start_pairing(), "POST /desktop/pair/start"),
@@ -181,7 +182,6 @@ def _pattern(path: str) -> str:
         (sign_in.revoke_device(), "POST /auth/device/revoke"),
         (sign_in.refresh_tokens(Secret("r")), "POST /auth/refresh"),
     ],
-    ids=str,
 )
 def test_signing_in(call: Any, endpoint: str) -> None:
     """Those of the command line, and of token providers, go where the table says."""

@@ -53,7 +53,7 @@ RECORDS = [
 ]
 
 
-@pytest.mark.parametrize("module", PUBLIC_MODULES)
+@table("module", PUBLIC_MODULES)
 def test_all_is_exact(module: str) -> None:
     """`__all__` lists exactly the names without an underscore, constants before classes before functions."""
     namespace = vars(importlib.import_module(module))
@@ -95,7 +95,7 @@ def test_docstring(module: str, name: str) -> None:
         assert not undocumented
 
 
-@pytest.mark.parametrize("module", REFERENCED_MODULES)
+@table("module", REFERENCED_MODULES)
 def test_reference(module: str) -> None:
     """The reference has every public name of each public module; a module among them has a section of its own."""
     namespace = vars(importlib.import_module(module))

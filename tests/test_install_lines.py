@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from support.tables import table
 
 from cyberun_async import _extras
 
@@ -16,7 +17,7 @@ def test_the_readme_installs_as_the_messages_do() -> None:
     assert f"$ {_extras.install_command('cli,local')}\n" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.name)
+@table("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.name)
 def test_pages_install_from_a_checkout(page: Path) -> None:
     """The site rewrites these lines once a package index has the package, so no page names one."""
     assert "pip install 'cyberun-async" not in page.read_text(encoding="utf-8")

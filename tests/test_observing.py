@@ -9,6 +9,7 @@ import anyio
 import attrs
 import httpx
 import pytest
+from support.tables import table
 
 from cyberun_async import (
     AsyncClient,
@@ -198,7 +199,7 @@ async def test_partial_observer() -> None:
     Observer().on_wait(WaitProgressed(1, "t-1", None))
 
 
-@pytest.mark.parametrize("kind", [RequestStarted, ResponseReceived, RetryPlanned, WaitProgressed])
+@table("kind", [RequestStarted, ResponseReceived, RetryPlanned, WaitProgressed])
 def test_records_are_values(kind: type) -> None:
     """What an observer is told cannot be changed by it."""
     assert attrs.fields(kind)

@@ -7,6 +7,7 @@ from email.utils import formatdate
 
 import httpx
 import pytest
+from support.tables import table
 
 from cyberun_async import (
     AsyncClient,
@@ -22,7 +23,7 @@ from cyberun_async._protocol.http_dates import parse_http_date
 from cyberun_async.local import LocalCyberun
 
 
-@pytest.mark.parametrize(
+@table(
     ("text", "seconds"),
     [
         pytest.param("Fri, 27 Nov 2026 15:00:00 GMT", 1795791600.0, id="as HTTP writes it"),

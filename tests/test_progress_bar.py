@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from support.tables import table
 
 from cyberun_async import CompletedEvent, FailedEvent, ProgressEvent, StatusEvent, TaskEvent, TaskStatus, text_bar
 from cyberun_async._progress_bar import ALMOST, ProgressState
@@ -11,7 +12,7 @@ RUNNING = StatusEvent(task_id="t", status=TaskStatus.RUNNING)
 HALF = ProgressEvent(task_id="t", progress=0.5)
 
 
-@pytest.mark.parametrize(
+@table(
     ("events", "progress"),
     [
         pytest.param([], None, id="nothing told"),
@@ -31,7 +32,7 @@ def test_progress(events: list[TaskEvent], progress: float | None) -> None:
     assert standing.progress == progress
 
 
-@pytest.mark.parametrize(
+@table(
     ("event", "bar"),
     [
         pytest.param(ProgressEvent(task_id="t", progress=0.5), "▰▰▱▱ 50 %", id="as the server gives it"),

@@ -47,7 +47,7 @@ def test_fractions(kind: type, name: str) -> None:
         assert getattr(kind(**{name: 1.5}), name) == 1.5
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@table("kind", KINDS)
 def test_frozen(kind: type) -> None:
     """Settings are values: equal when they say the same, and never changed."""
     assert kind() == kind()
@@ -61,7 +61,7 @@ def test_key_is_not_shown() -> None:
     assert "sk-secret" not in repr(Settings(base_url="https://x", token="sk-secret"))
 
 
-@pytest.mark.parametrize(
+@table(
     ("given", "taken"),
     [
         ("https://cyberun.test/api/v1", "https://cyberun.test/api/v1"),
@@ -145,7 +145,7 @@ def test_where_it_comes_from(
     assert AsyncClient("sk-abc", base_url=argument)._core.settings.base_url == url
 
 
-@pytest.mark.parametrize(
+@table(
     ("host", "expected"),
     [("localhost", True), ("127.0.0.1", True), ("::1", True), ("", False), ("host", False), ("10.0.0.1", False)],
 )

@@ -8,7 +8,6 @@ import re
 from collections.abc import Callable
 from typing import get_origin
 
-import pytest
 from support.tables import table
 
 import cyberun_async
@@ -79,7 +78,7 @@ def test_help() -> None:
     assert "class AsyncClient(builtins.object)" in shown
 
 
-@pytest.mark.parametrize(
+@table(
     ("value", "shown"),
     [
         (Timeouts(), "Timeouts()"),
@@ -88,7 +87,6 @@ def test_help() -> None:
         (Polling(interval=3.0), "Polling()"),
         (Limits(max_streams=0), "Limits(max_streams=0)"),
     ],
-    ids=str,
 )
 def test_settings(value: object, shown: str) -> None:
     """Settings show what differs from the defaults, as it would be written."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from support.tables import table
 
 from cyberun_async import ConfigurationError
 from cyberun_async._validators import (
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 INF, NAN = float("inf"), float("nan")
 
 
-@pytest.mark.parametrize(
+@table(
     ("value", "number", "whole"),
     [
         (0, True, True),
@@ -37,14 +38,13 @@ INF, NAN = float("inf"), float("nan")
         (None, False, False),
         (10**400, False, True),
     ],
-    ids=lambda value: "huge" if value == 10**400 else repr(value),
 )
 def test_questions(value: object, number: bool, whole: bool) -> None:
     """A boolean is no number, nor is what no float can hold; a whole number may be as large as it likes."""
     assert (is_number(value), is_whole_number(value)) == (number, whole)
 
 
-@pytest.mark.parametrize(
+@table(
     ("check", "fine", "wrong", "expected"),
     [
         pytest.param(check_above_zero, [1, 0.1, INF], [0, -1, NAN, True, "1"], "a number above zero", id="above zero"),

@@ -84,7 +84,7 @@ def test_a_known_signature() -> None:
     assert signature == webhooks.sign(b'{"event_type":"task.completed"}', "whsec_test")
 
 
-@pytest.mark.parametrize(
+@table(
     "signature",
     [
         pytest.param(SIGNATURE, id="value"),
@@ -156,17 +156,17 @@ def test_noise_is_refused(signature: Any, body: bytes) -> None:
 # The secret
 
 
-@pytest.mark.parametrize(
+@table(
     "signed_with",
     [pytest.param(SECRET, id="whole"), pytest.param(SECRET.removeprefix("whsec_"), id="bare")],
 )
-@pytest.mark.parametrize("kept", [pytest.param(SECRET, id="kept whole"), pytest.param([SECRET], id="kept in a list")])
+@table("kept", [pytest.param(SECRET, id="kept whole"), pytest.param([SECRET], id="kept in a list")])
 def test_the_prefix_may_or_may_not_belong_to_the_key(signed_with: str, kept: Any) -> None:
     """Both readings of `whsec_` are accepted, since the documentation names neither."""
     assert webhooks.verify(BODY, webhooks.sign(BODY, signed_with), kept) == EVENT
 
 
-@pytest.mark.parametrize("secret", [SECRET, OTHER_SECRET], ids=["new", "old"])
+@table("secret", [SECRET, OTHER_SECRET], ids=["new", "old"])
 def test_rotation(secret: str) -> None:
     """While a secret is rotated, deliveries signed with either are read."""
     event = webhooks.verify(BODY, webhooks.sign(BODY, secret), [SECRET, OTHER_SECRET])
@@ -196,7 +196,7 @@ def test_no_usable_secret(secrets: Any, key: bytes) -> None:
         webhooks.verify(BODY, signature, secrets)
 
 
-@pytest.mark.parametrize("secret", [SECRET, "whsec_\udcffsecret"], ids=["text", "no UTF-8"])
+@table("secret", [SECRET, "whsec_\udcffsecret"], ids=["text", "no UTF-8"])
 def test_errors_show_no_secret(secret: str) -> None:
     """Neither an error nor what caused it holds the secret or the right signature."""
     right = webhooks.sign(BODY, secret)
@@ -212,7 +212,7 @@ def test_errors_show_no_secret(secret: str) -> None:
 # The body
 
 
-@pytest.mark.parametrize("body", [BODY.decode(), bytearray(BODY), COMPLETED, None], ids=repr)
+@table("body", [BODY.decode(), bytearray(BODY), COMPLETED, None], ids=repr)
 def test_only_bytes_are_a_body(body: Any) -> None:
     """What was decoded or parsed already cannot be checked, and the error says so."""
     with pytest.raises(WebhookError, match=f"but {type(body).__name__}: pass it raw"):
@@ -228,7 +228,7 @@ def test_a_body_may_not_be_larger_than_the_limit() -> None:
         webhooks.verify(BODY, SIGNATURE, SECRET, max_bytes=len(BODY) - 1)
 
 
-@pytest.mark.parametrize(
+@table(
     "body",
     [
         pytest.param(b"", id="empty"),
@@ -302,7 +302,7 @@ def test_a_failed_task() -> None:
     assert event.error == "out of memory"
 
 
-@pytest.mark.parametrize(
+@table(
     ("wire", "field", "value"),
     [
         ("task_output", "output", None),
@@ -345,7 +345,7 @@ def test_events_are_frozen() -> None:
 # For users' tests
 
 
-@pytest.mark.parametrize(
+@table(
     "event",
     [
         pytest.param(EVENT, id="completed"),
@@ -379,7 +379,7 @@ def test_nothing_is_signed_with_an_empty_secret() -> None:
 # What is of another kind
 
 
-@pytest.mark.parametrize(
+@table(
     "headers",
     [
         pytest.param([(SIGNATURE_HEADER.lower().encode(), SIGNATURE.encode())], id="bytes, as ASGI has them"),
@@ -397,7 +397,7 @@ def test_headers_of_other_kinds(headers: list[Any]) -> None:
     assert webhooks.verify(BODY, Raw(), SECRET) == EVENT
 
 
-@pytest.mark.parametrize(
+@table(
     ("call", "words"),
     [
         pytest.param(lambda: webhooks.verify(BODY, SIGNATURE, f"{SECRET}\n"), "white space around it", id="line break"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from support.tables import table
 
 from cyberun_async._batch.admission import FIRST_IN_FLIGHT, Admission, Ending, Window
 from cyberun_async._concurrency import Flight
@@ -17,7 +18,7 @@ def admission(**options: Any) -> Admission:
     return Admission(**{"max_in_flight": 3, **options})
 
 
-@pytest.mark.parametrize(
+@table(
     ("started", "unconsumed", "may_start"),
     [
         pytest.param(0, 0, True, id="nothing in flight"),
@@ -57,7 +58,7 @@ def test_reservations_count_towards_the_limit_of_tasks() -> None:
     assert batch.reserve() is None
 
 
-@pytest.mark.parametrize(
+@table(
     ("options", "endings", "reason", "may_submit", "is_cancelling"),
     [
         pytest.param({}, [FAILED, FAILED], None, True, False, id="failures are collected"),

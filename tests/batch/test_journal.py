@@ -12,6 +12,7 @@ from typing import Any
 import anyio
 import pytest
 from batch.conftest import Connect, eventually, submitted
+from support.tables import table
 
 from cyberun_async import (
     AsyncClient,
@@ -294,7 +295,7 @@ def task(name: str, seconds: float, workflow: str = "ours") -> Task:
     return Task(id=name, workflow_id=workflow, created_at=created)
 
 
-@pytest.mark.parametrize(
+@table(
     ("began", "tasks", "matched"),
     [
         pytest.param({"a": 0}, [task("1", 1)], {"a": "1"}, id="one and one"),

@@ -16,6 +16,7 @@ import anyio.to_thread
 import pytest
 from anyio.lowlevel import checkpoint
 from support.cancelling import CancelledAt
+from support.tables import table
 
 from cyberun_async import ConfigurationError, JournalInUse
 from cyberun_async._batch.journal_database import JournalDatabase
@@ -112,7 +113,7 @@ def broken(failing: set[str]) -> Any:
     return Broken
 
 
-@pytest.mark.parametrize("failing", ["BEGIN", "COMMIT", "ROLLBACK", "COMMIT ROLLBACK"])
+@table("failing", ["BEGIN", "COMMIT", "ROLLBACK", "COMMIT ROLLBACK"])
 def test_every_job_is_marked(failing: str) -> None:
     """Whichever step the disk refuses, each job knows its end, and none that failed seems to have a value."""
     db = sqlite3.connect(":memory:", isolation_level=None, factory=broken(set(failing.split())))

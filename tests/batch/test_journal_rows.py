@@ -7,6 +7,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 import pytest
+from support.tables import table
 
 from cyberun_async import InvalidParameters, JournalEntry, TaskResult, TaskStatus
 from cyberun_async._batch.decisions import next_step, settled
@@ -32,7 +33,7 @@ def row(state: str, task_id: str | None = None, outcome: str = "no outcome", **f
 ALL = list(itertools.product((None, "t-1"), OUTCOMES))
 
 
-@pytest.mark.parametrize("state", EVERY_STATE)
+@table("state", EVERY_STATE)
 def test_every_row(state: str) -> None:
     """Without being asked to, only what is certainly not submitted is; what is missing is no permission to spend."""
     for task_id, outcome in ALL:
@@ -47,7 +48,7 @@ def test_every_row(state: str) -> None:
         assert next_step(row(state, task_id, outcome, attempts=1)) == expected, (task_id, outcome)
 
 
-@pytest.mark.parametrize("state", EVERY_STATE)
+@table("state", EVERY_STATE)
 def test_every_row_when_asked(state: str) -> None:
     """What is asked for submits what it names, and nothing else."""
     for task_id, outcome in ALL:
@@ -92,7 +93,7 @@ def test_settled() -> None:
     assert settled(uncertain, "t-9").attempts == 1
 
 
-@pytest.mark.parametrize("key", ["\ud83d", "a\udcffb"])
+@table("key", ["\ud83d", "a\udcffb"])
 def test_a_key_that_no_disk_takes(key: str) -> None:
     """Half of a surrogate pair has no form as UTF-8."""
     with pytest.raises(InvalidParameters, match="is not valid text"):

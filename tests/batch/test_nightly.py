@@ -10,6 +10,7 @@ import anyio
 import attrs
 import pytest
 from batch.conftest import Connect, eventually, submitted
+from support.tables import table
 
 from cyberun_async import (
     AsyncClient,
@@ -325,7 +326,7 @@ async def test_candidates(connect: Connect, server: LocalCyberun, journal: Journ
     assert len(submitted(server)) == 3
 
 
-@pytest.mark.parametrize("option", ["attempts", "max_tasks", "stop_after_failures"])
+@table("option", ["attempts", "max_tasks", "stop_after_failures"])
 def test_options_that_cannot_work(option: str) -> None:
     """Each is a whole number above zero."""
     client = AsyncClient("sk-0123456789abcdef")

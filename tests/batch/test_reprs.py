@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import pytest
 from batch.conftest import Connect
+from support.tables import table
 
 from cyberun_async import Journal
 from cyberun_async._batch.admission import Reservation
@@ -40,7 +40,7 @@ async def test_reprs_of_a_batch(connect: Connect, tmp_path: Path) -> None:
     assert repr(FileDigests("content")) == "<FileDigests by content, 0 files>"
 
 
-@pytest.mark.parametrize("state", ["queued", "done", "dropped"])
+@table("state", ["queued", "done", "dropped"])
 def test_repr_of_a_job(state: str) -> None:
     """A job shows whether it was carried out."""
     job = Job(lambda _: None)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING
 
-import pytest
 from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
+from support.tables import table
 
 from cyberun_async import (
     CancelledEvent,
@@ -47,8 +47,8 @@ def draw(events: Sequence[TaskEvent], *, width: int = 100, encoding: str = "utf-
     return Text.from_ansi(written.read()).plain.rstrip("\n").splitlines()[-1]
 
 
-@pytest.mark.parametrize("width", [60, 70, 80, 120, 300])
-@pytest.mark.parametrize("status", ["running", "provisioning"])
+@table("width", [60, 70, 80, 120, 300])
+@table("status", ["running", "provisioning"])
 def test_the_line_is_whole_and_never_fills_the_terminal(width: int, status: str):
     """A full line would be broken by the `^C` of a Ctrl-C; status, percentage and time are there at any width."""
     line = draw([StatusEvent(task_id="t", status=TaskStatus(status)), TRAINING], width=width)
@@ -75,7 +75,7 @@ ENDS = {
 }
 
 
-@pytest.mark.parametrize("end", ENDS)
+@table("end", ENDS)
 def test_the_end_is_marked(end: str):
     """A bar is full where the task completed, and stays where it stood otherwise."""
     event, mark, percent = ENDS[end]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.tables import table
 
 from cyberun_async import ParameterDef, Workflow
 from cyberun_async.cli._typed_dicts import class_names, module_of
@@ -35,7 +36,7 @@ def one(*parameters: ParameterDef, **fields: object) -> str:
     return module_of({"w": Workflow(id="1", slug="w", parameters=parameters, **fields)})  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(
+@table(
     ("refs", "names"),
     [
         (["text-to-image"], ["TextToImage"]),
@@ -51,7 +52,7 @@ def test_class_names(refs: list[str], names: list[str]):
     assert list(class_names(refs).values()) == names
 
 
-@pytest.mark.parametrize(
+@table(
     ("parameter", "annotation"),
     [
         (ParameterDef(key="k", type="string"), "str"),
@@ -88,9 +89,7 @@ def test_required_and_optional():
     assert loaded(one())["W"].__annotations__ == {}
 
 
-@pytest.mark.parametrize(
-    "key", ["negative-prompt", "class", "3d", "größe", "__seed", "str", "Literal", 'a"b', "a b", ""]
-)
+@table("key", ["negative-prompt", "class", "3d", "größe", "__seed", "str", "Literal", 'a"b', "a b", ""])
 def test_keys_that_are_no_names(key: str):
     """Keys that Python cannot have as names, or that would hide one, are written as text."""
     text = one(ParameterDef(key=key, required=True, description="What it is"), ParameterDef(key="b", type="string"))

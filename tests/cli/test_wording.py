@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from support.tables import table
 
 from cyberun_async.cli import _table
 from cyberun_async.cli._table import least_width, stacked
@@ -39,7 +40,7 @@ MESSAGES = [
 ]
 
 
-@pytest.mark.parametrize("message", MESSAGES)
+@table("message", MESSAGES)
 def test_no_python(message: str) -> None:
     """What a message says for Python is replaced by what can be typed."""
     assert PYTHON.search(message)

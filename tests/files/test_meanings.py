@@ -137,7 +137,7 @@ def test_delivery(status: int, headers: dict[str, str], have: Have, expected: tu
     assert (delivery and (delivery.start, delivery.total)) == expected
 
 
-@pytest.mark.parametrize(
+@table(
     ("have", "expected"),
     [
         pytest.param(NOTHING, {}, id="nothing"),
@@ -153,7 +153,7 @@ def test_range_headers(have: Have, expected: dict[str, str]) -> None:
     assert range_headers(have) == expected
 
 
-@pytest.mark.parametrize(
+@table(
     ("text", "seconds"),
     [
         pytest.param("Sat, 01 Feb 2025 10:00:00 GMT", 1738404000.0, id="HTTP"),
@@ -173,9 +173,7 @@ def test_modified(text: str, seconds: float | None) -> None:
     assert delivery.modified == seconds
 
 
-@pytest.mark.parametrize(
-    "etag", ["", 'W/"v"', '"é"', '"\ud800"', '"\x00"', '"a\nb"', f'"{"x" * 1000}"'], ids=lambda tag: repr(tag)[:20]
-)
+@table("etag", ["", 'W/"v"', '"é"', '"\ud800"', '"\x00"', '"a\nb"', f'"{"x" * 1000}"'], ids=lambda tag: repr(tag)[:20])
 def test_tags_that_cannot_be_sent_back(etag: str) -> None:
     """A tag that cannot be sent back, or is weak, is as if it were not there."""
     assert strong_etag({"etag": etag}) is None
@@ -189,7 +187,7 @@ def test_version_beside_a_temporary_file() -> None:
         assert not (read.checksum and read.checksum.is_sure) or have is not UNSURE
 
 
-@pytest.mark.parametrize(
+@table(
     ("text", "size"),
     [
         pytest.param(b"", 10, id="empty"),
@@ -221,7 +219,7 @@ def test_size_in_refusal() -> None:
     assert size_in_error(b"<Error/>") is None
 
 
-@pytest.mark.parametrize(
+@table(
     ("name", "expected"),
     [
         ("a.PNG", "image/png"),
@@ -235,7 +233,7 @@ def test_content_type(name: str, expected: str) -> None:
     assert content_type_of(name) == expected
 
 
-@pytest.mark.parametrize(
+@table(
     ("accept", "name", "accepted"),
     [
         pytest.param([], "a.gif", True, id="no list"),
@@ -258,7 +256,7 @@ def test_accept(accept: list[str], name: str, accepted: bool) -> None:
     assert is_accepted(accept, name, content_type_of(name)) == accepted
 
 
-@pytest.mark.parametrize(
+@table(
     ("status", "body", "expected"),
     [
         pytest.param(

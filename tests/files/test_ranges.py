@@ -14,7 +14,7 @@ from cyberun_async._files.resume import Have, describe, range_headers
 DATE = "Wed, 21 Oct 2026 07:28:00 GMT"
 
 
-@pytest.mark.parametrize(
+@table(
     ("part", "header", "bounds"),
     [
         pytest.param(ByteRange(), None, (0, 10), id="all"),
@@ -32,7 +32,7 @@ def test_a_part_of_ten_bytes(part: ByteRange, header: str | None, bounds: tuple[
     assert part.bounds(10) == bounds
 
 
-@pytest.mark.parametrize(
+@table(
     ("start", "stop", "problem"),
     [
         pytest.param("1", None, "start must be a whole number", id="text"),
@@ -86,7 +86,7 @@ def test_what_a_response_brings(
     assert (None if delivery is None else (delivery.start, delivery.end, delivery.total)) == expected
 
 
-@pytest.mark.parametrize(
+@table(
     ("if_range", "expected"),
     [
         ('"v1"', True),
@@ -131,7 +131,7 @@ def test_headers_of_a_response() -> None:
     }
 
 
-@pytest.mark.parametrize(
+@table(
     ("header", "expected"),
     [
         ("bytes=0-", ByteRange()),

@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 from support.in_memory import TASK_ID, Reply, in_memory
+from support.tables import table
 
 from cyberun_async import StorageError
 from cyberun_async._transport.content_codings import compressions, name_as_stored
@@ -142,7 +143,7 @@ async def test_stored_compressed(tmp_path: Path) -> None:
             assert b"".join([chunk async for chunk in chunks]) == stored
 
 
-@pytest.mark.parametrize(
+@table(
     ("header", "expected"),
     [
         ("", ()),
@@ -164,7 +165,7 @@ def test_compressions(header: str, expected: tuple[str, ...]) -> None:
     assert compressions(header) == expected
 
 
-@pytest.mark.parametrize(
+@table(
     ("name", "header", "expected"),
     [
         ("a.json", "", "a.json"),

@@ -12,6 +12,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 from support.shelf import QUICK, SECRET, Plan, Shelf, a_shelf
+from support.tables import table
 
 from cyberun_async import APIError, InputFile, InvalidParameters, Limits, Retries, StorageError
 
@@ -137,7 +138,7 @@ async def test_said_by_hand() -> None:
     assert shelf.presigned == [{"file_name": "cat.webp", "file_size": 4, "content_type": "image/x-cat"}]
 
 
-@pytest.mark.parametrize(
+@table(
     ("start", "name", "content_type"),
     [
         pytest.param(b"\x89PNG\r\n\x1a\n", "file.png", "image/png", id="png"),

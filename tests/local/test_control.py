@@ -9,6 +9,7 @@ import httpx
 import pytest
 from local.conftest import client_with
 from starlette.datastructures import Headers
+from support.tables import table
 
 from cyberun_async.local import LocalCyberun
 from cyberun_async.local._clock import LATEST
@@ -47,7 +48,7 @@ async def test_what_it_does(server: LocalCyberun, http: httpx.AsyncClient, contr
 # Who is let in
 
 
-@pytest.mark.parametrize(
+@table(
     ("headers", "listening_on", "status"),
     [
         pytest.param({}, "127.0.0.1", None, id="a program"),

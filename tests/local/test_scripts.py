@@ -8,6 +8,7 @@ import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.tables import table
 
 from cyberun_async.local import LocalCyberun, LocalWorkflow, Output, scripts
 from cyberun_async.local._http import ApiError
@@ -17,7 +18,7 @@ PROMPT = {"parameters": {"prompt": "dusk"}}
 RUN = "r/workflows/slug/text-to-image/run"
 
 
-@pytest.mark.parametrize(
+@table(
     ("step", "made"),
     [
         pytest.param({"status": "running"}, scripts.status("running"), id="one argument"),
@@ -44,7 +45,7 @@ def test_steps(step: dict[str, Any], made: scripts.Step) -> None:
     assert read_script({"workflow": "w", "steps": [step]}).steps == [made]
 
 
-@pytest.mark.parametrize(
+@table(
     ("script", "words"),
     [
         pytest.param([], "must be an object", id="a list"),

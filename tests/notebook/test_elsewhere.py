@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import anyio
 import pytest
+from support.tables import table
 
 from cyberun_async import AbandonPolicy, AsyncClient, InvalidParameters, TaskCancelled, WaitTimeout, _notebook
 from cyberun_async.local import LocalCyberun
@@ -166,7 +167,7 @@ async def test_a_wait_by_id_was_stopped(page: type[Page], server: LocalCyberun) 
     assert page.lines[-1].startswith(f"task {task_id}  left running  ")
 
 
-@pytest.mark.parametrize("ending", ["completed", "failed", "cancelled"])
+@table("ending", ["completed", "failed", "cancelled"])
 def test_a_task_that_has_ended_is_not_left(ending: str) -> None:
     """It does not run any more, whenever its wait was stopped."""
     assert _notebook._stopped("t", "x", ending, "leave") == "stopped"

@@ -20,6 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.samples import ID, PAGE_META, SAMPLES, Json, Path, Sample, places
 from support.sampling import count
+from support.tables import table
 
 from cyberun_async import DecodeError, StatusEvent, Task, UnknownEvent, decode_event, webhooks
 from cyberun_async._protocol.codec import structure
@@ -144,7 +145,7 @@ ONE_LIST = {name: sample for name, sample in SAMPLES.items() if get_args(sample.
 EACH = [pytest.param(sample, id=name) for name, sample in SAMPLES.items()]
 
 
-@pytest.mark.parametrize("sample", EACH)
+@table("sample", EACH)
 def test_any_one_field_of_a_sample(sample: Sample) -> None:
     """Each field of each sample is replaced by each kind of value: no value of a field costs another."""
     for path in fields_of(sample.json, needed_places(sample)):
@@ -182,7 +183,7 @@ def test_an_answer_without_what_is_needed(data: st.DataObject) -> None:
         structure(changed, sample.kind, MismatchLog())
 
 
-@pytest.mark.parametrize("name", list(ONE_LIST))
+@table("name", list(ONE_LIST))
 def test_one_bad_item_costs_that_item(name: str) -> None:
     """A list with items that are none has all the others."""
     sample = SAMPLES[name]
@@ -231,7 +232,7 @@ def check_event(name: str, data: Json) -> None:
     check_copies(event)
 
 
-@pytest.mark.parametrize("name", list(EVENTS))
+@table("name", list(EVENTS))
 def test_any_one_field_of_an_event(name: str) -> None:
     """Each field of each event is replaced by each kind of value, and so is all of its data."""
     for path in fields_of(EVENTS[name], []):
@@ -335,7 +336,7 @@ ANSWERS: Sequence[tuple[Json, str | None]] = (
 )
 
 
-@pytest.mark.parametrize(("answer", "task_id"), ANSWERS, ids=repr)
+@table(("answer", "task_id"), ANSWERS)
 def test_the_id_of_a_task(answer: Json, task_id: str | None) -> None:
     """The answer to a question about a task needs no id, but it has to be about a task."""
     named = with_task_id(answer, ID)

@@ -174,7 +174,7 @@ def test_each_client_logs_for_itself(caplog: pytest.LogCaptureFixture) -> None:
     assert len(caplog.messages) == 4
 
 
-@pytest.mark.parametrize(
+@table(
     ("answer", "problem"),
     [
         pytest.param([], "$: expected an object, not list", id="record"),
@@ -201,7 +201,7 @@ def test_every_missing_name_is_told() -> None:
         structure({}, PresignedUpload)
 
 
-@pytest.mark.parametrize(
+@table(
     ("text", "reason"),
     [
         pytest.param(b"", "Expecting value", id="empty"),
@@ -223,7 +223,7 @@ def test_not_json(text: bytes, reason: str) -> None:
     assert len(str(caught.value)) < 300
 
 
-@pytest.mark.parametrize(
+@table(
     ("text", "kind", "value"),
     [
         pytest.param("5", int, 5, id="number"),
@@ -238,7 +238,7 @@ def test_values_by_themselves(text: str, kind: Any, value: object) -> None:
     assert decode_json(text, kind) == value
 
 
-@pytest.mark.parametrize("text", [b'{"id": "x"}', '{"id": "x"}'])
+@table("text", [b'{"id": "x"}', '{"id": "x"}'])
 def test_decode_json(text: bytes | str) -> None:
     """An answer comes as bytes, the data of an event as text."""
     assert decode_json(text, Task) == Task(id="x")
@@ -292,7 +292,7 @@ def test_page(answer: object, page: Page[Task]) -> None:
     assert page == structure(answer, Page[Task])
 
 
-@pytest.mark.parametrize(
+@table(
     ("answer", "problem"),
     [
         pytest.param("x", "$: expected an object, not str", id="text"),
@@ -346,7 +346,7 @@ def test_any_bytes_are_taken_or_refused(data: bytes | str) -> None:
         parse_json(data)
 
 
-@pytest.mark.parametrize(
+@table(
     ("body", "text"),
     [
         pytest.param({"prompt": "ein Wärter"}, '{"prompt":"ein Wärter"}', id="not ASCII"),
@@ -365,7 +365,7 @@ RING: dict[str, object] = {}
 RING["ring"] = RING
 
 
-@pytest.mark.parametrize(
+@table(
     "body",
     [
         pytest.param({"x": float("nan")}, id="NaN"),

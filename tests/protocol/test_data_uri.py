@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.tables import table
 
 from cyberun_async import InputFile, InvalidParameters
 
@@ -16,7 +17,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 IN_BASE64 = b64encode(PNG).decode()
 
 
-@pytest.mark.parametrize(
+@table(
     ("uri", "data", "content_type", "name"),
     [
         pytest.param(f"data:image/png;base64,{IN_BASE64}", PNG, "image/png", "file.png", id="base64"),
@@ -44,7 +45,7 @@ def test_what_it_holds(uri: str, data: bytes, content_type: str, name: str) -> N
     assert (file.source, file.content_type, file.name) == (data, content_type, name)
 
 
-@pytest.mark.parametrize(
+@table(
     ("uri", "problem"),
     [
         pytest.param("image/png;base64,AAAA", "does not begin with 'data:'", id="no scheme"),
@@ -71,7 +72,7 @@ def test_what_is_wrong(uri: str, problem: str) -> None:
     assert "svg" not in str(caught.value)
 
 
-@pytest.mark.parametrize("uri", [f"data:image/png;base64,{b64encode(bytes(8)).decode()}", "data:,12345678"])
+@table("uri", [f"data:image/png;base64,{b64encode(bytes(8)).decode()}", "data:,12345678"])
 def test_its_size(uri: str) -> None:
     """One that holds more than is allowed is an error; one that holds as much is not."""
     assert InputFile.from_data_uri(uri, max_bytes=8).source
@@ -86,7 +87,7 @@ def test_what_stands_between_letters_does_not_count() -> None:
     assert InputFile.from_data_uri(f"data:image/png;base64,{'A ' * 8}{'%20' * 99}", max_bytes=6).source == bytes(6)
 
 
-@pytest.mark.parametrize(
+@table(
     ("arguments", "problem"),
     [
         pytest.param({"uri": b"data:,x"}, "uri must be a data URI as text", id="bytes"),
@@ -122,7 +123,7 @@ def test_any_text(text: str) -> None:
             assert InputFile.from_data_uri(uri).source
 
 
-@pytest.mark.parametrize(
+@table(
     ("source", "problem"),
     [
         ("", "must not be empty"),

@@ -149,7 +149,7 @@ def test_request_id() -> None:
     assert (refused(x_request_id="r-1").request_id, refused().request_id) == ("r-1", None)
 
 
-@pytest.mark.parametrize(
+@table(
     ("location", "place"),
     [
         pytest.param("https://elsewhere.example/api/v1/x?token=secret", "https://elsewhere.example", id="host"),
@@ -173,7 +173,7 @@ def test_redirect(location: str, place: str) -> None:
     assert "secret" not in str(error)
 
 
-@pytest.mark.parametrize(
+@table(
     ("words", "shown"),
     [
         pytest.param(f"the key {KEY} is revoked", "the key [key] is revoked", id="our key"),
@@ -241,7 +241,7 @@ def test_retry_after_of_a_refusal() -> None:
     assert refused(429).retry_after is None
 
 
-@pytest.mark.parametrize(
+@table(
     ("date", "seconds"),
     [
         pytest.param("Tue, 14 Nov 2023 22:13:20 GMT", 30.0, id="its own clock"),

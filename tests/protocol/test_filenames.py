@@ -84,7 +84,7 @@ def test_safe_name(wanted: str, name: str) -> None:
     assert name == safe_name(wanted)
 
 
-@pytest.mark.parametrize(
+@table(
     ("wanted", "extension"),
     [
         pytest.param("x" * 300 + ".png", ".png", id="ASCII"),
@@ -125,7 +125,7 @@ def test_harmless_names_stay(wanted: str) -> None:
     assert f"{wanted}.png" == safe_name(f"{wanted}.png")
 
 
-@pytest.mark.parametrize(
+@table(
     ("wanted", "names"),
     [
         pytest.param([], (), id="none"),
@@ -178,7 +178,7 @@ def test_many_equal_names_take_little_time() -> None:
     assert names[-1] == "image-10000.png"
 
 
-@pytest.mark.parametrize(
+@table(
     ("key", "name"),
     [
         pytest.param("tasks/019c65a0/output_00001_.png", "output_00001_.png", id="documented"),
@@ -194,7 +194,7 @@ def test_name_from_key(key: str, name: str) -> None:
     assert name == name_from_key(key)
 
 
-@pytest.mark.parametrize(
+@table(
     ("url", "name"),
     [
         pytest.param("https://s3/outputs/a/image.png?X-Amz-Expires=1", "image.png", id="presigned"),
@@ -223,7 +223,7 @@ def test_no_signature_gets_into_a_name(query: str) -> None:
     assert name_from_url(f"https://s3/outputs/image.png?{query}") == "image.png"
 
 
-@pytest.mark.parametrize(
+@table(
     ("output_key", "stored_as", "name"),
     [
         pytest.param("9.images.0", "image.png", "9.images.0.png", id="documented"),

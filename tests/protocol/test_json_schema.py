@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.samples import WORKFLOW
+from support.tables import table
 
 from cyberun_async import ParameterDef, Workflow
 from cyberun_async._protocol.codec import structure
@@ -32,7 +32,7 @@ def test_the_documented_sample() -> None:
     }
 
 
-@pytest.mark.parametrize(
+@table(
     ("definition", "schema"),
     [
         (ParameterDef(key="k", type="string", default="x"), {"type": "string", "default": "x"}),
@@ -63,9 +63,7 @@ def test_a_default_of_what_is_required() -> None:
     assert schema_of(ParameterDef(key="k", required=True, default=3))["properties"] == {"k": {}}
 
 
-@pytest.mark.parametrize(
-    "workflow", [Workflow(id="1"), structure({"id": "1", "parameters": [{"key": "a"}, 3]}, Workflow)]
-)
+@table("workflow", [Workflow(id="1"), structure({"id": "1", "parameters": [{"key": "a"}, 3]}, Workflow)])
 def test_an_incomplete_definition(workflow: Workflow) -> None:
     """Where parameters are missing, or could not be read, other keys are not ruled out."""
     assert "additionalProperties" not in workflow.json_schema()

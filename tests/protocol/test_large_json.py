@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.sampling import seeds
+from support.tables import table
 
 from cyberun_async import DecodeError, Task, decode_event
 from cyberun_async._protocol import json_steps
@@ -30,8 +31,8 @@ def padded(text: str) -> bytes:
     return b" " * LARGE + text.encode()
 
 
-@pytest.mark.parametrize("opening", ["[", '{"a":', '[{"a":', "[\n"])
-@pytest.mark.parametrize("blanks", [0, PIECE, LARGE], ids=["small", "in steps of the check", "large"])
+@table("opening", ["[", '{"a":', '[{"a":', "[\n"])
+@table("blanks", [0, PIECE, LARGE], ids=["small", "in steps of the check", "large"])
 def test_depth(opening: str, blanks: int) -> None:
     """What nests too deeply is refused, however large it is, and what does not is not."""
     closing = "".join({"[": "]", "{": "}"}[bracket] for bracket in reversed(opening) if bracket in "[{")
@@ -45,7 +46,7 @@ def test_depth(opening: str, blanks: int) -> None:
         parse_json(text)
 
 
-@pytest.mark.parametrize("value", ["[]", "{}", "1", '""', '{"a":1}', "[[],[]]"])
+@table("value", ["[]", "{}", "1", '""', '{"a":1}', "[[],[]]"])
 def test_what_counts_as_a_value(value: str) -> None:
     """Each is counted, whatever it is."""
     text = "[" + ",".join([value] * 100_001) + "]"
@@ -70,7 +71,7 @@ def test_number_of_values_of_an_event() -> None:
         decode_event("status", '{"x": [' + "[]," * 100_000 + "[]]}", task_id="t-1")
 
 
-@pytest.mark.parametrize(
+@table(
     "text",
     [
         '"' + ",[{" * PIECE + '"',
@@ -89,7 +90,7 @@ def test_strings_hide_nothing_and_count_for_nothing(text: str) -> None:
     shape_of(text, 1000)
 
 
-@pytest.mark.parametrize("text", ['"' * (PIECE + 1), '["' + "x" * 200_000, '"' + "\\" * 200_000, '["a" "' * 40_000])
+@table("text", ['"' * (PIECE + 1), '["' + "x" * 200_000, '"' + "\\" * 200_000, '["a" "' * 40_000])
 def test_what_is_no_json(text: str) -> None:
     """What never ends, or makes no sense, is for the parser to refuse, and takes no long time."""
     with pytest.raises(DecodeError, match="not JSON"):
@@ -134,7 +135,7 @@ def test_damaged(seed: int) -> None:
             assert outcomes[0] == outcomes[1], damaged
 
 
-@pytest.mark.parametrize(
+@table(
     "text",
     [
         "",
@@ -162,7 +163,7 @@ def test_wrong_and_large(text: str) -> None:
             finished(parse_in_steps(padded("") + text.encode("latin-1")))
 
 
-@pytest.mark.parametrize("text", ["{}", "[ ]", '{"a": { }}', "[[], {}]"])
+@table("text", ["{}", "[ ]", '{"a": { }}', "[[], {}]"])
 def test_empty_and_large(text: str) -> None:
     """So is what is empty."""
     with pytest.MonkeyPatch.context() as patch:
@@ -170,7 +171,7 @@ def test_empty_and_large(text: str) -> None:
         assert finished(parse_in_steps(padded(text))) == json.loads(text)
 
 
-@pytest.mark.parametrize("form", ['{{"task_list": {0}, "page_meta": {{"total_count": 3}}}}', "{0}", '{{"items": {0}}}'])
+@table("form", ['{{"task_list": {0}, "page_meta": {{"total_count": 3}}}}', "{0}", '{{"items": {0}}}'])
 def test_pages(form: str) -> None:
     """The items of a large page are structured one by one, and the page is what it is of a small one."""
     tasks: list[object] = [{"id": f"t-{number}", "task_status": "running", "x": "y" * SMALL} for number in range(50)]
@@ -189,7 +190,7 @@ def test_steps_are_small() -> None:
     assert len(steps) >= 2 * len(text) // PIECE - 2
 
 
-@pytest.mark.parametrize(
+@table(
     ("text", "value"),
     [
         (r'"\ud83d\ude00"', "\U0001f600"),

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from support.samples import ID
+from support.tables import table
 
 from cyberun_async import DecodeError, InputFile, Task, TaskResult, TaskStatus, Workflow, decode_event, webhooks
 from cyberun_async._protocol.codec import structure
@@ -33,7 +34,7 @@ TEXTS: Mapping[str, tuple[bytes, object]] = {
 }
 
 
-@pytest.mark.parametrize("text", list(TEXTS))
+@table("text", list(TEXTS))
 def test_nearly_json(text: str) -> None:
     """A text that breaks the standard in one value has all the others, however large it is."""
     data, value = TEXTS[text]
@@ -54,7 +55,7 @@ STATUSES: Mapping[str, tuple[Mapping[str, object], str]] = {
 }
 
 
-@pytest.mark.parametrize("case", list(STATUSES))
+@table("case", list(STATUSES))
 def test_status(case: str) -> None:
     """A status is recognised by its word, and an end by nothing that only stands for none."""
     fields, status = STATUSES[case]
@@ -64,14 +65,14 @@ def test_status(case: str) -> None:
         assert record.status == status
 
 
-@pytest.mark.parametrize("answer", [{"status": "error", "error": "slow down"}, {"status": 404, "error": "not found"}])
+@table("answer", [{"status": "error", "error": "slow down"}, {"status": 404, "error": "not found"}])
 def test_an_error_that_comes_with_a_200(answer: Mapping[str, object]) -> None:
     """It is about no task, so that no task has failed by it."""
     with pytest.raises(DecodeError, match="id is missing"):
         structure(with_task_id(answer, ID), Task)
 
 
-@pytest.mark.parametrize("urls", [{"download_url": [LINK]}, {"download_urls": LINK}, {"download_urls": f'["{LINK}"]'}])
+@table("urls", [{"download_url": [LINK]}, {"download_urls": LINK}, {"download_urls": f'["{LINK}"]'}])
 def test_a_url_that_cannot_be_read_shows_that_there_is_an_output(urls: Mapping[str, object]) -> None:
     """A task that ended with an output has completed, whatever the output looks like."""
     result = structure({"id": ID, "completed_at": ENDED, **urls}, TaskResult, MismatchLog())
@@ -88,7 +89,7 @@ def test_outputs_of_one_name() -> None:
     assert len({file.key for file in result.files}) == 3
 
 
-@pytest.mark.parametrize(
+@table(
     "answer", [{"data": {"task_id": ID}}, {"result": {"id": ID}}, {"task": {"task_id": ID}}, {"response": {"id": ID}}]
 )
 def test_a_submission_in_an_envelope(answer: object) -> None:
@@ -96,7 +97,7 @@ def test_a_submission_in_an_envelope(answer: object) -> None:
     assert read_submitted(json.dumps(answer).encode(), {}).task_id == ID
 
 
-@pytest.mark.parametrize("number", [7.0, 7])
+@table("number", [7.0, 7])
 def test_a_submission_by_number(number: float) -> None:
     """An id may be a number; infinity is none."""
     assert read_submitted(b'{"task_id": %s}' % str(number).encode(), {}).task_id == "7"
@@ -109,7 +110,7 @@ LISTS: Mapping[str, object] = {
 }
 
 
-@pytest.mark.parametrize("case", list(LISTS))
+@table("case", list(LISTS))
 def test_list(case: str) -> None:
     """A list is found in whatever holds it."""
     page: Any = structure(LISTS[case], Page[Task])  # type: ignore[type-abstract]
@@ -117,7 +118,7 @@ def test_list(case: str) -> None:
     assert [task.id for task in page.items] == ["a"]
 
 
-@pytest.mark.parametrize("answer", [{"message": "internal", "errors": []}, {"error": {"details": []}}])
+@table("answer", [{"message": "internal", "errors": []}, {"error": {"details": []}}])
 def test_an_error_is_no_empty_list(answer: object) -> None:
     """What lists its errors says nothing of tasks."""
     with pytest.raises(DecodeError):
@@ -136,7 +137,7 @@ PARAMETERS: Mapping[str, tuple[Mapping[str, object], object]] = {
 }
 
 
-@pytest.mark.parametrize("case", list(PARAMETERS))
+@table("case", list(PARAMETERS))
 def test_a_definition_refuses_nothing_by_its_spelling(case: str) -> None:
     """What a definition means is let through, and what it does not mean is still refused."""
     fields, value = PARAMETERS[case]
@@ -153,7 +154,7 @@ def test_events_by_the_names_of_deliveries() -> None:
     assert decode_event("TASK.COMPLETED", "{}", task_id=ID).is_terminal
 
 
-@pytest.mark.parametrize("progress", ["%", " %", "x%", "101%", "NaN", "7/20", "0,35"])
+@table("progress", ["%", " %", "x%", "101%", "NaN", "7/20", "0,35"])
 def test_a_progress_that_is_no_share_costs_only_itself(progress: str) -> None:
     """The raw value is kept."""
     event: Any = decode_event("progress", json.dumps({"progress": progress, "step_current": "7"}), task_id=ID)
@@ -170,7 +171,7 @@ DELIVERIES: Mapping[str, Callable[[], bytes]] = {
 }
 
 
-@pytest.mark.parametrize("case", list(DELIVERIES))
+@table("case", list(DELIVERIES))
 def test_delivery(case: str) -> None:
     """A delivery that is signed is read."""
     body = DELIVERIES[case]()
@@ -179,16 +180,14 @@ def test_delivery(case: str) -> None:
     assert (event.task_id, event.status) == (ID, "completed")
 
 
-@pytest.mark.parametrize(
-    "answer", [{"data": {"id": "w"}}, {"workflow": {"id": "w"}}, {"code": 0, "result": {"id": "w"}}]
-)
+@table("answer", [{"data": {"id": "w"}}, {"workflow": {"id": "w"}}, {"code": 0, "result": {"id": "w"}}])
 def test_a_record_in_an_envelope(answer: object) -> None:
     """What a response is about may stand one level down."""
     assert structure(answer, Workflow).id == "w"
 
 
-@pytest.mark.parametrize("ended", [TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.CANCELLED])
-@pytest.mark.parametrize("fields", [{}, {"task_status": "archived"}])
+@table("ended", [TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.CANCELLED])
+@table("fields", [{}, {"task_status": "archived"}])
 def test_a_result_that_does_not_say_how_the_task_ended(ended: TaskStatus, fields: Mapping[str, object]) -> None:
     """It is as the terminal event or a poll has said, where the result has nothing but the time of the end."""
     result = structure({"id": ID, "completed_at": ENDED, **fields}, TaskResult)

@@ -6,6 +6,7 @@ import attrs
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from support.tables import table
 
 from cyberun_async._protocol.pages import MAX_STALE, Page, PageCursor
 
@@ -48,7 +49,7 @@ def pages_of(names: Sequence[object], size: int = 100, *, total: int | None = No
     return serve
 
 
-@pytest.mark.parametrize(
+@table(
     ("count", "requests"),
     [
         pytest.param(0, 1, id="empty"),
@@ -66,7 +67,7 @@ def test_as_many_requests_as_pages(count: int, requests: int) -> None:
     assert (names, list(range(1, requests + 1))) == walk(pages_of(names))
 
 
-@pytest.mark.parametrize(
+@table(
     ("serve", "told", "asked"),
     [
         pytest.param(pages_of(range(250), says_total=False), 250, [1, 2, 3, 4], id="no total"),
@@ -94,7 +95,7 @@ def test_odd_lists(serve: Serve, told: int, asked: list[int]) -> None:
     assert len(set(names)) == len(names)
 
 
-@pytest.mark.parametrize(
+@table(
     "totals",
     [
         pytest.param(lambda number: 1000 * number, id="grows for ever"),

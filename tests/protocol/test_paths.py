@@ -39,7 +39,7 @@ def test_segment(value: str, escaped: str) -> None:
     assert segment(value, "task_id") == escaped
 
 
-@pytest.mark.parametrize(
+@table(
     ("value", "problem"),
     [
         pytest.param("", "task_id must not be empty", id="empty"),
@@ -69,7 +69,7 @@ def test_any_text_stays_one_segment(value: str) -> None:
     assert unquote(sent, errors="strict") == value
 
 
-@pytest.mark.parametrize(
+@table(
     ("ref", "answer"),
     [
         pytest.param("019abc12-9012-7890-abcd-ef1234567896", True, id="UUID"),

@@ -217,7 +217,7 @@ def test_error_of_a_result(answer: Json, error: str | None) -> None:
     assert ("message" in result.extra) == ("message" in answer)
 
 
-@pytest.mark.parametrize(
+@table(
     ("answer", "status"),
     [
         pytest.param({"task_status": "odd", "completed_at": TIME, "task_error": ""}, "completed", id="no error"),
@@ -233,7 +233,7 @@ def test_status_of_a_task(answer: Json, status: str) -> None:
     assert structure({"id": ID, **answer}, Task).status == status
 
 
-@pytest.mark.parametrize(
+@table(
     ("answer", "files"),
     [
         pytest.param({}, [], id="none"),
@@ -281,7 +281,7 @@ def test_expiry_belongs_to_the_primary_link() -> None:
     assert all(isinstance(file, OutputFile) for file in files)
 
 
-@pytest.mark.parametrize(
+@table(
     ("answer", "urls"),
     [
         pytest.param({"a": "https://s3/1"}, {"a": "https://s3/1"}, id="as documented"),
@@ -310,7 +310,7 @@ def test_links(answer: Json, urls: Mapping[str, str]) -> None:
     assert urls or not answer or result.extra == {"download_urls": answer}
 
 
-@pytest.mark.parametrize(
+@table(
     ("answer", "url"),
     [
         pytest.param({"url": "https://s3/1"}, "https://s3/1", id="an object"),
@@ -325,7 +325,7 @@ def test_link(answer: Json, url: str | None) -> None:
     assert structure({"id": ID, "download_url": answer}, TaskResult).download_url == url
 
 
-@pytest.mark.parametrize(
+@table(
     ("primary", "other", "count"),
     [
         pytest.param("https://s3/a?X-Amz-Signature=1", "https://s3/a?X-Amz-Signature=2", 1, id="AWS"),

@@ -19,7 +19,7 @@ def test_known_words() -> None:
     assert [status.value for status in TaskStatus] == KNOWN
 
 
-@pytest.mark.parametrize("word", KNOWN)
+@table("word", KNOWN)
 def test_known_word(word: str) -> None:
     """A known word is the member of that name, and final if the documentation says so."""
     status = TaskStatus(word)
@@ -29,7 +29,7 @@ def test_known_word(word: str) -> None:
     assert status.is_terminal == (word in {"completed", "failed", "cancelled"})
 
 
-@pytest.mark.parametrize(
+@table(
     ("word", "status"),
     [("RUNNING", "running"), ("Completed", "completed"), (" failed\n", "failed"), ("Canceled", "cancelled")],
 )
@@ -83,7 +83,7 @@ def test_status_from(word: str | None, evidence: Evidence, status: str) -> None:
     assert (found, found.is_terminal) == (status, status in {"completed", "failed", "cancelled"})
 
 
-@pytest.mark.parametrize("word", ["paused", "done", "", "größer", "completed?"])
+@table("word", ["paused", "done", "", "größer", "completed?"])
 def test_unknown_word(word: str) -> None:
     """A word that this version does not know survives as itself, and is not final."""
     status = TaskStatus(word)
@@ -94,7 +94,7 @@ def test_unknown_word(word: str) -> None:
     assert not status.is_terminal
 
 
-@pytest.mark.parametrize("word", ["running", "paused"])
+@table("word", ["running", "paused"])
 def test_a_status_is_a_string(word: str) -> None:
     """A status is written, compared, hashed and sent as its word."""
     status = TaskStatus(word)
@@ -108,7 +108,7 @@ def test_a_status_is_a_string(word: str) -> None:
     assert repr(status) == f"<TaskStatus.{word.upper()}: '{word}'>"
 
 
-@pytest.mark.parametrize("word", ["running", "paused"])
+@table("word", ["running", "paused"])
 def test_a_status_can_be_sent_to_another_process(word: str) -> None:
     """A status is the same after pickling and copying."""
     status = TaskStatus(word)

@@ -7,6 +7,7 @@ from codecs import BOM_UTF8
 
 import httpx
 import pytest
+from support.tables import table
 
 from cyberun_async import DecodeError
 from cyberun_async._protocol.submitted import read_submitted
@@ -14,7 +15,7 @@ from cyberun_async._protocol.submitted import read_submitted
 ID = "019abc12-9012-7890-abcd-ef1234567896"
 
 
-@pytest.mark.parametrize(
+@table(
     ("body", "location", "expected"),
     [
         pytest.param({"task_id": ID}, "", ID, id="as documented"),
@@ -38,7 +39,7 @@ def test_found(body: object, location: str, expected: str) -> None:
     assert read_submitted(json.dumps(body).encode(), headers).task_id == expected
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>", b"null", b'"t-1"', b"[1]"])
+@table("body", [b"", b"<html>", b"null", b'"t-1"', b"[1]"])
 def test_location_alone(body: bytes) -> None:
     """A body that says nothing takes nothing from the `Location`."""
     assert read_submitted(body, {"location": "/r/tasks/t-1"}).task_id == "t-1"
@@ -49,7 +50,7 @@ def test_byte_order_mark() -> None:
     assert read_submitted(BOM_UTF8 + b'{"task_id": "t-1"}', {}).task_id == "t-1"
 
 
-@pytest.mark.parametrize(
+@table(
     ("body", "location", "problem"),
     [
         pytest.param(b"", "", "not JSON (Expecting value: line 1 column 1 (char 0))", id="empty"),

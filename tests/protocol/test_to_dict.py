@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.samples import CONTAINER, ID, PRESIGNED, RESULT, SAMPLES, WEBHOOK, Sample
+from support.tables import table
 
 from cyberun_async import (
     CompletedEvent,
@@ -46,7 +47,7 @@ ONE_RECORD = {
 URL = "https://bucket.test/a.png?X-Amz-Signature=deadbeef0123456789"
 
 
-@pytest.mark.parametrize("sample", ONE_RECORD.values(), ids=ONE_RECORD)
+@table("sample", ONE_RECORD.values(), ids=ONE_RECORD)
 def test_the_documented_samples(sample: Sample) -> None:
     """Every documented field comes back under its own name, with its own value."""
     # The samples leave every enumeration out, which for a parameter's type is an empty text.
@@ -115,7 +116,7 @@ def test_unknown_fields() -> None:
     assert written["retry_count"] == 0
 
 
-@pytest.mark.parametrize(
+@table(
     ("value", "written"),
     [
         pytest.param(math.nan, None, id="no number"),
@@ -162,7 +163,7 @@ EVENTS: list[TaskEvent] = [
 ]
 
 
-@pytest.mark.parametrize("event", EVENTS, ids=lambda event: event.name)
+@table("event", EVENTS, ids=lambda event: event.name)
 def test_events(event: TaskEvent) -> None:
     """An event's dictionary is the data of its line, so that it is read back as the same event."""
     data = event.to_dict()

@@ -23,7 +23,7 @@ DEFINITIONS = [
 OTHERS = "seed, strength, upscale, sampler, free, image, untold, novel"
 
 
-@pytest.mark.parametrize(
+@table(
     "parameters",
     [
         pytest.param({"prompt": "x"}, id="what is required"),
@@ -95,7 +95,7 @@ def test_definitions_by_key() -> None:
     assert [(each.key, each.type) for each in definitions] == [("x", "number"), ("y", "boolean")]
 
 
-@pytest.mark.parametrize(
+@table(
     "parameters",
     [
         pytest.param([{"key": "x", "type": "number"}, {"name": "y"}], id="without a key"),
@@ -110,7 +110,7 @@ def test_a_definition_that_cannot_be_read(parameters: object) -> None:
     assert problems_with({"x": "text"}, definitions) == ["'x' must be a number, not str"]
 
 
-@pytest.mark.parametrize("parameters", ["x", {"x": "number"}, 5], ids=repr)
+@table("parameters", ["x", {"x": "number"}, 5], ids=repr)
 def test_definitions_that_cannot_be_read(parameters: object) -> None:
     """Where nothing can be read, nothing is checked."""
     assert problems_with({"y": 1}, definitions_of(workflow(parameters))) == []
@@ -203,9 +203,7 @@ def test_text_for_a_file(text: str, kind: str) -> None:
     assert text.strip() not in problem
 
 
-@pytest.mark.parametrize(
-    "key", ["a.png", "inputs/1/a.png", "team:1/a.png", ".hidden", "a/../b", "~a", "1e:2", "x/C:/a"]
-)
+@table("key", ["a.png", "inputs/1/a.png", "team:1/a.png", ".hidden", "a/../b", "~a", "1e:2", "x/C:/a"])
 def test_key_of_a_file(key: str) -> None:
     """Keys are opaque: what may be one is left to the server."""
     assert problems_with({"prompt": "x", "image": key}, DEFINITIONS) == []

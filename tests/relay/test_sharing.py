@@ -10,6 +10,7 @@ import anyio.lowlevel
 import attrs
 import pytest
 from support.relaying import RARELY, STEPS, WHOLE, names, rest, scene, take
+from support.tables import table
 
 from cyberun_async import (
     AsyncClient,
@@ -66,7 +67,7 @@ class Vault:
 VAULT, OTHER_VAULT = Vault(), Vault()
 
 
-@pytest.mark.parametrize(
+@table(
     ("one", "other", "is_same"),
     [
         pytest.param(Settings("https://a", Key("sk-1")), Settings("https://a", Key("sk-1")), True, id="all the same"),

@@ -10,6 +10,7 @@ import anyio
 import httpx
 import pytest
 from support.raw import Peer, RawServer, raw_server
+from support.tables import table
 
 from cyberun_async import (
     AsyncClient,
@@ -361,7 +362,7 @@ async def test_used_wrongly() -> None:
                 raise AssertionError
 
 
-@pytest.mark.parametrize(
+@table(
     ("changes", "problem"),
     [
         pytest.param({"method": "TRACE"}, "method must be one of", id="method"),

@@ -5,6 +5,7 @@ import json
 import pytest
 from support.raw import Peer, RawServer, raw_server
 from support.samples import CONTAINER, INVOCATION, PAGE_META, Json
+from support.tables import table
 
 from cyberun_async import AsyncClient, Container, DecodeError, InvalidParameters, Invocation, Retries, ServerError
 
@@ -91,7 +92,7 @@ async def test_what_is_repeated(method: str, requests: int) -> None:
     assert len(server.requests) == requests
 
 
-@pytest.mark.parametrize("body", ["****", "YQ", "Y", "größe", "YQ==\n"])
+@table("body", ["****", "YQ", "Y", "größe", "YQ==\n"])
 def test_broken_base64(body: str) -> None:
     """A body that is not what it says it is has a name of ours."""
     with pytest.raises(DecodeError, match="body_base64 is not base64"):

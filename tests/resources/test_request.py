@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from support.tables import table
 
 from cyberun_async import (
     APIError,
@@ -151,7 +152,7 @@ async def test_retries(method: str, first: Reply, sent: int) -> None:
     assert len(service.requests) == sent
 
 
-@pytest.mark.parametrize(
+@table(
     "path",
     [
         "r/tasks",
@@ -182,7 +183,7 @@ def test_paths_that_cannot_be(path: object) -> None:
         api_call("GET", path, dict, json=None, params=None)
 
 
-@pytest.mark.parametrize(
+@table(
     ("path", "sent"),
     [
         ("/users/me", "/users/me"),

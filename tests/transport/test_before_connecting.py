@@ -9,6 +9,7 @@ from pathlib import Path
 import anyio
 import pytest
 from support.raw import Peer, raw_server
+from support.tables import table
 
 from cyberun_async import (
     AsyncClient,
@@ -99,7 +100,7 @@ async def test_several_folders(no_context: None, tmp_path: Path, monkeypatch: py
 HOSTS = ["foo..bar", f"{'a' * 64}.test", ".", "999.1.1.1", "☃.test"]
 
 
-@pytest.mark.parametrize("host", HOSTS)
+@table("host", HOSTS)
 def test_host(host: str) -> None:
     """A host that cannot be looked up is refused when the client is made."""
     with pytest.raises(ConfigurationError, match=r"base_url has a host that cannot be looked up"):

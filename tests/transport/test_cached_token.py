@@ -6,6 +6,7 @@ import anyio
 import httpx
 import pytest
 from anyio.abc import TaskGroup
+from support.tables import table
 
 from cyberun_async import AsyncClient, AuthenticationError, CachedToken, ConfigurationError, TokenError
 from cyberun_async._transport import cached_token
@@ -196,7 +197,7 @@ async def test_a_provider_that_cannot_forget() -> None:
             await client.tasks.get("t-1")
 
 
-@pytest.mark.parametrize(
+@table(
     ("fetch", "lifetime", "words"),
     [
         pytest.param("eyJ.a.b", None, "must be an async function, not str", id="a token"),

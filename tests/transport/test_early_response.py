@@ -12,6 +12,7 @@ import httpcore
 import pytest
 from anyio.abc import SocketStream
 from support.raw import Peer, RawServer, proxy_to, raw_server
+from support.tables import table
 
 from cyberun_async import AsyncClient, Retries, StorageError, Timeouts
 from cyberun_async._transport.bodies import RequestBody
@@ -274,7 +275,7 @@ async def test_nothing_sent_after_a_refusal() -> None:
         await stream.write(b"more")
 
 
-@pytest.mark.parametrize(
+@table(
     ("received", "expected"),
     [
         (b"H", False),

@@ -98,7 +98,7 @@ def test_optional_parts(kind: type[Exception]) -> None:
     assert issubclass(kind, foreign_failures())
 
 
-@pytest.mark.parametrize("kind", [ValueError, KeyError, AssertionError, RuntimeError, RecursionError])
+@table("kind", [ValueError, KeyError, AssertionError, RuntimeError, RecursionError])
 def test_mistakes(kind: type[Exception]) -> None:
     """A mistake in the code is no failure of the network, and stays what it is."""
     mistake = kind()
@@ -110,7 +110,7 @@ def caused(error: Exception, cause: Exception) -> Exception:
     return error
 
 
-@pytest.mark.parametrize(
+@table(
     ("failure", "may_have_been_sent", "retryable", "is_timeout"),
     [
         pytest.param(httpx.ConnectError("refused"), False, True, False, id="no connection"),
@@ -167,7 +167,7 @@ def test_secret_in_a_failure() -> None:
     assert (error.__cause__, error.__context__) == (None, None)
 
 
-@pytest.mark.parametrize("words", [{}, {"verify_message": "self-signed certificate"}], ids=["bare", "of OpenSSL"])
+@table("words", [{}, {"verify_message": "self-signed certificate"}], ids=["bare", "of OpenSSL"])
 def test_certificate(words: dict[str, str]) -> None:
     """A certificate that does not verify is named as the trouble, by whomever it was found."""
     trouble = ssl.SSLCertVerificationError(1, "self-signed certificate")

@@ -123,7 +123,7 @@ def test_httpx_sse_agrees_where_it_is_right(stream: bytes) -> None:
     assert decode(stream) == [(event.event, event.data) for event in seen if event is not None and event.data]
 
 
-@pytest.mark.parametrize(
+@table(
     ("stream", "last_event_id"),
     [
         pytest.param(b"data: a\n\n", "", id="none"),
@@ -147,7 +147,7 @@ def test_last_event_id(stream: bytes, last_event_id: str) -> None:
     assert decoder.last_event_id == last_event_id
 
 
-@pytest.mark.parametrize(
+@table(
     ("stream", "retry"),
     [
         pytest.param(b"data: a\n\n", None, id="none"),
@@ -164,7 +164,7 @@ def test_retry(stream: bytes, retry: int | None) -> None:
     assert decoder.retry == retry
 
 
-@pytest.mark.parametrize("chunk", [1, 7, 10_000], ids="by {}".format)
+@table("chunk", [1, 7, 10_000], ids="by {}".format)
 def test_the_limit_is_that_of_one_event(chunk: int) -> None:
     """Any number of events and comments may come, in chunks of any size, as long as each event keeps to the limit."""
     stream = (b"data: 0123456789\n\n" + b": a comment\n" * 4) * 100
@@ -172,8 +172,8 @@ def test_the_limit_is_that_of_one_event(chunk: int) -> None:
     assert len(decode(*cut(stream, list(range(0, len(stream), chunk))), max_event_bytes=16)) == 100
 
 
-@pytest.mark.parametrize("chunk", [1, 7, 10_000], ids="by {}".format)
-@pytest.mark.parametrize(
+@table("chunk", [1, 7, 10_000], ids="by {}".format)
+@table(
     "stream",
     [
         pytest.param(b"data: 0123456789!\n\n", id="one line"),

@@ -9,6 +9,7 @@ from pathlib import Path
 import anyio
 import httpx
 import pytest
+from support.tables import table
 
 from cyberun_async import (
     AsyncClient,
@@ -203,9 +204,7 @@ async def test_headers_that_are_none(headers: dict[str, str]) -> None:
     assert not caught.value.retryable
 
 
-@pytest.mark.parametrize(
-    "url", ["https://foo..bar/api/v1", "https://xn--/api/v1", "https://core.test:0", f"https://{'x' * 64}.test"]
-)
+@table("url", ["https://foo..bar/api/v1", "https://xn--/api/v1", "https://core.test:0", f"https://{'x' * 64}.test"])
 def test_base_urls_that_are_none(url: str) -> None:
     """A base URL that nothing can be sent to is no failure of the network: it is refused when the client is made."""
     with pytest.raises(ConfigurationError, match="base_url has a host that cannot be looked up") as caught:

@@ -15,6 +15,7 @@ import pytest
 from hpack import Encoder
 from support.raw import Peer, raw_server
 from support.secrecy import everything_about, everything_logged, variables_of
+from support.tables import table
 
 from cyberun_async import (
     AsyncClient,
@@ -169,7 +170,7 @@ def test_the_password_of_a_proxy() -> None:
 # The value itself
 
 
-@pytest.mark.parametrize("hidden", [Key(KEY), Secret(KEY), Secret({"X-Key": KEY})], ids=repr)
+@table("hidden", [Key(KEY), Secret(KEY), Secret({"X-Key": KEY})], ids=repr)
 def test_the_value(hidden: Secret[Any]) -> None:
     """A hidden value shows in no `repr`, text, format, variable or pickle; equal ones are equal."""
     assert KEY not in f"{hidden} {hidden!r} {hidden:>20} {[hidden]} {vars(type(hidden))}"
@@ -197,7 +198,7 @@ def test_cut_out_while_in_use() -> None:
     assert text in redact(f"a {text} b")
 
 
-@pytest.mark.parametrize("link", LINKS.values(), ids=LINKS)
+@table("link", LINKS.values(), ids=LINKS)
 def test_cut_out_of_logs(link: str) -> None:
     """A presigned URL of any kind is cut where its secrets are not known, too."""
     # Another one than those that errors of other tests may still hold.
@@ -209,7 +210,7 @@ def test_cut_out_of_logs(link: str) -> None:
     assert unknown not in redact(f"see {link}", secrets_of_url(Secret(link)))
 
 
-@pytest.mark.parametrize("text", ["?" * 60_000, "a?b" * 20_000, "a.sig" * 12_000, "sig-" * 15_000, "http://" * 9_000])
+@table("text", ["?" * 60_000, "a?b" * 20_000, "a.sig" * 12_000, "sig-" * 15_000, "http://" * 9_000])
 def test_hostile_texts(text: str) -> None:
     """Searching a long text takes no longer for what is in it."""
     redact(text)

@@ -10,6 +10,7 @@ import pytest
 import trustme
 from httpx_aiohttp import AiohttpTransport
 from support.raw import Peer, RawServer, always_answer, raw_server
+from support.tables import table
 
 from cyberun_async import AsyncClient, ConfigurationError, NotFoundError, Retries, TransportError
 from cyberun_async._protocol import endpoints
@@ -104,7 +105,7 @@ async def test_never_closed() -> None:
                 await client.tasks.get("t-1")
 
 
-@pytest.mark.parametrize("theirs", [httpx.Client, object], ids=["not async", "not httpx"])
+@table("theirs", [httpx.Client, object], ids=["not async", "not httpx"])
 def test_another_kind(theirs: type) -> None:
     """What cannot be used is refused when the client is made."""
     with pytest.raises(ConfigurationError, match=r"must be an httpx\.AsyncClient"):

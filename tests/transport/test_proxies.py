@@ -258,7 +258,7 @@ async def test_final_refusals(refusal: str, requests: int, monkeypatch: pytest.M
         assert "pass-word" not in everything_about(caught.value)
 
 
-@pytest.mark.parametrize(
+@table(
     ("words", "is_final"),
     [
         ("Invalid username/password", True),

@@ -9,6 +9,7 @@ from time import monotonic
 import anyio
 import httpx
 import pytest
+from support.tables import table
 
 from cyberun_async import (
     AsyncClient,
@@ -318,7 +319,7 @@ async def test_a_wait_outlives_an_outage() -> None:
     assert (caught.value.task_id, caught.value.is_final) == ("t-1", False)
 
 
-@pytest.mark.parametrize(
+@table(
     ("options", "words"),
     [
         pytest.param({"refresh_token": ""}, "the refresh token is empty", id="no refresh token"),

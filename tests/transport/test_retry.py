@@ -68,7 +68,7 @@ def test_refusals_that_stand(call: Call[object], status: int) -> None:
     assert delay(call, answered(status)) is None
 
 
-@pytest.mark.parametrize(
+@table(
     ("call", "failure", "expected"),
     [
         pytest.param(SUBMIT, answered(429), 0.5, id="submit, too many"),
@@ -88,9 +88,7 @@ def test_failures(call: Call[object], failure: CyberunError, expected: float | N
     assert delay(call, failure) == expected
 
 
-@pytest.mark.parametrize(
-    ("attempt", "longest"), [(1, 0.5), (2, 1.0), (3, 2.0), (4, 4.0), (5, 8.0), (6, 8.0), (10_000, 8.0)]
-)
+@table(("attempt", "longest"), [(1, 0.5), (2, 1.0), (3, 2.0), (4, 4.0), (5, 8.0), (6, 8.0), (10_000, 8.0)])
 def test_backing_off(attempt: int, longest: float) -> None:
     """The longest delay doubles up to its maximum; the delay is anything from zero to that."""
     seen = [
@@ -100,7 +98,7 @@ def test_backing_off(attempt: int, longest: float) -> None:
     assert seen == [0.0, longest / 2, longest]
 
 
-@pytest.mark.parametrize(
+@table(
     ("elapsed", "attempt", "is_repeated"),
     [(0.0, 1, True), (29.4, 1, True), (29.5, 1, False), (22.0, 5, False), (21.9, 5, True), (1000.0, 1, False)],
 )
@@ -109,14 +107,14 @@ def test_budget(elapsed: float, attempt: int, is_repeated: bool) -> None:
     assert (delay(READ, answered(503), attempt, elapsed) is not None) == is_repeated
 
 
-@pytest.mark.parametrize("jitter", [0.0, 1.0])
+@table("jitter", [0.0, 1.0])
 def test_no_budget(jitter: float) -> None:
     """A budget of zero repeats nothing, whatever the jitter says."""
     retries = Retries(budget=0)
     assert delay_before_retry(READ, answered(503), 1, elapsed=0, retries=retries, jitter=lambda: jitter) is None
 
 
-@pytest.mark.parametrize(
+@table(
     ("status", "header", "expected"),
     [
         pytest.param(429, "0", 0.5, id="at once"),
@@ -136,7 +134,7 @@ def test_retry_after(status: int, header: str, expected: float | None) -> None:
     assert delay(READ, answered(status, header)) == expected
 
 
-@pytest.mark.parametrize(
+@table(
     ("failure", "transient", "passing"),
     [
         pytest.param(answered(503), True, True, id="503"),

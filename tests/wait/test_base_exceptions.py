@@ -81,10 +81,10 @@ async def run(client: AsyncClient, **options: Any) -> None:
     await client.run("demo", validate=False, **options)
 
 
-@pytest.mark.parametrize("loop", ["asyncio", "trio"])
-@pytest.mark.parametrize("streams", [0, 9])
-@pytest.mark.parametrize("way", [wait, wait_beside_a_signal, run])
-@pytest.mark.parametrize("end", ENDS)
+@table("loop", ["asyncio", "trio"])
+@table("streams", [0, 9])
+@table("way", [wait, wait_beside_a_signal, run])
+@table("end", ENDS)
 def test_from_a_callback(end: BaseException, way: Callable[..., Awaitable[None]], streams: int, loop: str) -> None:
     """What `on_event` raises comes out as it is."""
 
@@ -101,10 +101,10 @@ def test_from_a_callback(end: BaseException, way: Callable[..., Awaitable[None]]
     assert seen == [end]
 
 
-@pytest.mark.parametrize("loop", ["asyncio", "trio"])
-@pytest.mark.parametrize("at", [1, 2, 3])
-@pytest.mark.parametrize("way", [wait, wait_beside_a_signal])
-@pytest.mark.parametrize("end", ENDS)
+@table("loop", ["asyncio", "trio"])
+@table("at", [1, 2, 3])
+@table("way", [wait, wait_beside_a_signal])
+@table("end", ENDS)
 def test_from_a_provider(end: BaseException, way: Callable[..., Awaitable[None]], at: int, loop: str) -> None:
     """Whichever request the token was for, what a provider raises comes out as it is."""
     calls = 0
@@ -126,8 +126,8 @@ def test_from_a_provider(end: BaseException, way: Callable[..., Awaitable[None]]
     assert seen == [end]
 
 
-@pytest.mark.parametrize("loop", ["asyncio", "trio"])
-@pytest.mark.parametrize("end", ENDS)
+@table("loop", ["asyncio", "trio"])
+@table("end", ENDS)
 def test_from_a_signal(end: BaseException, loop: str) -> None:
     """What a signal raises ends the wait, unless it is an `Exception`."""
 
@@ -144,8 +144,8 @@ def test_from_a_signal(end: BaseException, loop: str) -> None:
     assert seen == [end]
 
 
-@pytest.mark.parametrize("loop", ["asyncio", "trio"])
-@pytest.mark.parametrize("end", ENDS)
+@table("loop", ["asyncio", "trio"])
+@table("end", ENDS)
 def test_from_a_batch(end: BaseException, loop: str) -> None:
     """What an item's `on_event` raises ends the batch."""
 
@@ -162,8 +162,8 @@ def test_from_a_batch(end: BaseException, loop: str) -> None:
     assert seen == [end]
 
 
-@pytest.mark.parametrize("loop", ["asyncio", "trio"])
-@pytest.mark.parametrize("end", ENDS)
+@table("loop", ["asyncio", "trio"])
+@table("end", ENDS)
 def test_from_what_is_throttled(end: BaseException, loop: str) -> None:
     """What the events raise comes out of the updates as it is."""
 
@@ -227,7 +227,7 @@ def test_a_flat_group(where: str, end: BaseException, loop: str) -> None:
     assert len(others) == (where not in {"run_in_child_task", "finish", "shield_with_grace"})
 
 
-@pytest.mark.parametrize("loop", ["asyncio", "trio"])
+@table("loop", ["asyncio", "trio"])
 def test_a_flat_group_that_is_cancelled(loop: str) -> None:
     """A cancellation passes through as one."""
     scopes: list[anyio.CancelScope] = []
@@ -243,7 +243,7 @@ def test_a_flat_group_that_is_cancelled(loop: str) -> None:
     assert scopes[0].cancelled_caught
 
 
-@pytest.mark.parametrize("children", [1, 2])
+@table("children", [1, 2])
 def test_trios_own_groups_of_cancellations(children: int) -> None:
     """What trio makes of several cancellations is one, for the scope that they are from."""
     seen: list[BaseException] = []
@@ -267,7 +267,7 @@ INTERRUPTED = KeyboardInterrupt if sys.version_info >= (3, 11) else asyncio.Canc
 """What `anyio.run()` raises on asyncio after Ctrl-C: before `Task.uncancel()` it could not tell whose the cancellation was."""
 
 
-@pytest.mark.parametrize("loop", ["asyncio", "trio"])
+@table("loop", ["asyncio", "trio"])
 def test_a_child_that_fails_while_the_group_is_left(loop: str) -> None:
     """Ctrl-C at the end of a group, where trio has neither body nor child for it, comes out flat."""
     seen: list[BaseException] = []
@@ -299,10 +299,10 @@ def interrupt() -> None:
         asyncio.get_running_loop().call_soon(signal.raise_signal, signal.SIGINT)
 
 
-@pytest.mark.parametrize("loop", ["asyncio", "trio"])
-@pytest.mark.parametrize("policy", ["leave", "cancel"])
-@pytest.mark.parametrize("streams", [0, 9])
-@pytest.mark.parametrize("way", [wait, wait_beside_a_signal, run])
+@table("loop", ["asyncio", "trio"])
+@table("policy", ["leave", "cancel"])
+@table("streams", [0, 9])
+@table("way", [wait, wait_beside_a_signal, run])
 def test_ctrl_c(way: Callable[..., Awaitable[None]], streams: int, policy: str, loop: str) -> None:
     """On both loops it honours `on_cancel`, and comes out as a `KeyboardInterrupt`."""
     seen: list[BaseException] = []
@@ -353,8 +353,8 @@ anyio.run(main, backend="{loop}")
     assert (done.returncode, done.stderr) == (3, "")
 
 
-@pytest.mark.parametrize("where", ["body", "child", "both"])
-@pytest.mark.parametrize("inner", [True, False], ids=["its own scope", "a scope around it"])
+@table("where", ["body", "child", "both"])
+@table("inner", [True, False], ids=["its own scope", "a scope around it"])
 def test_a_cancellation_in_a_group(where: str, inner: bool) -> None:
     """A nursery of trio's own hands a cancellation on in a group, as `open_tcp_stream` does; it is one all the same."""
 

@@ -92,7 +92,7 @@ STORIES = [
 ]
 
 
-@pytest.mark.parametrize(("story", "told"), STORIES)
+@table(("story", "told"), STORIES)
 def test_news(story: list[Any], told: list[int]) -> None:
     """Of all that happens, in this order, what stands at these places is handed out."""
     news = EventDeduplicator()
@@ -106,7 +106,7 @@ def test_news(story: list[Any], told: list[int]) -> None:
     assert handed_out == told
 
 
-@pytest.mark.parametrize(
+@table(
     ("event", "last"),
     [
         pytest.param(status("queued"), "queued", id="status"),
@@ -172,7 +172,7 @@ def test_decoding_undoes_encoding(event: TaskEvent) -> None:
     assert isinstance(event, UnknownEvent) or (data.isascii() and "\n" not in data)
 
 
-@pytest.mark.parametrize(
+@table(
     ("event", "encoded"),
     [
         pytest.param(status("running"), {"task_id": "T", "status": "running"}, id="unset fields are left out"),
@@ -206,7 +206,7 @@ def test_what_has_no_json_form_is_not_encoded() -> None:
         encode_event(CompletedEvent(task_id="T", output={"a": set()}))
 
 
-@pytest.mark.parametrize(
+@table(
     ("name", "data"),
     [
         pytest.param("status", "{", id="not JSON"),

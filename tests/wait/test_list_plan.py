@@ -9,6 +9,7 @@ import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.tables import table
 
 from cyberun_async import (
     DecodeError,
@@ -98,7 +99,7 @@ def shuffled(tasks: dict[str, TaskStatus]) -> dict[str, TaskStatus]:
     return dict(random.Random(4).sample(list(tasks.items()), len(tasks)))
 
 
-@pytest.mark.parametrize(
+@table(
     ("make", "known", "requests", "singly"),
     [
         pytest.param(lambda: ours(LIST_THRESHOLD), RUNNING, 0, LIST_THRESHOLD, id="few are read one by one"),
@@ -138,7 +139,7 @@ def test_requests(make: Callable[[], dict[str, TaskStatus]], known: TaskStatus, 
     assert len(sweep.missing) == pytest.approx(singly, abs=2)
 
 
-@pytest.mark.parametrize(
+@table(
     ("habits", "pages"),
     [
         pytest.param({"tells_status": False}, 3, id="leaves the status out of the list"),
@@ -226,7 +227,7 @@ def test_whatever_the_list_does(given: tuple[Server, dict[str, TaskStatus | None
 CALL = {"method": "GET", "path": "/r/tasks"}
 
 
-@pytest.mark.parametrize(
+@table(
     ("failure", "rest"),
     [
         pytest.param(NotFoundError(404, "", **CALL), LONG_LIST_COOLDOWN, id="there is none"),

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.sampling import count
+from support.tables import table
 
 from cyberun_async import Polling, TaskStatus
 from cyberun_async._protocol.pages import PageCursor
@@ -87,7 +88,7 @@ def test_no_request_is_forgotten(steps: list[tuple[str, int, float]], wants_slot
         assert all(registry.is_any_due(each.due) for each in asleep)
 
 
-@pytest.mark.parametrize(
+@table(
     ("due", "is_woken"),
     [
         pytest.param(0.0, True, id="one that is due"),

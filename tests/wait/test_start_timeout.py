@@ -10,6 +10,7 @@ import anyio
 import attrs
 import pytest
 from support.scripted import COMPLETED, END, SSE_HEAD, TASK, Exchange, Remote, answer, connected, event, hold, send
+from support.tables import table
 from support.virtual import simulated, virtual
 
 from cyberun_async import (
@@ -195,7 +196,7 @@ async def test_no_time(wrong: Any) -> None:
             await client.wait_for_result(TASK, start_timeout=wrong)
 
 
-@pytest.mark.parametrize(
+@table(
     ("status", "has_started"),
     [
         ("pending", False),
@@ -218,7 +219,7 @@ def test_statuses(status: str, has_started: bool) -> None:
     assert TaskStatus(status).has_started == has_started
 
 
-@pytest.mark.parametrize(
+@table(
     ("event", "expected"),
     [
         (StatusEvent(task_id="t", status=TaskStatus("queued")), False),
@@ -228,7 +229,6 @@ def test_statuses(status: str, has_started: bool) -> None:
         (ErrorEvent(task_id="t", message="x"), False),
         (UnknownEvent(task_id="t", name="x", data=""), False),
     ],
-    ids=lambda value: type(value).__name__,
 )
 def test_events(event: TaskEvent, expected: bool) -> None:
     """Progress and an end say that a task has started, as a status may."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from support.tables import table
 
 from cyberun_async import (
     AuthenticationError,
@@ -70,7 +71,7 @@ def decided(state: WaitState) -> WaitState:
     return state
 
 
-@pytest.mark.parametrize(
+@table(
     ("state", "now", "has_slot", "action"),
     [
         pytest.param(closed(until=100.0), 100.0, True, Action.OPEN_STREAM, id="closed, and its time has come"),
@@ -180,7 +181,7 @@ EARLY = ConflictError(409, "not yet", method="GET", path="/")
 REVOKED = AuthenticationError(401, "revoked", method="GET", path="/")
 
 
-@pytest.mark.parametrize(
+@table(
     ("make", "planned", "emitted"),
     [
         pytest.param(lambda: Asked().polled(RUNNING), None, [], id="no update"),
@@ -234,7 +235,7 @@ def test_next_request(make: Callable[[], Asked], planned: Request | None, emitte
     assert asked.raised is None
 
 
-@pytest.mark.parametrize(
+@table(
     ("make", "raised"),
     [
         pytest.param(lambda: Asked().decided(PollDecision.POLL).failed(BUSY), None, id="it may pass"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 import pytest
+from support.tables import table
 
 from cyberun_async import TaskStatus
 from cyberun_async._protocol.codec import structure
@@ -24,7 +25,7 @@ def page(*ids: str, status: TaskStatus = UNSTATED) -> Page[TaskSummary]:
     return Page(tuple(TaskSummary(each, status) for each in ids))
 
 
-@pytest.mark.parametrize(
+@table(
     ("answer", "status"),
     [
         pytest.param({"task_status": "running", "completed_at": TIME}, "running", id="a known status"),
@@ -52,7 +53,7 @@ def test_what_is_listed_without_a_status() -> None:
     assert ignored.missing == wanted
 
 
-@pytest.mark.parametrize(
+@table(
     ("other", "is_ignored"),
     [
         pytest.param(page(), False, id="nothing has completed"),
