@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from distributed import Client
+from support.forking import ForkedProcess, ForkServer
 from support.web import EXAMPLES, load_example
 
 from cyberun_async import ConfigurationError
@@ -34,8 +36,6 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="127.0.0.2 is a machine of its own on Linux only"),
 ]
 
-Process = subprocess.Popen[str]
-
 
 class Cluster:
     """A Dask scheduler and workers without nannies, each a process of its own.
@@ -46,27 +46,29 @@ class Cluster:
 
     """
 
-    def __init__(self, directory: Path, environment: Mapping[str, str], processes: ExitStack) -> None:
+    def __init__(
+        self, forks: ForkServer, directory: Path, environment: Mapping[str, str], processes: ExitStack
+    ) -> None:
         """Start the scheduler."""
         self.directory = directory
-        self._environment = os.environ | environment | {"DASK_TEMPORARY_DIRECTORY": str(directory)}
+        self._forks = forks
+        self._environment = os.environ | environment
         self._processes = processes
         place = directory / "scheduler.json"
         place.unlink(missing_ok=True)
-        self.scheduler: Process = self._dask("scheduler", "127.0.0.1", "--port", "0", "--scheduler-file", str(place))
+        self.scheduler = self._dask("scheduler", "127.0.0.1", "--port", "0", "--scheduler-file", str(place))
         until(lambda: place.exists() and place.stat().st_size)
-        self._address = json.loads(place.read_text())["address"]
+        self.address = json.loads(place.read_text())["address"]
 
-    def worker(self, host: str) -> Process:
+    def worker(self, host: str) -> ForkedProcess:
         """Start a worker with one slot, in the folder that is the machine's disk."""
-        return self._dask("worker", host, self._address, "--no-nanny", "--nthreads", "1", "--memory-limit", "0")
+        return self._dask("worker", host, self.address, "--no-nanny", "--nthreads", "1", "--memory-limit", "0")
 
-    def program(self, *options: str) -> Process:
+    def program(self, *options: str) -> ForkedProcess:
         """Start the example."""
         items = self.directory / "items.jsonl"
         items.write_text("".join(json.dumps({"id": key, "name": key}) + "\n" for key in keys()))
-        command = [str(PROGRAM), "work", str(items), "--scheduler", self._address, *options]
-        return self._start(command, cwd=self.directory, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        return self._start(PROGRAM, "work", str(items), "--scheduler", self.address, *options, cwd=self.directory)
 
     def is_in_log(self, words: str, host: str) -> bool:
         """Tell whether a worker of a machine has said something."""
@@ -76,18 +78,24 @@ class Cluster:
         """Name the journals on a machine's disk."""
         return {path.name for path in (self.directory / host / "journals").glob("*.journal")}
 
-    def _dask(self, part: str, host: str, *arguments: str) -> Process:
+    def _dask(self, part: str, host: str, *arguments: str) -> ForkedProcess:
         disk = self.directory / host
         disk.mkdir(exist_ok=True)
         command = ["-m", "dask", part, *arguments, "--host", host, "--dashboard-address", f"{host}:0"]
         with (disk / f"{part}.log").open("a") as log:
-            return self._start(command, cwd=disk, stdout=log, stderr=log)
+            return self._start(*command, cwd=disk, streams=(0, log.fileno(), log.fileno()))
 
-    def _start(self, arguments: list[str], **options: Any) -> Process:
-        process = subprocess.Popen([sys.executable, *arguments], env=self._environment, text=True, **options)
-        self._processes.enter_context(process)
+    def _start(self, *arguments: str | Path, **options: Any) -> ForkedProcess:
+        process = self._processes.enter_context(self._forks.start(*arguments, env=self._environment, **options))
         self._processes.callback(process.kill)
         return process
+
+
+@pytest.fixture(scope="module")
+def forks() -> Iterator[ForkServer]:
+    """Have imported what each part of a cluster needs."""
+    with ForkServer("distributed.cli.dask_scheduler", "distributed.cli.dask_worker") as forks:
+        yield forks
 
 
 @pytest.fixture
@@ -99,17 +107,11 @@ def server() -> Iterator[LocalCyberun]:
 
 
 @pytest.fixture
-def settings() -> dict[str, str]:
-    """Give settings of a test's own."""
-    return {}
-
-
-@pytest.fixture
-def cluster(server: LocalCyberun, tmp_path: Path, settings: dict[str, str]) -> Iterator[Cluster]:
+def cluster(server: LocalCyberun, forks: ForkServer, tmp_path: Path) -> Iterator[Cluster]:
     """Start a scheduler, and end all that is started."""
     account = {"CYBERUN_BASE_URL": server.base_url, "CYBERUN_API_KEY": server.api_key}
     with ExitStack() as processes:
-        yield Cluster(tmp_path, account | settings, processes)
+        yield Cluster(forks, tmp_path, account, processes)
 
 
 def keys() -> list[str]:
@@ -141,7 +143,7 @@ def billed(server: LocalCyberun) -> Counter[str]:
     return Counter(json.loads(each.body)["parameters"]["name"] for each in runs)
 
 
-def ended(server: LocalCyberun, program: Process) -> tuple[dict[str, str], str]:
+def ended(server: LocalCyberun, program: ForkedProcess) -> tuple[dict[str, str], str]:
     """Let time pass on the server until the program has ended; give each item's outcome, and the summary."""
 
     def has_ended() -> bool:
@@ -206,7 +208,7 @@ def test_workers_are_killed(server: LocalCyberun, cluster: Cluster) -> None:
     assert billed(server) == paid + uncertain
 
 
-def test_the_scheduler_is_killed(server: LocalCyberun, cluster: Cluster, tmp_path: Path) -> None:
+def test_the_scheduler_is_killed(server: LocalCyberun, cluster: Cluster, forks: ForkServer, tmp_path: Path) -> None:
     """The program says in a few lines what is done and what is left; with a new scheduler, the same line does the rest."""
     workers = [cluster.worker("127.0.0.1") for _ in range(2)]
     program = cluster.program("--workers", "2")
@@ -228,7 +230,7 @@ def test_the_scheduler_is_killed(server: LocalCyberun, cluster: Cluster, tmp_pat
         worker.wait(timeout=120)
     with ExitStack() as processes:
         account = {"CYBERUN_BASE_URL": server.base_url, "CYBERUN_API_KEY": server.api_key}
-        again = Cluster(tmp_path, account, processes)
+        again = Cluster(forks, tmp_path, account, processes)
         again.worker("127.0.0.1")
         outcomes, summary = ended(server, again.program("--workers", "1"))
     counts = Counter(outcomes.values())
@@ -254,13 +256,20 @@ def test_there_is_no_scheduler(tmp_path: Path) -> None:
     assert run.stderr.startswith("the scheduler does not respond: ")
 
 
-@pytest.mark.parametrize("settings", [{"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "15s"}], ids=["soon"])
+async def give_up(scheduler: str, worker: ForkedProcess) -> None:
+    """Stop a worker, and have the scheduler do what it does with one that has not been heard of for five minutes."""
+    async with Client(scheduler, asynchronous=True) as client:
+        addresses = [address for address, pid in (await client.run(os.getpid)).items() if pid == worker.pid]
+        worker.send_signal(signal.SIGSTOP)
+        await client.scheduler.restart_workers(workers=addresses, wait_for_workers=False, stimulus_id="not heard of")
+
+
 def test_a_worker_is_given_up_and_lives(server: LocalCyberun, cluster: Cluster) -> None:
     """Its journal is refused to the next worker for as long as it has it, so both cannot submit."""
     stopped, _ = [cluster.worker("127.0.0.1") for _ in range(2)]
     program = cluster.program("--workers", "2")
     until(lambda: received(server) == 2 * ITEMS_OF_A_SHARD)
-    stopped.send_signal(signal.SIGSTOP)
+    asyncio.run(give_up(cluster.address, stopped))
 
     def is_refused() -> bool:
         server.clock.advance_blocking(1)

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from support.forking import ForkServer
+
 
 class Outcome(NamedTuple):
     """What a command left: its exit code, and what it wrote."""
@@ -33,6 +35,15 @@ def server() -> Iterator[LocalCyberun]:
     """Offer one quick local Cyberun to all commands."""
     with LocalCyberun() as local:
         yield local
+
+
+@pytest.fixture(scope="session")
+def forks() -> Iterator[ForkServer]:
+    """Have imported what commands need."""
+    from support.forking import ForkServer  # There is none on Windows.
+
+    with ForkServer("cyberun_async.cli._main", "cyberun_async.local") as forks:
+        yield forks
 
 
 @pytest.fixture

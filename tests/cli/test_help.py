@@ -8,8 +8,6 @@ import pty
 import re
 import shlex
 import struct
-import subprocess
-import sys
 import termios
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +19,8 @@ from cyberun_async.cli._main import COMMANDS, app
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from support.forking import ForkServer
 
     from conftest import Outcome
 
@@ -80,12 +80,12 @@ def test_the_first_screen(cyberun: Command, arguments: list[str]):
     assert shown.code == 0
 
 
-def read_in_a_terminal(columns: int, *arguments: str) -> str:
+def read_in_a_terminal(forks: ForkServer, columns: int, *arguments: str) -> str:
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
     environment = {name: value for name, value in os.environ.items() if name not in {"COLUMNS", "LINES"}}
-    command = [sys.executable, "-m", "cyberun_async", *arguments]
-    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment | {"TERM": "xterm"}):
+    command = ["-m", "cyberun_async", *arguments]
+    with forks.start(*command, env=environment | {"TERM": "xterm"}, cwd=".", streams=(theirs, theirs, theirs)):
         os.close(theirs)
         shown = b""
         # Linux ends a terminal whose other side is gone with an error.
@@ -101,9 +101,9 @@ def read_in_a_terminal(columns: int, *arguments: str) -> str:
 @pytest.mark.slow
 @pytest.mark.parametrize("columns", [80, 100])
 @pytest.mark.parametrize("arguments", [["--help"], ["batch", "--help"]], ids=" ".join)
-def test_the_help_fits_the_terminal(columns: int, arguments: list[str]):
+def test_the_help_fits_the_terminal(forks: ForkServer, columns: int, arguments: list[str]):
     """On a terminal the boxes are as wide as it is, and nothing is cut off."""
-    lines = read_in_a_terminal(columns, *arguments).splitlines()
+    lines = read_in_a_terminal(forks, columns, *arguments).splitlines()
     assert {len(line) for line in lines if line[:1] in {"╭", "│", "╰"}} == {columns}
     assert max(map(len, lines)) == columns
     assert "…" not in "".join(lines)

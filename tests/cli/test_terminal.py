@@ -19,13 +19,12 @@ from cyberun_async.local.scripts import after, complete, fail, progress, status
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from support.forking import ForkServer
+
     from cyberun_async.local import LocalCyberun
 
 TIMEOUT = 15.0
 """Seconds until a test that is about to fail gives up."""
-
-AS_LOGIN = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
-"""Makes the terminal the one whose Ctrl-C reaches the program, as a login does."""
 
 RUN = ("run", "text-to-image", "-p", "prompt=dusk", "-p", "width=64", "-p", "height=64", "--out", "out")
 
@@ -47,16 +46,18 @@ pytestmark = pytest.mark.slow
 class Screen:
     """A command that runs in a terminal of 80 columns."""
 
-    def __init__(self, folder: Path, environment: dict[str, str], arguments: tuple[str, ...]) -> None:
+    def __init__(
+        self, forks: ForkServer, folder: Path, environment: dict[str, str], arguments: tuple[str, ...]
+    ) -> None:
         self.text = ""
         self._ours, theirs = pty.openpty()
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", AS_LOGIN, sys.executable, "-m", "cyberun_async", *arguments],
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
-            cwd=folder,
+        self._process = forks.start(
+            "-m",
+            "cyberun_async",
+            *arguments,
             env=environment,
+            cwd=folder,
+            streams=(theirs, theirs, theirs),
             start_new_session=True,
         )
         os.close(theirs)
@@ -111,12 +112,12 @@ def environment(held: LocalCyberun) -> dict[str, str]:
 
 
 @pytest.fixture
-def screen(tmp_path: Path, environment: dict[str, str]) -> Iterator[Callable[..., Screen]]:
+def screen(forks: ForkServer, tmp_path: Path, environment: dict[str, str]) -> Iterator[Callable[..., Screen]]:
     """Start commands in a terminal, in an empty folder."""
     screens: list[Screen] = []
 
     def start(*arguments: str, **more: str) -> Screen:
-        screens.append(Screen(tmp_path, environment | more, arguments))
+        screens.append(Screen(forks, tmp_path, environment | more, arguments))
         return screens[-1]
 
     yield start

@@ -6,7 +6,6 @@ import asyncio
 import os
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -16,6 +15,7 @@ import pytest
 import redis
 from arq import create_pool
 from arq.connections import RedisSettings
+from support.forking import ForkedProcess, ForkServer
 from support.web import EXAMPLES, load_example
 
 from cyberun_async.local import LocalCyberun
@@ -33,12 +33,13 @@ class Site:
 
     """
 
-    def __init__(self, cyberun: LocalCyberun, url: str, start: list[str], directory: Path) -> None:
+    def __init__(self, forks: ForkServer, cyberun: LocalCyberun, url: str, start: list[str], directory: Path) -> None:
         """Start nothing yet."""
+        self._forks = forks
         self.cyberun = cyberun
         self.redis = redis.Redis.from_url(url)
         self.pictures = directory / "pictures"
-        self._start = [sys.executable, *start]
+        self._start = start
         self._environment = os.environ | {
             "CYBERUN_BASE_URL": cyberun.base_url,
             "CYBERUN_API_KEY": cyberun.api_key,
@@ -47,12 +48,16 @@ class Site:
         }
         self._workers = ExitStack()
 
-    def submit(self, prompt: str, stderr: int | None = None) -> str:
+    def submit(self, prompt: str) -> ForkedProcess:
+        """Start to submit, in a process of its own."""
+        return self._forks.start(EXAMPLE / "submit.py", prompt, env=self._environment, cwd=EXAMPLE)
+
+    def submitted(self, prompt: str) -> str:
         """Submit in a process that is gone then, and give the task."""
-        program = [sys.executable, str(EXAMPLE / "submit.py"), prompt]
-        return subprocess.run(
-            program, env=self._environment, check=True, stdout=subprocess.PIPE, stderr=stderr, text=True
-        ).stdout.strip()
+        program = self.submit(prompt)
+        out, err = program.communicate()
+        assert program.returncode == 0, err
+        return out.strip()
 
     def leave(self, task_id: str) -> None:
         """Leave a task in the queue again."""
@@ -64,9 +69,10 @@ class Site:
 
         asyncio.run(enqueue())
 
-    def work(self) -> subprocess.Popen[bytes]:
+    def work(self) -> ForkedProcess:
         """Start a worker."""
-        worker = self._workers.enter_context(subprocess.Popen(self._start, cwd=EXAMPLE, env=self._environment))
+        worker = self._forks.start(*self._start, env=self._environment, cwd=EXAMPLE, streams=(0, 1, 2))
+        self._workers.enter_context(worker)
         self._workers.callback(worker.kill)
         return worker
 
@@ -110,8 +116,15 @@ def real_redis(directory: Path) -> Iterator[str]:
             server.terminate()
 
 
+@pytest.fixture(scope="module")
+def forks() -> Iterator[ForkServer]:
+    """Have imported what submitters and workers need."""
+    with ForkServer("arq.cli", "arq.worker", "fakeredis") as forks:
+        yield forks
+
+
 @pytest.fixture(params=["redis", "stand-in"])
-def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
+def site(request: pytest.FixtureRequest, forks: ForkServer, tmp_path: Path) -> Iterator[Site]:
     """Give a queue in Redis, and in the stand-in that the example is tried with."""
     if request.param == "redis" and shutil.which("redis-server") is None:
         pytest.skip("needs redis-server: apt-get install redis-server")
@@ -122,6 +135,6 @@ def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
         else:
             url = stack.enter_context(load_example("queue/serve.py").stand_in_for_redis())
             start = ["serve.py", "work"]
-        site = Site(stack.enter_context(LocalCyberun(clock="held")), url, start, tmp_path)
+        site = Site(forks, stack.enter_context(LocalCyberun(clock="held")), url, start, tmp_path)
         stack.callback(site.close)
         yield site

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from queues.conftest import Site, real_redis, until
+from support.forking import ForkServer
 from support.web import EXAMPLES
 
 from cyberun_async.local import LocalCyberun
@@ -34,7 +35,7 @@ def picture_of(site: Site, task_id: str) -> bytes:
 
 def test_one_submits_and_another_waits(site: Site) -> None:
     """The id is all that a worker is given, and the job is gone when the picture is there."""
-    task_id = site.submit("a harbour")
+    task_id = site.submitted("a harbour")
     (job,) = site.redis.keys("arq:job:*")
     message = site.redis.get(job)
     site.work()
@@ -51,7 +52,7 @@ def test_one_submits_and_another_waits(site: Site) -> None:
 
 def test_a_worker_is_killed(site: Site) -> None:
     """Another one waits again once the job counts as left; the task is one, and nobody has cancelled it."""
-    task_id = site.submit("a harbour")
+    task_id = site.submitted("a harbour")
     first = site.work()
     until(lambda: site.count("tasks.events", task_id) == 1)
     first.kill()
@@ -70,7 +71,7 @@ def test_a_worker_is_killed(site: Site) -> None:
 
 def test_a_worker_is_told_to_end(site: Site) -> None:
     """It gives its jobs back at once and leaves the tasks running, so that the next one goes on without a pause."""
-    task_id = site.submit("a harbour")
+    task_id = site.submitted("a harbour")
     first = site.work()
     until(lambda: site.count("tasks.events", task_id) == 1)
     first.send_signal(signal.SIGTERM)
@@ -85,21 +86,21 @@ def test_a_worker_is_told_to_end(site: Site) -> None:
 
 
 @pytest.mark.skipif(shutil.which("redis-server") is None, reason="needs redis-server: apt-get install redis-server")
-def test_redis_goes_away(tmp_path: Path) -> None:
+def test_redis_goes_away(forks: ForkServer, tmp_path: Path) -> None:
     """A worker brings what it waits for and ends; nothing is submitted meanwhile, and nothing is billed or fetched twice."""
     with LocalCyberun(clock="held") as cyberun:
         with real_redis(tmp_path) as url:
-            site = Site(cyberun, url, ["-m", "arq", "worker.WorkerSettings"], tmp_path)
-            task_id = site.submit("a harbour")
+            site = Site(forks, cyberun, url, ["-m", "arq", "worker.WorkerSettings"], tmp_path)
+            task_id = site.submitted("a harbour")
             worker = site.work()
             until(lambda: site.count("tasks.events", task_id) == 1)
         cyberun.clock.advance_blocking(A_LIFE)
         assert picture_of(site, task_id).startswith(b"\x89PNG")
         assert worker.wait(30) != 0
 
-        with pytest.raises(subprocess.CalledProcessError) as caught:
-            site.submit("a hill", stderr=subprocess.PIPE)
-        (*_, reason) = caught.value.stderr.splitlines()
+        program = site.submit("a hill")
+        (*_, reason) = program.communicate()[1].splitlines()
+        assert program.returncode == 1
         assert reason.startswith("there is no queue, so nothing was submitted: ")
 
         # It has lost its memory; what is left there again does no harm.
