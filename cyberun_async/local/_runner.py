@@ -35,11 +35,15 @@ class Runner(uvicorn.Server):
             await asyncio.wait([stopping], timeout=1)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002 - as uvicorn calls it
-        """Stop at once: open streams are cut, their handlers see a disconnect and get a moment to end."""
+        """Stop at once: open streams are cut, and handlers that take their time are cancelled."""
         for server in self.servers:
             server.close()
         for connection in list(self.server_state.connections):
             connection.transport.abort()
+        # The loop tells each protocol in its next turn that its connection is gone.
+        await asyncio.sleep(0)
+        for handler in self.server_state.tasks:
+            handler.cancel()
         if self.server_state.tasks:
             await asyncio.wait(self.server_state.tasks, timeout=1)
         for server in self.servers:

@@ -69,4 +69,9 @@ class WireProtocol(H11Protocol):
 
     async def _call_with_wire(self, app: Any, scope: Scope, receive: Receive, send: Send) -> None:
         extensions = {**scope.get("extensions", {}), _EXTENSION: Wire(self.transport, self._gone)}
-        await app({**scope, "extensions": extensions}, receive, send)
+        try:
+            await app({**scope, "extensions": extensions}, receive, send)
+        except asyncio.CancelledError:
+            # The server stops. uvicorn would log that as an error of the application.
+            if not self._gone.is_set():
+                raise

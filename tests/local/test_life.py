@@ -151,6 +151,16 @@ def test_stops_with_streams_open_and_leaves_nothing() -> None:
     assert not set(threading.enumerate()) - before
 
 
+def test_stops_while_a_reply_is_held_back(caplog: pytest.LogCaptureFixture) -> None:
+    """Stopping cancels a reply that a fault holds back, and logs nothing about it."""
+    with LocalCyberun() as server, httpx.Client(verify=False) as client:
+        server.faults.latency(3600)
+        with pytest.raises(httpx.TimeoutException):
+            client.get(f"{server.base_url}/r/tasks", timeout=0.01)
+        server.stop()
+    assert not caplog.records
+
+
 async def test_starts_once() -> None:
     """A server can be started once, and its clock moves only while it runs, and only forwards."""
     server = LocalCyberun()
