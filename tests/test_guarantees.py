@@ -8,7 +8,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import anyio
 import pytest
+from batch.conftest import eventually
 
 from cyberun_async import (
     AsyncClient,
@@ -20,28 +22,31 @@ from cyberun_async import (
     ServerError,
     StorageError,
     TaskEvent,
+    TaskResult,
     Timeouts,
     TransportError,
     TransportTimeout,
 )
 from cyberun_async.local import Faults, LocalCyberun
-from cyberun_async.local.scripts import after, complete, progress, status
+from cyberun_async.local.scripts import Step, after, complete, progress, status
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
 PAGE = Path(__file__).parents[1] / "docs" / "testing.md"
 WORKFLOW = "text-to-image"
 PARAMETERS = {"prompt": "a lighthouse", "width": 64, "height": 64}
-QUICK = Polling(interval=0.1, interval_while_streaming=0.2)
+QUICK = Polling(interval=0.02, interval_while_streaming=0.04)
+SELDOM = Polling(interval=60)
+"""So seldom that the first event of a new task comes once its stream is open."""
 AT_ONCE = Retries(initial=0.01)
 NEVER = Retries(budget=0)
 
 
 @pytest.fixture
 def server() -> Iterator[LocalCyberun]:
-    """Run a quick server."""
-    with LocalCyberun() as running:
+    """Run a server whose tasks take milliseconds."""
+    with LocalCyberun(pace=0.001) as running:
         yield running
 
 
@@ -49,13 +54,14 @@ def server() -> Iterator[LocalCyberun]:
 async def client_of(
     server: LocalCyberun,
     *,
+    polling: Polling = QUICK,
     retries: Retries = AT_ONCE,
     timeouts: Timeouts = Timeouts(),
     limits: Limits = Limits(),
 ) -> AsyncIterator[AsyncClient]:
     """Open a client that looks often and tries again at once."""
     async with AsyncClient(
-        server.api_key, base_url=server.base_url, polling=QUICK, retries=retries, timeouts=timeouts, limits=limits
+        server.api_key, base_url=server.base_url, polling=polling, retries=retries, timeouts=timeouts, limits=limits
     ) as client:
         yield client
 
@@ -74,6 +80,21 @@ async def picture(client: AsyncClient, task_id: str) -> bytes:
     """Give the file of a task as it should be."""
     (file,) = (await client.tasks.result(task_id)).files
     return await client.read_file(file)
+
+
+async def run_past_the_fault(
+    server: LocalCyberun, client: AsyncClient, *steps: Step, on_event: Callable[[TaskEvent], object] | None = None
+) -> TaskResult:
+    """Run a task that stays pending until a fault has struck."""
+
+    async def go_on() -> None:
+        await eventually(lambda: server.faults.fired)
+        await server.clock.advance(3600)
+
+    server.script(WORKFLOW, [after(3600), *steps, complete()])
+    async with anyio.create_task_group() as group:
+        group.start_soon(go_on)
+        return await client.run(WORKFLOW, PARAMETERS, on_event=on_event)
 
 
 # Calls
@@ -108,8 +129,8 @@ async def test_a_submission_refused_for_its_rate_is_repeated(server: LocalCyberu
 
 async def test_a_slow_answer_is_a_timeout(server: LocalCyberun) -> None:
     """A call that takes too long fails in time, by an error that is a TimeoutError."""
-    async with client_of(server, retries=NEVER, timeouts=Timeouts(call=0.2)) as client:
-        server.faults.latency(0.5, on="tasks.get")
+    async with client_of(server, retries=NEVER, timeouts=Timeouts(call=0.05)) as client:
+        server.faults.latency(60, on="tasks.get")
         with pytest.raises(TransportTimeout) as caught:
             await client.tasks.get("x")
     assert isinstance(caught.value, TimeoutError)
@@ -157,8 +178,8 @@ async def test_an_answer_that_is_no_json(server: LocalCyberun) -> None:
 
 async def test_a_trickle_does_not_stretch_the_time_limit(server: LocalCyberun) -> None:
     """A byte now and then does not keep a call alive beyond its limit."""
-    async with client_of(server, retries=NEVER, timeouts=Timeouts(call=0.5)) as client:
-        server.faults.trickle(every=0.1, on="workflows.list")
+    async with client_of(server, retries=NEVER, timeouts=Timeouts(call=0.15)) as client:
+        server.faults.trickle(every=0.03, on="workflows.list")
         with pytest.raises(TransportTimeout):
             await anext(aiter(client.workflows.list()))
 
@@ -241,9 +262,15 @@ async def test_a_dead_link_is_renewed(server: LocalCyberun, tmp_path: Path) -> N
 @pytest.mark.parametrize("how", ["reset", "close"])
 async def test_a_stream_that_breaks_goes_on(server: LocalCyberun, how: Literal["reset", "close"]) -> None:
     """Events go on to the task's end, which is told once, however often the stream breaks."""
-    async with client_of(server) as client:
-        server.faults.cut_stream(after=400, how=how, times=3)
-        events = [event async for event in client.events(await client.submit(WORKFLOW, PARAMETERS))]
+    steps = [progress(step, 10) for step in range(10)]
+    server.script(WORKFLOW, [after(3600), status("running"), *steps, after(3600), complete()])
+    server.faults.cut_stream(after=400, how=how, times=3)
+    events: list[TaskEvent] = []
+    async with client_of(server, polling=SELDOM) as client:
+        async for event in client.events(await client.submit(WORKFLOW, PARAMETERS)):
+            events.append(event)
+            await server.clock.advance(3600)
+    assert "cut_stream" in [name for name, _ in server.faults.fired]
     assert [isinstance(event, CompletedEvent) for event in events].index(True) == len(events) - 1
 
 
@@ -252,13 +279,13 @@ async def test_a_wait_needs_no_stream(server: LocalCyberun, fault: str) -> None:
     """A task's end is found though its streams say nothing, only that they are alive, or are none."""
     break_streams = {
         "silent_stream": lambda faults: faults.silent_stream(times=None),
-        "heartbeats": lambda faults: faults.heartbeats(times=None),
+        "heartbeats": lambda faults: faults.heartbeats(every=0.001, times=None),
         "content_type": lambda faults: faults.content_type("text/html", on="tasks.events", times=None),
         "status": lambda faults: faults.status(502, on="tasks.events", times=None),
     }
     break_streams[fault](server.faults)
     async with client_of(server) as client:
-        assert (await client.run(WORKFLOW, PARAMETERS)).status == "completed"
+        assert (await run_past_the_fault(server, client)).status == "completed"
     assert fault in [name for name, _ in server.faults.fired]
 
 
@@ -270,10 +297,10 @@ async def test_the_end_is_told_once_and_last(server: LocalCyberun, fault: str) -
         "reorder_events": lambda faults: faults.reorder_events(times=None),
     }
     change[fault](server.faults)
-    server.script(WORKFLOW, [after(5), status("running"), progress(1, 2), after(5), progress(2, 2), complete()])
+    steps = [status("running"), progress(1, 2), after(5), progress(2, 2)]
     events: list[TaskEvent] = []
     async with client_of(server) as client:
-        result = await client.run(WORKFLOW, PARAMETERS, on_event=events.append)
+        result = await run_past_the_fault(server, client, *steps, on_event=events.append)
     assert result.status == "completed"
     assert [isinstance(event, CompletedEvent) for event in events].index(True) == len(events) - 1
     assert fault in [name for name, _ in server.faults.fired]
@@ -281,10 +308,9 @@ async def test_the_end_is_told_once_and_last(server: LocalCyberun, fault: str) -
 
 async def test_the_result_decides_how_a_task_ended(server: LocalCyberun) -> None:
     """A stream that tells of a failure where there was none does not make one."""
-    server.script(WORKFLOW, [after(50), complete()])
-    async with client_of(server) as client:
-        server.faults.conflicting_end("failed", times=None)
-        assert (await client.run(WORKFLOW, PARAMETERS)).status == "completed"
+    server.faults.conflicting_end("failed", times=None)
+    async with client_of(server, polling=SELDOM) as client:
+        assert (await run_past_the_fault(server, client)).status == "completed"
     assert "conflicting_end" in [name for name, _ in server.faults.fired]
 
 
