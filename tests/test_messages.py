@@ -6,14 +6,18 @@ import errno
 import inspect
 import re
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import anyio
 import attrs
 import httpx
 import pytest
+from support.scripted import SSE_HEAD, TASK, Exchange, Handler, Remote, Scripted, answer, hold
+from support.virtual import served, virtual
 
 import cyberun_async
 from cyberun_async import (
@@ -58,7 +62,7 @@ from cyberun_async import (
 from cyberun_async._batch.decisions import unconfirmed_error
 from cyberun_async._files.part_file import map_disk_errors
 from cyberun_async.local import LocalCyberun
-from cyberun_async.local.scripts import cancel, fail
+from cyberun_async.local.scripts import cancel
 from cyberun_async.relay import Relay
 from cyberun_async.webhooks import SIGNATURE_HEADER, sign, verify
 
@@ -70,6 +74,13 @@ NEVER = Retries(budget=0)
 POLLING = Polling(interval=0.05, interval_while_streaming=0.05)
 URL = "https://core.test/api/v1"
 FILE = OutputFile(key="9.images.0", name="a.png", url="https://storage.test/a.png", task_id=UNSEEN)
+
+
+def plain(message: str) -> str:
+    """Replace what differs from loop to loop, and ids."""
+    # What follows is in the words of the event loop, or of the system.
+    message = re.sub(r"\((no connection|the connection broke): .*\); the request", r"(\1); the request", message)
+    return re.sub(r"(?<!/)[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|(?<=tasks/)[0-9a-f-]{36}", "TASK", message)
 
 
 @attrs.frozen
@@ -93,12 +104,9 @@ class Stage:
 
     def plain(self, message: str) -> str:
         """Replace what differs from run to run."""
-        message = message.replace(str(self.folder), "FOLDER").replace(
-            self.cyberun.base_url.removesuffix("/api/v1"), "URL"
+        return plain(
+            message.replace(str(self.folder), "FOLDER").replace(self.cyberun.base_url.removesuffix("/api/v1"), "URL")
         )
-        # What follows is in the words of the event loop, or of the system.
-        message = re.sub(r"\((no connection|the connection broke): .*\); the request", r"(\1); the request", message)
-        return re.sub(r"(?<!/)[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|(?<=tasks/)[0-9a-f-]{36}", "TASK", message)
 
 
 @pytest.fixture
@@ -106,7 +114,7 @@ async def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     """Open a client of a Cyberun of its own."""
     for name in ("CYBERUN_API_KEY", "CYBERUN_KEY", "CYBERUN_TEAM_ID", "CYBERUN_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
-    with LocalCyberun() as cyberun:
+    with LocalCyberun(pace=0.001) as cyberun:
         cyberun.workflow("thousand-bytes")(lambda _: bytes(1000))
         async with AsyncClient(cyberun.api_key, base_url=cyberun.base_url, retries=NEVER, polling=POLLING) as client:
             yield Stage(cyberun, client, tmp_path)
@@ -142,13 +150,37 @@ async def look(at: Stage, client: AsyncClient | None = None, **fault: Any) -> No
         await other.tasks.get(task_id)
 
 
-async def wait(at: Stage, **options: Any) -> None:
-    await at.client.wait_for_result(await at.pending(), timeout=0.5, **options)
+@attrs.frozen
+class Timed:
+    """How an error is met that takes time: by a scripted server and its client, on a virtual clock."""
+
+    meet: Callable[[Scripted, AsyncClient], Awaitable[object]]
 
 
-async def wait_without_cancelling(at: Stage) -> None:
-    at.cyberun.faults.status(500, on="tasks.cancel")
-    await wait(at, on_timeout="cancel")
+async def look_in_vain(server: Scripted, client: AsyncClient) -> None:
+    server.on("task", hold())
+    await client.tasks.get(TASK)
+
+
+async def wait(server: Scripted, client: AsyncClient, cancel: Handler | None = None, **options: Any) -> None:
+    Remote("pending").on(server)
+    server.on("events", hold(SSE_HEAD))
+    if cancel is not None:
+        server.on("cancel", cancel)
+    await client.wait_for_result(TASK, timeout=60, **options)
+
+
+async def stop(server: Scripted, client: AsyncClient) -> None:
+    async def late(exchange: Exchange) -> None:
+        await anyio.sleep(60)
+        await exchange.answer(202, {"task_id": UNSEEN})
+
+    Remote("failed").on(server)
+    server.on("definition", answer(200, {"id": "w", "slug": "w", "parameters": []}))
+    server.on("run", answer(202, {"task_id": TASK}), late)
+    server.on("events", hold(SSE_HEAD))
+    outcomes = await client.map("w", [{}] * 4, on_error="cancel_rest").gather()
+    outcomes[3].unwrap()
 
 
 async def be_cancelled(at: Stage) -> None:
@@ -180,14 +212,6 @@ async def chunks() -> AsyncIterator[bytes]:
 async def read(at: Stage) -> None:
     result = await at.client.run("thousand-bytes")
     await at.client.read_file(result.files[0], max_bytes=100)
-
-
-async def stop(at: Stage) -> None:
-    at.cyberun.faults.latency(0.5, on="workflows.run", after=1, times=None)
-    at.cyberun.script("text-to-image", [fail("out of memory")])
-    async with at.but(limits=Limits(max_streams=0, max_connections=2), polling=POLLING) as client:
-        outcomes = await client.map("text-to-image", [PROMPT] * 4, on_error="cancel_rest").gather()
-    outcomes[3].unwrap()
 
 
 async def share_a_journal(at: Stage) -> None:
@@ -254,9 +278,9 @@ def raise_(error: CyberunError) -> None:
 
 # One situation is two lines: how the error is met, and all that is read.
 # fmt: off
-TABLE: Mapping[type[CyberunError], Sequence[tuple[str, Meeting, str]]] = {
+TABLE: Mapping[type[CyberunError], Sequence[tuple[str, Meeting | Timed, str]]] = {
     CyberunError: [
-        ("a stopped batch", stop,
+        ("a stopped batch", Timed(stop),
             "the batch was stopped before this item was submitted: run it in another batch"),
     ],
     ConfigurationError: [
@@ -480,7 +504,7 @@ TABLE: Mapping[type[CyberunError], Sequence[tuple[str, Meeting, str]]] = {
             "POST /r/workflows/slug/w/run got no response (an earlier run of the batch ended before the response); the request may have reached the server: check whether it took effect before you retry"),
     ],
     TransportTimeout: [
-        ("a look", lambda at: look(at, at.but(timeouts=Timeouts(read=0.2)), latency={"seconds": 1}),
+        ("a look", Timed(look_in_vain),
             "GET /r/tasks/TASK got no response (no response in time); the request may have reached the server: retrying is safe"),
         ("no connection", lambda _: raise_(
                 TransportTimeout(
@@ -528,12 +552,12 @@ TABLE: Mapping[type[CyberunError], Sequence[tuple[str, Meeting, str]]] = {
             "task TASK was cancelled; submit it again if it is still wanted"),
     ],
     WaitTimeout: [
-        ("left", wait,
-            "task TASK did not end within 0.5 s (last status: pending); it was left running: wait again with its id, or cancel it"),
-        ("cancelled", lambda at: wait(at, on_timeout="cancel"),
-            "task TASK did not end within 0.5 s (last status: pending); it was cancelled: submit it again with a longer timeout"),
-        ("not cancelled", wait_without_cancelling,
-            "task TASK did not end within 0.5 s (last status: pending); cancelling it was not confirmed: check its status, and cancel it again"),
+        ("left", Timed(wait),
+            "task TASK did not end within 60 s (last status: pending); it was left running: wait again with its id, or cancel it"),
+        ("cancelled", Timed(partial(wait, on_timeout="cancel")),
+            "task TASK did not end within 60 s (last status: pending); it was cancelled: submit it again with a longer timeout"),
+        ("not cancelled", Timed(partial(wait, cancel=answer(500), on_timeout="cancel")),
+            "task TASK did not end within 60 s (last status: pending); cancelling it was not confirmed: check its status, and cancel it again"),
         ("nothing seen", lambda _: raise_(WaitTimeout(90, task_id="t-1")),
             "task t-1 did not end within 90 s (last status: none seen); it was left running: wait again with its id, or cancel it"),
     ],
@@ -603,11 +627,20 @@ OF_CONNECTIONS = {TransportError, TransportTimeout, TokenError, StorageError, Wa
 """Kinds that come of what a loop or its sockets say; the others are worded alike whichever loop is there."""
 
 
+def shown_of(error: CyberunError, key: str) -> str:
+    """Give what is read of an error, in which there is no key and no signed link."""
+    shown = str(error)
+    assert key not in shown
+    assert not re.search(r"://\S+\?", shown)
+    return shown
+
+
 @pytest.mark.parametrize(
     ("anyio_backend", "kind", "meet", "message"),
     [
         pytest.param(loop, *row.values, id=f"{loop}-{row.id}")
         for row in ROWS
+        if not isinstance(row.values[1], Timed)
         for loop in (["asyncio", "trio"] if row.values[0] in OF_CONNECTIONS else ["asyncio"])
     ],
 )
@@ -616,10 +649,19 @@ async def test_message(stage: Stage, kind: type[CyberunError], meet: Meeting, me
     with pytest.raises(CyberunError) as caught:
         await do(meet, stage)
 
-    shown = str(caught.value)
+    shown = shown_of(caught.value, key=stage.cyberun.api_key)
     assert (type(caught.value), stage.plain(shown)) == (kind, message)
-    assert stage.cyberun.api_key not in shown
-    assert not re.search(r"://\S+\?", shown)
+
+
+@virtual
+@pytest.mark.parametrize(("kind", "timed", "message"), [row for row in ROWS if isinstance(row.values[1], Timed)])
+async def test_message_that_takes_time(kind: type[CyberunError], timed: Timed, message: str) -> None:
+    """The same holds for what is met only after a time, on both loops."""
+    async with served(api_key="sk-1", limits=Limits(max_connections=2)) as (server, client):
+        with pytest.raises(CyberunError) as caught:
+            await timed.meet(server, client)
+
+    assert (type(caught.value), plain(shown_of(caught.value, key="sk-1"))) == (kind, message)
 
 
 def test_table_is_complete() -> None:
