@@ -14,7 +14,7 @@ from cyberun_async.local.scripts import Step, after, complete, fail, status
 
 Connect = Callable[..., AbstractAsyncContextManager[AsyncClient]]
 
-FAST = Polling(interval=0.05, interval_while_streaming=0.05, unavailable_timeout=5)
+FAST = Polling(interval=0.01, interval_while_streaming=0.01, unavailable_timeout=5)
 
 
 def life(job: Job) -> Sequence[Step]:

@@ -7,7 +7,9 @@ from typing import Any
 
 import anyio
 import pytest
-from batch.conftest import Connect, eventually, submitted
+from batch.conftest import FAST, Connect, eventually, submitted
+from support.scripted import Exchange, Scripted, answer
+from support.virtual import served, virtual
 
 from cyberun_async import (
     AsyncClient,
@@ -27,6 +29,23 @@ from cyberun_async import (
 from cyberun_async.local import LocalCyberun
 
 NEVER = {"end": "stay"}
+
+
+def tasks_on(server: Scripted, **statuses: str) -> dict[str, str]:
+    """Have a server answer for tasks that stay in these statuses until they are cancelled."""
+
+    async def report(exchange: Exchange) -> None:
+        await exchange.answer(200, {"id": exchange.id, "task_status": statuses[exchange.id]})
+
+    async def cancel(exchange: Exchange) -> None:
+        statuses[exchange.id] = "cancelled"
+        await exchange.answer(200, {"is_success": True})
+
+    server.on("definition", answer(200, {"id": "w-1", "parameters": []}))
+    server.on("task", report)
+    server.on("result", report)
+    server.on("cancel", cancel)
+    return statuses
 
 
 async def test_gather_gives_all_in_the_order_of_the_items(connect: Connect) -> None:
@@ -195,10 +214,13 @@ async def test_leaving_early(connect: Connect, on_exit: Any, status: str) -> Non
 async def test_cancelling_the_caller(connect: Connect, server: LocalCyberun) -> None:
     """A batch that is cancelled from outside ends at once, and its scope is told."""
     async with connect() as client:
-        with anyio.move_on_after(0.2) as scope:
-            await client.map("work", [NEVER] * 5, on_exit="cancel").gather()
+        with anyio.CancelScope() as scope:
+            async with client.map("work", [NEVER] * 5, on_exit="cancel") as batch:
+                await eventually(lambda: len(batch._runner.tasks) == 5)
+                scope.cancel()
+                await batch.gather()
         assert scope.cancelled_caught
-        assert {task.status async for task in client.tasks.list()} <= {"cancelled"}
+        assert [task.status async for task in client.tasks.list()] == ["cancelled"] * 5
 
 
 async def test_an_error_may_cancel_the_rest(connect: Connect, server: LocalCyberun) -> None:
@@ -214,12 +236,19 @@ async def test_an_error_may_cancel_the_rest(connect: Connect, server: LocalCyber
     assert {each.task_id for each in outcomes} - {None} == set(submitted(server))
 
 
-async def test_an_item_that_was_not_submitted_yet(connect: Connect, server: LocalCyberun) -> None:
+@virtual
+async def test_an_item_that_was_not_submitted_yet() -> None:
     """Items whose turn to be submitted had not come when the batch was stopped say so."""
-    server.faults.latency(0.5, on="workflows.run", after=1, times=None)
-    async with connect(limits=Limits(max_streams=0, max_connections=2)) as client:
-        outcomes = await client.map("work", [{"end": "fail"}, *[NEVER] * 3], on_error="cancel_rest").gather()
-    assert [each.task_id is None for each in outcomes] == [False, False, True, True]
+
+    async def late(exchange: Exchange) -> None:
+        await anyio.sleep(1)
+        await exchange.answer(202, {"task_id": "second"})
+
+    async with served(polling=FAST, limits=Limits(max_streams=0, max_connections=2)) as (server, client):
+        tasks_on(server, first="failed", second="running")
+        server.on("run", answer(202, {"task_id": "first"}), late)
+        outcomes = await client.map("work", [{}] * 4, on_error="cancel_rest").gather()
+    assert [each.task_id for each in outcomes] == ["first", "second", None, None]
     assert "stopped before this item was submitted" in str(outcomes[3].error)
 
 
@@ -251,15 +280,18 @@ async def test_a_cancel_that_fails_hinders_nothing(connect: Connect, server: Loc
 # One item's failure is that item's
 
 
+@virtual
 @pytest.mark.parametrize(("on_timeout", "status"), [("leave", "running"), ("cancel", "cancelled")])
-async def test_timeout(connect: Connect, on_timeout: Any, status: str) -> None:
+async def test_timeout(on_timeout: Any, status: str) -> None:
     """The deadline is each task's, and leaves or cancels that task."""
-    async with connect() as client:
-        outcomes = await client.map("work", [NEVER, {}], timeout=0.5, on_timeout=on_timeout).gather()
-        assert isinstance(outcomes[0].error, WaitTimeout)
-        assert outcomes[0].task_id
-        assert (await client.tasks.get(outcomes[0].task_id)).status == status
-        assert outcomes[1].succeeded
+    async with served(limits=Limits(max_streams=0)) as (server, client):
+        statuses = tasks_on(server, slow="running", quick="completed")
+        server.on("run", *(answer(202, {"task_id": task_id}) for task_id in statuses))
+        outcomes = await client.map("work", [{}, {}], timeout=60, on_timeout=on_timeout, max_in_flight=1).gather()
+    assert isinstance(outcomes[0].error, WaitTimeout)
+    assert outcomes[0].task_id == "slow"
+    assert statuses["slow"] == status
+    assert outcomes[1].succeeded
 
 
 async def test_what_a_callback_raises(connect: Connect) -> None:

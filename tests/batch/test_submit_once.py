@@ -6,6 +6,8 @@ import json
 import sqlite3
 import subprocess
 import sys
+import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,8 @@ from cyberun_async import (
     TransportError,
 )
 from cyberun_async._batch import submit_once
-from cyberun_async.local import LocalCyberun
+from cyberun_async.local import Job, LocalCyberun
+from cyberun_async.local.scripts import Step, complete
 
 PROGRAM = """
 import sys, anyio
@@ -119,17 +122,22 @@ async def test_uncertain(connect: Connect, server: LocalCyberun, path: Path) -> 
 
 async def test_a_caller_that_leaves(connect: Connect, server: LocalCyberun, path: Path) -> None:
     """A submission in flight is seen through when its caller is cancelled, so that the next one gets its id."""
-    server.faults.latency(0.3, on="workflows.run")
+    has_left = threading.Event()
+
+    def script(_: Job) -> list[Step]:
+        has_left.wait(30)
+        return [complete()]
+
+    server.workflow("slow", script=script)(lambda _: b"")
     async with connect() as client, anyio.create_task_group() as group:
-
-        async def ask() -> None:
-            await client.submit_once("a", "work", journal=Journal(path))
-
-        group.start_soon(ask)
+        group.start_soon(partial(client.submit_once, "a", "slow", journal=Journal(path)))
         await eventually(lambda: [each for each in server.requests if each.operation == "workflows.run"])
         group.cancel_scope.cancel()
+        with anyio.CancelScope(shield=True):
+            await anyio.wait_all_tasks_blocked()
+            has_left.set()
     async with connect() as client:
-        task_id = await client.submit_once("a", "work", journal=Journal(path))
+        task_id = await client.submit_once("a", "slow", journal=Journal(path))
     assert submitted(server) == [task_id]
 
 
