@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import io
+import json
 import shutil
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from support.tables import table
 
+from cyberun_async.cli import main
 from cyberun_async.local import LocalCyberun
 
 if TYPE_CHECKING:
@@ -62,17 +68,24 @@ def test_tasks_without_the_list_of_workflows(cyberun: Command, server: LocalCybe
     assert len(rows[task_id][3]) == 36
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion(cyberun: Command, shell: str):
+@functools.cache
+def completion(*arguments: str) -> str:
+    """Give what the command prints, for which it assembles all others."""
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        assert main(["completion", *arguments]) == 0
+    return printed.getvalue()
+
+
+@table("shell", ["bash", "zsh", "fish"])
+def test_completion(shell: str):
     """The script for each shell knows every command and its options."""
-    shown = cyberun("completion", shell)
-    assert shown.code == 0
-    assert all(word in shown.out for word in ("submit", "conformance", "max-in-flight", "profile"))
+    script = completion(shell)
+    assert all(word in script for word in ("submit", "conformance", "max-in-flight", "profile"))
 
 
-def test_completion_as_json(cyberun: Command):
+def test_completion_as_json():
     """A program has the script as text."""
-    (line,) = cyberun("completion", "fish", "--json").lines
+    line = json.loads(completion("fish", "--json"))
     assert (line["type"], line["shell"], "conformance" in line["script"]) == ("completion", "fish", True)
 
 
@@ -85,9 +98,9 @@ def test_completion_as_json(cyberun: Command):
         pytest.param(["tasks", "--lim"], {"--limit"}, id="an option"),
     ],
 )
-def test_completion_in_bash(cyberun: Command, tmp_path: Path, words: list[str], expected: set[str]):
+def test_completion_in_bash(tmp_path: Path, words: list[str], expected: set[str]):
     """Bash completes commands and options by the script."""
-    (tmp_path / "completion.bash").write_text(cyberun("completion", "bash").out)
+    (tmp_path / "completion.bash").write_text(completion("bash"))
     line = " ".join(["cyberun-async", *words])
     program = f"""
         source completion.bash
