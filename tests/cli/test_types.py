@@ -202,6 +202,16 @@ PROGRAM = """
 """
 
 
+# The checker reads what the package imports, six hundred modules, and nothing of these is in the types of a workflow.
+MYPY = """
+    [mypy]
+    strict = true
+    incremental = false
+    [mypy-httpx.*,httpcore.*,anyio.*,httpx_sse.*]
+    follow_imports = skip
+"""
+
+
 @pytest.mark.slow
 def test_type_checked(cyberun: Command, server: LocalCyberun, tmp_path: Path):
     """The module passes `mypy --strict`, works with `client.run()`, and has the mistakes of a program found."""
@@ -214,7 +224,8 @@ def test_type_checked(cyberun: Command, server: LocalCyberun, tmp_path: Path):
     assert cyberun("types", "-o", "workflows.py").code == 0
     program = textwrap.dedent(PROGRAM).lstrip()
     (tmp_path / "program.py").write_text(program)
-    command = [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", "workflows.py", "program.py"]
+    (tmp_path / "mypy.ini").write_text(textwrap.dedent(MYPY))
+    command = [sys.executable, "-m", "mypy", "--no-error-summary", "workflows.py", "program.py"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     wrong = {int(line.split(":")[1]) for line in done.stdout.splitlines() if ": error:" in line}
     assert not [line for line in done.stdout.splitlines() if line.startswith("workflows.py")]
