@@ -68,7 +68,8 @@ def transform(data: bytes, prompt: str, strength: float) -> Image.Image:
 def png(image: Image.Image) -> bytes:
     """Write the picture as a PNG file."""
     buffer = io.BytesIO()
-    image.save(buffer, "PNG")
+    # Most of what a picture costs is to compress it: a fifth more bytes take a fifth of the time.
+    image.save(buffer, "PNG", compress_level=1)
     return buffer.getvalue()
 
 
