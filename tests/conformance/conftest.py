@@ -19,8 +19,8 @@ POLLING = Polling(interval=0.5)
 
 @pytest.fixture
 def server() -> Iterator[LocalCyberun]:
-    """Run a quick server."""
-    with LocalCyberun() as running:
+    """Run a server whose tasks take milliseconds, unless their scripts say otherwise."""
+    with LocalCyberun(pace=0.001) as running:
         yield running
 
 

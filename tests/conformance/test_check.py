@@ -129,7 +129,7 @@ async def test_a_plan_without_containers(server: LocalCyberun, client: AsyncClie
 
 
 NEVER_ENDS = [status("running"), progress(1, 2)]
-IN_A_SECOND = after(50)
+IN_A_SECOND = after(1000)
 """By then the stream is open."""
 
 
@@ -182,7 +182,7 @@ async def test_differences_of_a_task_are_found(
 async def test_a_task_that_does_not_end(server: LocalCyberun, client: AsyncClient) -> None:
     """A task that goes on is left running, and the report has its id."""
     server.script(WORKFLOW, NEVER_ENDS)
-    report = await conformance.check(client, submit=WORKFLOW, parameters=PARAMETERS, timeout=0.3)
+    report = await conformance.check(client, submit=WORKFLOW, parameters=PARAMETERS, timeout=0.05)
     (task,) = [task async for task in client.tasks.list()]
     assert task.status == "running"
     assert task.id in found(report, "submit.result").detail

@@ -13,7 +13,7 @@ from conformance.test_check import PARAMETERS, WORKFLOW, found
 from support.nginx import NGINX, running_nginx
 from support.raw import raw_server
 
-from cyberun_async import AsyncClient, Timeouts, conformance
+from cyberun_async import AsyncClient, Polling, Timeouts, conformance
 from cyberun_async._transport.sse import ServerSentEvent
 from cyberun_async.conformance import _following
 from cyberun_async.conformance._following import Followed, judge
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from cyberun_async.local import LocalCyberun
 
-LONG = [step for n in range(1000) for step in (progress(n, 1000), after(2.5))]
+LONG = [step for n in range(1000) for step in (progress(n, 1000), after(50))]
 """An event every 0.05 s for longer than any test."""
 
 
@@ -73,14 +73,15 @@ async def test_a_task_on_which_nothing_happens(server: LocalCyberun, client: Asy
     """A task that waits proves nothing about streams."""
     server.script(WORKFLOW, [])
     server.faults.silent_stream()
-    report = await conformance.diagnose(client, submit=WORKFLOW, parameters=PARAMETERS, timeout=0.2)
+    report = await conformance.diagnose(client, submit=WORKFLOW, parameters=PARAMETERS, timeout=0.05)
     assert "nothing happened" in found(report, "streams").detail
 
 
-async def test_a_stream_that_is_held_back(server: LocalCyberun, client: AsyncClient) -> None:
+async def test_a_stream_that_is_held_back(server: LocalCyberun) -> None:
     """A stream on which nothing comes although the task ends is held back on the way, and it says what to do."""
     server.faults.silent_stream()
-    streams = found(await conformance.diagnose(client, submit=WORKFLOW, parameters=PARAMETERS), "streams")
+    async with AsyncClient(server.api_key, base_url=server.base_url, polling=Polling(interval=0.02)) as client:
+        streams = found(await conformance.diagnose(client, submit=WORKFLOW, parameters=PARAMETERS), "streams")
     assert (streams.outcome, "buffered" in streams.detail) == ("fail", True)
     assert "proxy_buffering off" in (streams.advice or "")
 
@@ -227,7 +228,7 @@ async def test_a_server_that_accepts_and_says_nothing() -> None:
 
     async with raw_server(handle) as raw:
         url = raw.url.replace("http:", "https:")
-        async with AsyncClient("sk-x", base_url=url, timeouts=Timeouts(connect=0.2)) as client:
+        async with AsyncClient("sk-x", base_url=url, timeouts=Timeouts(connect=0.05)) as client:
             assert found(await conformance.diagnose(client), "tls").outcome == "fail"
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import anyio
 import httpx
 import pytest
+from batch.conftest import eventually
 from support.samples import CONTAINER
 
 from cyberun_async import AsyncClient, conformance
@@ -130,9 +132,12 @@ async def test_a_task_without_files(server: LocalCyberun, client: AsyncClient) -
 async def test_odd_streams_are_found(server: LocalCyberun, client: AsyncClient, steps: list[object], said: str) -> None:
     """Events that come twice, or are written otherwise, are found."""
     server.faults.duplicate_events(times=None if "twice" in said else 0)
-    server.script(WORKFLOW, [after(20), status("running"), *steps, complete({})])  # type: ignore[list-item]
+    server.script(WORKFLOW, [after(3600), status("running"), *steps, complete({})])  # type: ignore[list-item]
     run = Conformance(client, None, {}, 10, task_id=await client.submit(WORKFLOW, PARAMETERS))
-    await finding_of("stream", run.stream)
+    async with anyio.create_task_group() as group:
+        group.start_soon(finding_of, "stream", run.stream)
+        await eventually(lambda: [each for each in server.requests if each.operation == "tasks.events" and each.status])
+        await server.clock.advance(3600)
 
     with pytest.raises(Differs, match=said):
         await run.hold_events()

@@ -7,14 +7,15 @@ from functools import partial
 import anyio
 import httpx
 import pytest
-from support.raw import Peer, raw_server
+from support.scripted import Exchange
+from support.virtual import served, virtual
 from trio.testing import MockClock
 
 from cyberun_async import AsyncClient, Limits, Retries, TokenProvider, WaitTimeout
 from cyberun_async._protocol import endpoints
 
 VIRTUAL_TIME = pytest.mark.parametrize(
-    "anyio_backend", [pytest.param(("trio", {"clock": MockClock(autojump_threshold=0.01)}), id="trio")]
+    "anyio_backend", [pytest.param(("trio", {"clock": MockClock(autojump_threshold=0)}), id="trio")]
 )
 
 TASK = {"id": "t-1", "task_status": "running", "workflow_id": "w-1"}
@@ -100,34 +101,25 @@ async def test_while_a_token_is_asked_for() -> None:
     assert len(api.within(20, start)) == 1
 
 
+@virtual
 async def test_on_the_wire() -> None:
     """A server that says 429 once gets no other request until it is ready."""
-    ready = anyio.Event()
-    early: list[bytes] = []
+    asked: list[float] = []
 
-    async def serve(peer: Peer) -> None:
-        while True:
-            await peer.request()
-            if len(peer.server.requests) == 1:
-                await peer.answer("{}", status=429, headers="Retry-After: 1\r\n")
-                continue
-            if not ready.is_set():
-                early.append(peer.server.requests[-1])
-            await peer.answer()
+    async def look(exchange: Exchange) -> None:
+        asked.append(anyio.current_time())
+        if len(asked) == 1:
+            await exchange.answer(429, {}, "Retry-After: 20")
+        else:
+            await exchange.answer(200, TASK)
 
-    async with raw_server(serve) as server:
-        limits = Limits(max_connections=1)
-        async with AsyncClient("sk-test", base_url=server.url, limits=limits) as client:
-
-            async def unpause() -> None:
-                await anyio.sleep(0.9)
-                ready.set()
-
-            async with anyio.create_task_group() as group:
-                group.start_soon(unpause)
-                for _ in range(20):
-                    group.start_soon(client.tasks.get, "t-1")
-        assert (len(server.requests), early) == (21, [])
+    async with served(retries=Retries(), limits=Limits(max_connections=1)) as (server, client):
+        server.on("task", look)
+        async with anyio.create_task_group() as group:
+            for _ in range(20):
+                group.start_soon(client.tasks.get, "t-1")
+    assert len(asked) == 21
+    assert asked[1] - asked[0] >= 20
 
 
 # The clean-up

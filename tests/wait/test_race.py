@@ -87,7 +87,8 @@ async def test_the_result_comes_whatever_the_stream_does(behaviour: Handler) -> 
     """A task that ends while its stream fails in one way or another gives its result by being polled."""
     seen: list[TaskEvent] = []
     remote = Remote()
-    async with scripted() as server, connected(server, limits=Limits(max_event_bytes=5000)) as client:
+    polling, limits = Polling(interval=0.005, interval_while_streaming=0.01), Limits(max_event_bytes=5000)
+    async with scripted() as server, connected(server, polling=polling, limits=limits) as client:
         remote.on(server)
         server.on("task", remote.look, remote.look, remote.look, remote.first("completed", remote.look))
         server.on("events", behaviour)
