@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from cyberun_async._transport.transport import Transport
 
 VIRTUAL_TIME = pytest.mark.parametrize(
-    "anyio_backend", [pytest.param(("trio", {"clock": MockClock(autojump_threshold=0.01)}), id="trio")]
+    "anyio_backend", [pytest.param(("trio", {"clock": MockClock(autojump_threshold=0)}), id="trio")]
 )
 TEAM, OTHER_TEAM = "019abc12-4567-7890-abcd-ef1234567891", "019abc12-4567-7890-abcd-ef1234567892"
 DEFINITION = {"id": "w-1", "slug": "w", "parameters": [{"key": "n", "type": "number"}]}

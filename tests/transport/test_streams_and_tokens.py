@@ -11,7 +11,7 @@ from cyberun_async import AsyncClient, Limits, RateLimitError
 from cyberun_async._protocol.endpoints import stream_task_events
 
 pytestmark = pytest.mark.parametrize(
-    "anyio_backend", [pytest.param(("trio", {"clock": MockClock(autojump_threshold=0.01)}), id="trio")]
+    "anyio_backend", [pytest.param(("trio", {"clock": MockClock(autojump_threshold=0)}), id="trio")]
 )
 CALL = stream_task_events("t-1")
 TEAM = "019abc12-4567-7890-abcd-ef1234567891"

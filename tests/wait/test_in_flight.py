@@ -18,7 +18,7 @@ from cyberun_async import AsyncClient, Journal, Limits, Retries, WaitTimeout
 from cyberun_async._transport.rate_limit import RateLimitPause
 
 VIRTUAL_TIME = pytest.mark.parametrize(
-    "anyio_backend", [pytest.param(("trio", {"clock": MockClock(autojump_threshold=0.01)}), id="trio")]
+    "anyio_backend", [pytest.param(("trio", {"clock": MockClock(autojump_threshold=0)}), id="trio")]
 )
 
 Submit = Callable[[AsyncClient], Awaitable[object]]
