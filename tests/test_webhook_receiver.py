@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from typing import Any
 
 import anyio
 import httpx
@@ -20,12 +20,46 @@ SECRET = "whsec_0123456789abcdef"
 EVENT = WebhookEvent(event_type="task.completed", task_id="T", status="completed")  # type: ignore[arg-type]
 
 
-@contextmanager
-def receiver(monkeypatch: pytest.MonkeyPatch, *secrets: str, port: int = 0) -> Iterator[str]:
-    """Run the receiver, and give the address of its route."""
-    monkeypatch.setenv("CYBERUN_WEBHOOK_SECRETS", " ".join(secrets))
-    with serving(load_example("webhook_receiver.py").app, port) as address:
-        yield f"{address}/webhook"
+class Receiver:
+    """The receiver, on one server for all tests, where it can be started anew.
+
+    Attributes:
+        url: Of its route.
+
+    """
+
+    def __init__(self) -> None:
+        self.url = ""
+        self._app: Any = None
+
+    def start(self, *secrets: str) -> None:
+        """Read the program anew, with other secrets in its environment."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("CYBERUN_WEBHOOK_SECRETS", " ".join(secrets))
+            self._app = load_example("webhook_receiver.py").app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Have the program serve."""
+        await self._app(scope, receive, send)
+
+
+@pytest.fixture(scope="module")
+def served_receiver() -> Iterator[Receiver]:
+    """Serve it."""
+    receiver = Receiver()
+    receiver.start(SECRET)
+    with serving(receiver) as address:
+        receiver.url = f"{address}/webhook"
+        # The sockets of its event loop are there before the first test, which would count them as left behind.
+        assert httpx.get(receiver.url).status_code == 405
+        yield receiver
+
+
+@pytest.fixture
+def receiver(served_receiver: Receiver) -> Receiver:
+    """Start it with the usual secret."""
+    served_receiver.start(SECRET)
+    return served_receiver
 
 
 async def delivered(server: LocalCyberun, count: int) -> list[Delivery]:
@@ -36,16 +70,13 @@ async def delivered(server: LocalCyberun, count: int) -> list[Delivery]:
     return list(server.deliveries)
 
 
-async def test_deliveries_of_a_cyberun(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+async def test_deliveries_of_a_cyberun(receiver: Receiver, capfd: pytest.CaptureFixture[str]) -> None:
     """It takes what Cyberun delivers; after a rotation with both secrets, and not with the old one alone."""
     async with (
         LocalCyberun(clock="held") as server,
         AsyncClient(server.device_key, base_url=server.base_url) as client,
     ):
-        # Its address is needed for the webhook, and the webhook's secret for the receiver.
-        with receiver(monkeypatch, "whsec_none_yet") as url:
-            webhook = await client.webhooks.create("receiver", url, EVENTS)
-        port = httpx.URL(url).port or 0
+        webhook = await client.webhooks.create("receiver", receiver.url, EVENTS)
         old = (await client.webhooks.get(webhook.id)).secret
 
         async def run_one(*, number: int, ends: str) -> tuple[str, int | None]:
@@ -54,13 +85,13 @@ async def test_deliveries_of_a_cyberun(monkeypatch: pytest.MonkeyPatch, capfd: p
             await server.clock.advance(0)
             return task_id, (await delivered(server, number))[-1].status
 
-        with receiver(monkeypatch, old, port=port):
-            told = [await run_one(number=1, ends="completed"), await run_one(number=2, ends="failed")]
+        receiver.start(old)
+        told = [await run_one(number=1, ends="completed"), await run_one(number=2, ends="failed")]
         new = await client.webhooks.rotate_secret(webhook.id)
-        with receiver(monkeypatch, new, old, port=port):
-            told.append(await run_one(number=3, ends="completed"))
-        with receiver(monkeypatch, old, port=port):
-            told.append(await run_one(number=4, ends="completed"))
+        receiver.start(new, old)
+        told.append(await run_one(number=3, ends="completed"))
+        receiver.start(old)
+        told.append(await run_one(number=4, ends="completed"))
 
     assert [status for _, status in told] == [204, 204, 204, 400]
     ids = [task_id for task_id, _ in told]
@@ -72,12 +103,11 @@ async def test_deliveries_of_a_cyberun(monkeypatch: pytest.MonkeyPatch, capfd: p
     ]
 
 
-async def test_a_delivery_that_comes_again(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_delivery_that_comes_again(receiver: Receiver, capfd: pytest.CaptureFixture[str]) -> None:
     """It is answered like the first, so that it does not come a third time, and nothing happens."""
     body, headers = make_delivery(EVENT, SECRET)
-    with receiver(monkeypatch, SECRET) as url:
-        async with httpx.AsyncClient() as sender:
-            answers = [(await sender.post(url, content=body, headers=headers)).status_code for _ in range(3)]
+    with httpx.Client() as sender:
+        answers = [sender.post(receiver.url, content=body, headers=headers).status_code for _ in range(3)]
 
     assert (answers, capfd.readouterr().out) == ([204, 204, 204], "T completed\n")
 
@@ -92,17 +122,12 @@ async def test_a_delivery_that_comes_again(monkeypatch: pytest.MonkeyPatch, capf
         pytest.param(b" " * (DEFAULT_MAX_BYTES + 1), {}, 413, id="endless"),
     ],
 )
-async def test_forgeries(
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
-    body: bytes,
-    headers: dict[str, str],
-    status: int,
+def test_forgeries(
+    receiver: Receiver, capfd: pytest.CaptureFixture[str], body: bytes, headers: dict[str, str], status: int
 ) -> None:
     """What Cyberun has not signed changes nothing."""
-    with receiver(monkeypatch, SECRET) as url:
-        async with httpx.AsyncClient() as sender:
-            answer = await sender.post(url, content=body, headers=headers)
+    with httpx.Client() as sender:
+        answer = sender.post(receiver.url, content=body, headers=headers)
 
     assert answer.status_code == status
     assert "completed" not in capfd.readouterr().out
