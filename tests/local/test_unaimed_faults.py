@@ -72,7 +72,7 @@ async def test_what_it_strikes(fault: str, caplog: pytest.LogCaptureFixture) -> 
             ]
             for method, url, headers, content in requests:
                 FAULTS[fault](server.faults)
-                with anyio.move_on_after(0.1):
+                with anyio.move_on_after(0.03):
                     try:
                         async with http.stream(method, url, headers=headers, content=content) as answer:
                             async for _ in answer.aiter_raw():
