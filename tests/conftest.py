@@ -58,6 +58,12 @@ def pytest_configure(config: pytest.Config) -> None:
         hypothesis.settings.load_profile("ci")
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out the benchmarks where none is asked for: they import what they compare with."""
+    is_wanted = "not benchmark" not in config.getoption("markexpr")
+    return True if collection_path.name == "benchmarks" and not is_wanted else None
+
+
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Take what hypothesis tries at random for a sweep: the gate tries a few examples, and the soak thousands."""
     if hasattr(getattr(item, "obj", None), "hypothesis"):

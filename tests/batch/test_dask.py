@@ -18,13 +18,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from distributed import Client
 from support.forking import ForkedProcess, ForkServer
+from support.lazily import Lazily
 from support.web import EXAMPLES, load_example
 
 from cyberun_async import ConfigurationError
 from cyberun_async.local import Aim, LocalCyberun, LocalParameter
 from cyberun_async.local.scripts import after, complete
+
+distributed = Lazily("distributed")
 
 PROGRAM = EXAMPLES / "dask_batch.py"
 SHARDS, ITEMS_OF_A_SHARD = 16, 6
@@ -258,7 +260,7 @@ def test_there_is_no_scheduler(tmp_path: Path) -> None:
 
 async def give_up(scheduler: str, worker: ForkedProcess) -> None:
     """Stop a worker, and have the scheduler do what it does with one that has not been heard of for five minutes."""
-    async with Client(scheduler, asynchronous=True) as client:
+    async with distributed.Client(scheduler, asynchronous=True) as client:
         addresses = [address for address, pid in (await client.run(os.getpid)).items() if pid == worker.pid]
         worker.send_signal(signal.SIGSTOP)
         await client.scheduler.restart_workers(workers=addresses, wait_for_workers=False, stimulus_id="not heard of")

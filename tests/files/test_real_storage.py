@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 import time
 from collections.abc import Iterator
@@ -17,7 +18,14 @@ from support.shelf import SECRET, TASK_ID, Plan, Shelf, a_shelf
 from cyberun_async import AsyncClient, OutputFile, StorageError, Timeouts
 
 MIB = 1024 * 1024
-DATA = random.Random(1).randbytes(12 * MIB + 5)
+SIZE = 12 * MIB + 5
+
+
+@functools.cache
+def data() -> bytes:
+    """Give what all of them store."""
+    return random.Random(1).randbytes(SIZE)
+
 
 needs_s3 = pytest.mark.skipif(S3RVER is None, reason="needs s3rver: npm install --global s3rver")
 needs_nginx = pytest.mark.skipif(NGINX is None, reason="needs nginx: apt-get install nginx")
@@ -55,32 +63,32 @@ class TestS3:
     @pytest.mark.parametrize("version", ["s3v4", "s3"])
     async def test_there_and_back(self, version: str, s3: str, tmp_path: Path) -> None:
         """What is uploaded by a presigned URL comes back by another, whatever it is called."""
-        (tmp_path / "in.png").write_bytes(DATA[:MIB])
+        (tmp_path / "in.png").write_bytes(data()[:MIB])
         async with a_shelf(S3Shelf(address=s3, version=version)) as shelf, shelf.client() as client:
             for name in NAMES:
                 key = await client.upload(tmp_path / "in.png", name=name)
                 shelf.files[key] = b""
             paths = await client.download(TASK_ID, tmp_path)
             again = await client.download(TASK_ID, tmp_path)
-        assert [path.read_bytes() == DATA[:MIB] for path in paths] == [True] * len(NAMES)
+        assert [path.read_bytes() == data()[:MIB] for path in paths] == [True] * len(NAMES)
         assert paths == again
 
     async def test_expired(self, s3: str, tmp_path: Path) -> None:
         """An expired link is refused by the storage, and renewed."""
         async with a_shelf(S3Shelf(address=s3)) as shelf, shelf.client() as client:
-            shelf.files[await client.upload(DATA, name="a.bin")] = b""
+            shelf.files[await client.upload(data(), name="a.bin")] = b""
             shelf.lifetime = 1
             result = await client.tasks.result(TASK_ID)
             time.sleep(2.1)  # noqa: ASYNC251 - the server's clock is the machine's
             shelf.lifetime = 60
             [path] = await client.download(result, tmp_path)
-        assert path.read_bytes() == DATA
+        assert path.read_bytes() == data()
         assert shelf.results == 2
 
     async def test_forged(self, s3: str, tmp_path: Path) -> None:
         """A forged link is an error with the storage's own code, and without what it says of the signature."""
         async with a_shelf(S3Shelf(address=s3, version="s3")) as shelf, shelf.client() as client:
-            shelf.files[await client.upload(DATA, name="a.bin")] = b""
+            shelf.files[await client.upload(data(), name="a.bin")] = b""
             shelf.forged = True
             with pytest.raises(StorageError, match="SignatureDoesNotMatch") as caught:
                 await client.download(TASK_ID, tmp_path)
@@ -89,13 +97,13 @@ class TestS3:
     async def test_resumed(self, s3: str, tmp_path: Path) -> None:
         """A download is gone on with by a real range, and a file that is all there by its last byte."""
         async with a_shelf(S3Shelf(address=s3)) as shelf, shelf.client() as client:
-            shelf.files[await client.upload(DATA, name="a.bin")] = b""
-            for kept in (5 * MIB, len(DATA)):
+            shelf.files[await client.upload(data(), name="a.bin")] = b""
+            for kept in (5 * MIB, SIZE):
                 await stop_after(client, tmp_path, 4 * MIB)
                 [part] = tmp_path.glob(".*.part")
-                part.write_bytes(DATA[:kept])
+                part.write_bytes(data()[:kept])
                 [path] = await client.download(TASK_ID, tmp_path)
-                assert path.read_bytes() == DATA
+                assert path.read_bytes() == data()
                 path.unlink()
 
     async def test_gone(self, s3: str, tmp_path: Path) -> None:
@@ -123,12 +131,12 @@ class TestNginx:
 
     async def test_ranges(self, tmp_path: Path) -> None:
         """A file is fetched, left in the middle, and gone on with, by the tag and the ranges of nginx."""
-        with nginx_over(tmp_path, {"a.bin": DATA}, "limit_rate 64m;") as (address, log):
+        with nginx_over(tmp_path, {"a.bin": data()}, "limit_rate 64m;") as (address, log):
             async with a_shelf(NginxShelf({"a.bin": b""}, address=address)) as shelf, shelf.client() as client:
                 await stop_after(client, tmp_path, 4 * MIB)
                 [path] = await client.download(TASK_ID, tmp_path)
                 assert await client.download(TASK_ID, tmp_path) == [path]
-        assert path.read_bytes() == DATA
+        assert path.read_bytes() == data()
         assert [line.split('"')[2].split()[0] for line in log.read_text().splitlines()] == ["200", "206", "206"]
 
     async def test_not_compressed(self, tmp_path: Path) -> None:
@@ -144,21 +152,21 @@ class TestNginx:
         async with a_shelf(NginxShelf()) as shelf, shelf.client() as client:
             place = f"location /files/ {{ proxy_pass http://127.0.0.1:{shelf.port}; }}"
             with nginx_over(tmp_path, {}, place) as (shelf.address, _):
-                shelf.put("a.bin", DATA)
+                shelf.put("a.bin", data())
                 shelf.plan("a.bin", Plan(cut=3 * MIB), Plan(cut=0), Plan(cut=5 * MIB), Plan(status=502))
                 [path] = await client.download(TASK_ID, tmp_path)
-        assert path.read_bytes() == DATA
+        assert path.read_bytes() == data()
         assert shelf.gets[-1].start == 8 * MIB
 
     @pytest.mark.slow
     async def test_slow(self, tmp_path: Path) -> None:
         """A server that is slow, but not silent, is waited for, and shows progress."""
         told: list[int] = []
-        with nginx_over(tmp_path, {"a.bin": DATA[: 3 * MIB]}, "limit_rate 1m;") as (address, _):
+        with nginx_over(tmp_path, {"a.bin": data()[: 3 * MIB]}, "limit_rate 1m;") as (address, _):
             shelf = NginxShelf({"a.bin": b""}, address=address)
             async with a_shelf(shelf), shelf.client(timeouts=Timeouts(read=2)) as client:
                 [path] = await client.download(TASK_ID, tmp_path, on_progress=lambda _, done, __: told.append(done))
-        assert path.read_bytes() == DATA[: 3 * MIB]
+        assert path.read_bytes() == data()[: 3 * MIB]
         assert len(told) >= 3
 
     @pytest.mark.parametrize(("size", "fits"), [(MIB, True), (3 * MIB, False)])
@@ -168,11 +176,11 @@ class TestNginx:
         with nginx_over(tmp_path, {}, place) as (address, _):
             async with a_shelf(NginxShelf(address=address)) as shelf, shelf.client() as client:
                 if fits:
-                    key = await client.upload(DATA[:size], name="a.bin")
-                    assert (tmp_path / "nginx/files/uploads" / key).read_bytes() == DATA[:size]
+                    key = await client.upload(data()[:size], name="a.bin")
+                    assert (tmp_path / "nginx/files/uploads" / key).read_bytes() == data()[:size]
                 else:
                     with pytest.raises(StorageError, match="500 MB") as caught:
-                        await client.upload(DATA[:size], name="a.bin")
+                        await client.upload(data()[:size], name="a.bin")
                     assert caught.value.status == 413
 
 

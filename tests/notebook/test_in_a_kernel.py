@@ -7,11 +7,16 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
-import nbformat
 import pytest
+from support.lazily import Lazily
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
+
+nbformat = Lazily("nbformat")
 
 pytestmark = [pytest.mark.slow, pytest.mark.covering, pytest.mark.timeout(180)]
 
@@ -103,7 +108,7 @@ class Shown:
         return [output["data"]["text/plain"] for output in self.cells[cell] if output["output_type"] == "display_data"]
 
 
-def execute(notebook: nbformat.NotebookNode) -> Shown:
+def execute(notebook: NotebookNode) -> Shown:
     """Run a notebook in a kernel, and fail where a cell does, other than by being stopped."""
     program = [sys.executable, str(Path(__file__).with_name("run_notebook.py"))]
     done = subprocess.run(program, input=nbformat.writes(notebook), capture_output=True, text=True, check=False)
@@ -116,7 +121,7 @@ def execute(notebook: nbformat.NotebookNode) -> Shown:
     return shown
 
 
-def notebook_of(*cells: str) -> nbformat.NotebookNode:
+def notebook_of(*cells: str) -> NotebookNode:
     """Make a notebook."""
     return nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in (SETUP, *cells, TEARDOWN)])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import json
 
@@ -16,7 +17,14 @@ from cyberun_async._protocol.json_shape import PIECE
 from cyberun_async._protocol.secret import Key
 from cyberun_async._transport.requests import make_request
 
-TASKS = [{"id": f"t-{number}", "task_status": "running", "agent_labels": ["x"] * 50} for number in range(3000)]
+COUNT = 3000
+
+
+@functools.cache
+def page_of(name: str) -> bytes:
+    """Give a page of many large tasks, as the list of some name."""
+    tasks = [{"id": f"t-{number}", "task_status": "running", "agent_labels": ["x"] * 50} for number in range(COUNT)]
+    return json.dumps({name: tasks, "page_meta": {"total_count": COUNT}}).encode()
 
 
 def answering(body: bytes) -> httpx.AsyncClient:
@@ -26,7 +34,7 @@ def answering(body: bytes) -> httpx.AsyncClient:
 @pytest.mark.parametrize("name", ["task_list", "items"])
 async def test_others_get_their_turn(name: str) -> None:
     """While a large page is read and structured, other tasks have at least a turn for each piece of it."""
-    body = json.dumps({name: TASKS, "page_meta": {"total_count": len(TASKS)}}).encode()
+    body = page_of(name)
     turns, is_read = 0, False
 
     async def others() -> None:
@@ -40,7 +48,7 @@ async def test_others_get_their_turn(name: str) -> None:
             group.start_soon(others)
             page = await client._core.transport.send(endpoints.list_tasks(1, 100))
             is_read = True
-    assert len(page.items) == len(TASKS)
+    assert len(page.items) == COUNT
     assert isinstance(page.items[0], Task)
     assert turns >= len(body) // PIECE
 
@@ -62,14 +70,14 @@ async def test_too_many_values() -> None:
 
 async def test_a_cancelled_read() -> None:
     """Reading a large response can be cancelled in the middle."""
-    body = json.dumps({"task_list": TASKS}).encode()
+    body = page_of("task_list")
     async with answering(body) as http, AsyncClient("sk-1", http_client=http, retries=Retries(budget=0)) as client:
         async with anyio.create_task_group() as group:
             group.start_soon(client._core.transport.send, endpoints.list_tasks(1, 100))
             for _ in range(10):
                 await checkpoint()
             group.cancel_scope.cancel()
-        assert len((await client._core.transport.send(endpoints.list_tasks(1, 100))).items) == len(TASKS)
+        assert len((await client._core.transport.send(endpoints.list_tasks(1, 100))).items) == COUNT
 
 
 class Stuck(httpx.AsyncBaseTransport):

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from support.lazily import Lazily
 from web.conftest import Site, until
-
-playwright = pytest.importorskip("playwright.sync_api", reason="needs Playwright: pip install --group tests")
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
+
+playwright = Lazily("playwright.sync_api")
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium")
 
@@ -44,6 +45,7 @@ TALL = 64, 96
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     """Start one browser for all tests here."""
+    pytest.importorskip("playwright.sync_api", reason="needs Playwright: pip install --group tests")
     playwright.expect.set_options(timeout=20_000)
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=QUIET)
