@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import defaultdict
 from typing import Any
 
 import nbformat
@@ -22,19 +23,19 @@ class Recorder(NotebookClient):  # type: ignore[misc]
         """Note nothing yet."""
         super().__init__(*args, **options)
         self.models: dict[str, str] = {}
-        self.states: list[tuple[str, dict[str, Any]]] = []
-        self.updates: list[dict[str, Any]] = []
+        self.states: dict[int, list[tuple[str, dict[str, Any]]]] = defaultdict(list)
+        self.updates: dict[int, list[dict[str, Any]]] = defaultdict(list)
 
-    def process_message(self, message: Any, *args: Any) -> Any:
+    def process_message(self, message: Any, cell: nbformat.NotebookNode, cell_index: int) -> Any:
         """Look at each message of the kernel."""
         content, kind = message["content"], message["header"]["msg_type"]
         if kind in {"comm_open", "comm_msg", "comm_close"}:
             state = content["data"].get("state", {})
             name = self.models.setdefault(content["comm_id"], state.get("_model_name", ""))
-            self.states.append((name, {"closed": True} if kind == "comm_close" else state))
+            self.states[cell_index].append((name, {"closed": True} if kind == "comm_close" else state))
         elif kind == "update_display_data":
-            self.updates.append(content["data"])
-        return super().process_message(message, *args)
+            self.updates[cell_index].append(content["data"])
+        return super().process_message(message, cell, cell_index)
 
 
 def main() -> None:
@@ -43,8 +44,12 @@ def main() -> None:
     by_files = Config(KernelManager={"transport": "ipc"})
     recorder = Recorder(notebook, timeout=60, kernel_name="python3", allow_errors=True, config=by_files)
     recorder.execute()
-    cells = [cell["outputs"] for cell in notebook.cells if cell["cell_type"] == "code"]
-    json.dump({"cells": cells, "states": recorder.states, "updates": recorder.updates}, sys.stdout)
+    shown = [
+        {"outputs": cell["outputs"], "states": recorder.states[number], "updates": recorder.updates[number]}
+        for number, cell in enumerate(notebook.cells)
+        if cell["cell_type"] == "code"
+    ]
+    json.dump(shown, sys.stdout)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""What a notebook shows of a wait, in a real kernel."""
+"""What a notebook shows of a wait, in a real kernel.
+
+To start one takes longer than all that is run in it, so there is one: first the notebook of docs/, as it stands, then the rest.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,11 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 import pytest
 from support.lazily import Lazily
-
-if TYPE_CHECKING:
-    from nbformat import NotebookNode
 
 nbformat = Lazily("nbformat")
 
@@ -84,52 +84,58 @@ await watched(status("running"), progress(1, 4, message=f"{link} {key}"), comple
     "is one of a batch": "_ = await client.map('text-to-image', [small] * 5).gather()",
     "is one of many": "_ = await asyncio.gather(*(client.run('text-to-image', small) for _ in range(25)))",
     "comes after many": "_ = await client.run('text-to-image', small)",
-    "is off": "os.environ['CYBERUN_PROGRESS'] = '0'\n_ = await client.run('text-to-image', small)",
+    "is off": """
+os.environ['CYBERUN_PROGRESS'] = '0'
+_ = await client.run('text-to-image', small)
+del os.environ['CYBERUN_PROGRESS']
+""",
+    "has nothing to draw with": """
+sys.modules['ipywidgets'] = sys.modules['rich'] = None
+_ = await client.run('text-to-image', small)
+""",
+    "has rich to draw with": """
+del sys.modules['rich']
+_ = await client.run('text-to-image', small)
+""",
 }
 
 
 @attrs.frozen
 class Shown:
-    """What the cells of a notebook have shown.
+    """What a cell has shown.
 
     Attributes:
-        cells: The outputs of each, as they are when all has run.
+        outputs: Its outputs, as they are when all has run.
         states: What each widget was told, by the name of its model.
         updates: What took the place of an output, in order.
 
     """
 
-    cells: list[list[dict[str, Any]]]
+    outputs: list[dict[str, Any]]
     states: list[tuple[str, dict[str, Any]]]
     updates: list[dict[str, Any]]
 
-    def lines(self, cell: int) -> list[str]:
-        """Give what a cell shows as text, without what is no output of ours."""
-        return [output["data"]["text/plain"] for output in self.cells[cell] if output["output_type"] == "display_data"]
-
-
-def execute(notebook: NotebookNode) -> Shown:
-    """Run a notebook in a kernel, and fail where a cell does, other than by being stopped."""
-    program = [sys.executable, str(Path(__file__).with_name("run_notebook.py"))]
-    done = subprocess.run(program, input=nbformat.writes(notebook), capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    shown = Shown(**json.loads(done.stdout))
-    outputs = [output for cell in shown.cells for output in cell]
-    errors = {each["ename"] for each in outputs if each["output_type"] == "error"}
-    assert errors <= {"CancelledError", "KeyboardInterrupt"}
-    assert [each for each in outputs if each.get("name") == "stderr"] == []
-    return shown
-
-
-def notebook_of(*cells: str) -> NotebookNode:
-    """Make a notebook."""
-    return nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in (SETUP, *cells, TEARDOWN)])
+    def lines(self) -> list[str]:
+        """Give what it shows as text, without what is no output of ours."""
+        return [output["data"]["text/plain"] for output in self.outputs if output["output_type"] == "display_data"]
 
 
 @pytest.fixture(scope="module")
-def shown() -> Shown:
-    """Run all cells, where ipywidgets is installed."""
-    return execute(notebook_of(*CELLS.values()))
+def shown() -> dict[str, Shown]:
+    """Run all cells, and fail where one does, other than by being stopped."""
+    notebook = nbformat.read(DOCS / "notebook.ipynb", as_version=4)
+    names = [f"docs {number}" for number, cell in enumerate(notebook.cells) if cell["cell_type"] == "code"]
+    cells = {"setup": SETUP, **CELLS, "teardown": TEARDOWN}
+    notebook.cells += [nbformat.v4.new_code_cell(cell) for cell in cells.values()]
+    program = [sys.executable, str(Path(__file__).with_name("run_notebook.py"))]
+    done = subprocess.run(program, input=nbformat.writes(notebook), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    shown = [Shown(**each) for each in json.loads(done.stdout)]
+    outputs = [output for each in shown for output in each.outputs]
+    assert [each for each in outputs if each.get("name") == "stderr"] == []
+    errors = [each for each in outputs if each["output_type"] == "error"]
+    assert [each for each in errors if each["ename"] not in {"CancelledError", "KeyboardInterrupt"}] == []
+    return dict(zip([*names, *cells], shown, strict=True))
 
 
 @pytest.mark.parametrize(
@@ -144,29 +150,30 @@ def shown() -> Shown:
         ("comes after many", f"text-to-image  completed  {FULL}"),
     ],
 )
-def test_how_it_ended_stays(shown: Shown, cell: str, line: str) -> None:
+def test_how_it_ended_stays(shown: dict[str, Shown], cell: str, line: str) -> None:
     """When a wait is over, however that is, one line says how, in the widget's place."""
-    (seen,) = shown.lines(1 + [*CELLS].index(cell))
+    (seen,) = shown[cell].lines()
     assert re.sub("[0-9a-f-]{36}", "(ID)", seen) == line
 
 
-def test_the_stop_button_leaves_a_short_traceback(shown: Shown) -> None:
+def test_the_stop_button_leaves_a_short_traceback(shown: dict[str, Shown]) -> None:
     """It ends in the call of the cell, and does not go through every layer below."""
-    outputs = shown.cells[1 + [*CELLS].index("is interrupted")]
+    outputs = shown["is interrupted"].outputs
     (traceback,) = [output["traceback"] for output in outputs if output["output_type"] == "error"]
     assert len("\n".join(traceback).splitlines()) < 40
 
 
-def test_a_wait_by_id_names_its_task(shown: Shown) -> None:
+def test_a_wait_by_id_names_its_task(shown: dict[str, Shown]) -> None:
     """Where only the id is known, it is the name."""
-    (line,) = shown.lines(1 + [*CELLS].index("is waited for"))
+    (line,) = shown["is waited for"].lines()
     assert line.startswith("task ")
     assert line.endswith(f"  completed  {FULL}")
 
 
-def test_the_widget_moves(shown: Shown) -> None:
+def test_the_widget_moves(shown: dict[str, Shown]) -> None:
     """The bar goes up to its end, and the label says status, percentage, node and step."""
-    states = shown.states[: shown.states.index(["FloatProgressModel", {"closed": True}])]
+    states = shown["completes"].states
+    states = states[: states.index(["FloatProgressModel", {"closed": True}])]
     parts = [state["value"] for model, state in states if model == "FloatProgressModel"]
     labels = [state["value"] for model, state in states if model == "LabelModel"]
     assert parts == sorted(parts)
@@ -174,48 +181,43 @@ def test_the_widget_moves(shown: Shown) -> None:
     assert "text-to-image · running · 50% · node 3 · step 10/20" in labels
 
 
-def test_no_widget_is_left(shown: Shown) -> None:
+def test_no_widget_is_left(shown: dict[str, Shown]) -> None:
     """A kernel keeps nothing of a wait that is over."""
-    opened = sum("_model_name" in state for _, state in shown.states)
-    closed = sum("closed" in state for _, state in shown.states)
+    states = [state for each in shown.values() for _, state in each.states]
+    opened = sum("_model_name" in state for state in states)
+    closed = sum("closed" in state for state in states)
     assert opened == closed > 0
 
 
-def test_secrets_are_not_shown(shown: Shown) -> None:
+def test_secrets_are_not_shown(shown: dict[str, Shown]) -> None:
     """A key and a signature that the server says are cut out."""
-    everything = json.dumps(attrs.asdict(shown))
+    everything = json.dumps([attrs.asdict(each) for each in shown.values()])
     assert "https://storage.example/file?[signature] [key]" in everything
     assert "0123456789abcdef" not in everything
 
 
-@pytest.mark.parametrize("cell", ["has its events taken", "is one of a batch", "is off"])
-def test_nothing_is_shown(shown: Shown, cell: str) -> None:
-    """Not where the caller takes the events, not for each item of a batch, and not when it is turned off."""
-    assert shown.cells[1 + [*CELLS].index(cell)] == []
+@pytest.mark.parametrize("cell", ["has its events taken", "is one of a batch", "is off", "has nothing to draw with"])
+def test_nothing_is_shown(shown: dict[str, Shown], cell: str) -> None:
+    """Not where the caller takes the events, not for each item of a batch, and neither turned off nor without means."""
+    assert shown[cell] == Shown(outputs=[], states=[], updates=[])
 
 
-def test_of_many_ten_are_shown(shown: Shown) -> None:
+def test_of_many_ten_are_shown(shown: dict[str, Shown]) -> None:
     """A page full of bars tells nothing."""
-    assert len(shown.lines(1 + [*CELLS].index("is one of many"))) == 10
+    assert len(shown["is one of many"].lines()) == 10
 
 
-def test_rich_takes_the_place_of_ipywidgets() -> None:
+def test_rich_takes_the_place_of_ipywidgets(shown: dict[str, Shown]) -> None:
     """Without ipywidgets the line is drawn anew each time, and the last one stays."""
-    shown = execute(notebook_of("sys.modules['ipywidgets'] = None", CELLS["completes"]))
-    drawn = [update["text/html"] for update in shown.updates if "text/html" in update]
-    assert shown.lines(2) == [f"text-to-image  completed  {FULL}"]
+    cell = shown["has rich to draw with"]
+    drawn = [update["text/html"] for update in cell.updates if "text/html" in update]
+    assert cell.lines() == [f"text-to-image  completed  {FULL}"]
     assert "text-to-image · running · 50% · node 3 · step 10/20" in "".join(drawn)
     assert "━━━━" in drawn[-1]
 
 
-def test_without_either_nothing_is_shown() -> None:
-    """A wait is the same without."""
-    shown = execute(notebook_of("sys.modules['ipywidgets'] = sys.modules['rich'] = None", CELLS["completes"]))
-    assert (shown.cells[2], shown.updates, shown.states) == ([], [], [])
-
-
-def test_the_notebook_of_the_docs_runs() -> None:
+def test_the_notebook_of_the_docs_runs(shown: dict[str, Shown]) -> None:
     """Every cell of it, and it ends with a picture."""
-    notebook = nbformat.read(DOCS / "notebook.ipynb", as_version=4)
-    outputs = [output for cell in execute(notebook).cells for output in cell]
+    outputs = [output for name, each in shown.items() if name.startswith("docs ") for output in each.outputs]
+    assert [output for output in outputs if output["output_type"] == "error"] == []
     assert [output["data"] for output in outputs if "image/png" in output.get("data", {})]
