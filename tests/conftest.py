@@ -18,12 +18,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import anyio
 import hypothesis
 import pytest
 from _pytest.faulthandler import fault_handler_stderr_fd_key as stderr_key
-from anyio.lowlevel import checkpoint
 from blockbuster import blockbuster_ctx
+from support.leftovers import no_task_left
 from support.sampling import count
 
 if TYPE_CHECKING:
@@ -146,7 +145,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 
 @pytest.hookimpl(tryfirst=True, wrapper=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, Any, Any]:
-    """Fail an async test that leaves a task behind: the runner would cancel it without a word."""
+    """Fail an async test that leaves a task behind."""
     test = pyfuncitem.obj
     if inspect.iscoroutinefunction(test) and not hasattr(test, "hypothesis"):
         pyfuncitem.obj = _leaving_no_task_behind(test)
@@ -159,15 +158,8 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, Any, Any]
 def _leaving_no_task_behind(test: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(test)
     async def checked(*args: Any, **kwargs: Any) -> None:
-        before = set(anyio.get_running_tasks())
-        await test(*args, **kwargs)
-        # Cancelled tasks and the closers of async generators need a few turns of the loop.
-        for _ in range(100):
-            left = [t for t in anyio.get_running_tasks() if t not in before]
-            if not left:
-                return
-            await checkpoint()
-        pytest.fail("left behind: " + ", ".join(f"task {t.name}" for t in left), pytrace=False)
+        async with no_task_left():
+            await test(*args, **kwargs)
 
     return checked
 

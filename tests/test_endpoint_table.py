@@ -12,7 +12,6 @@ from typing import Any
 from uuid import UUID
 
 import httpx
-import pytest
 from support.tables import table
 
 from cyberun_async import AsyncClient, CyberunError, Polling, Retries
@@ -149,7 +148,7 @@ def test_every_call_is_in_it() -> None:
     assert methods == {name for each in TABLE for name in each.sdk if "." in name}
 
 
-@pytest.mark.parametrize("name", CALLS)
+@table("name", CALLS)
 async def test_it_is_true(name: str) -> None:
     """A method sends its request where the table says."""
     sent = set()

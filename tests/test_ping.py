@@ -51,7 +51,7 @@ async def test_it_is_one_cheap_call() -> None:
         assert (request.operation, request.query["per_page"]) == ("tasks.list", "1")
 
 
-@pytest.mark.parametrize("ahead", [-90, 0, 90])
+@table("ahead", [-90, 0, 90])
 async def test_the_clock(ahead: float) -> None:
     """The skew is this clock against the service's, to the second that the header has."""
     date = formatdate(time.time() - ahead, usegmt=True)
@@ -64,7 +64,7 @@ async def test_the_clock(ahead: float) -> None:
     assert ping.clock_skew == pytest.approx(ahead, abs=5)
 
 
-@pytest.mark.parametrize(
+@table(
     ("response", "error"),
     [
         pytest.param(httpx.Response(401), AuthenticationError, id="a wrong key"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-import pytest
+from support.tables import table
 
 from cyberun_async import AsyncClient, RateLimiter, StatusEvent, TaskStatus, throttle
 from cyberun_async._relay.channel import Channel
@@ -80,7 +80,7 @@ async def test_relay() -> None:
     )
 
 
-@pytest.mark.parametrize("is_over", [False, True])
+@table("is_over", [False, True])
 async def test_channel(is_over: bool) -> None:
     """It shows its events and its readers."""
     channel = Channel(10, 1.0)

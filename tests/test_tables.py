@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import anyio
 import pytest
 from support.tables import table
 
@@ -42,3 +43,26 @@ def test_names_that_are_made() -> None:
     for ids in (["first"], lambda value: f"number {value}"):
         with pytest.raises(pytest.fail.Exception, match=r"--- (first|number 1)\n"):
             table("value", [1], ids=ids)(fail)()
+
+
+async def test_the_rows_of_an_async_test() -> None:
+    """They are tried on one loop, and one that leaves a task behind is named."""
+    tried: list[str] = []
+
+    @table("row", ["clean", "leaving", "failing"])
+    async def rows(row: str) -> None:
+        tried.append(row)
+        assert row != "failing"
+        if row == "leaving":
+            group.start_soon(anyio.sleep_forever, name="a sleeper")
+
+    async with anyio.create_task_group() as group:
+        with pytest.raises(pytest.fail.Exception) as caught:
+            await rows()
+        group.cancel_scope.cancel()
+
+    said = str(caught.value)
+    assert tried == ["clean", "leaving", "failing"]
+    assert "left behind: task a sleeper" in said.partition("--- 'leaving'")[2].partition("--- ")[0]
+    assert 'assert row != "failing"' in said.partition("--- 'failing'")[2]
+    assert "--- 'clean'" not in said

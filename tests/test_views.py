@@ -23,6 +23,7 @@ from support.scripted import (
     send,
     status_event,
 )
+from support.tables import table
 from trio.testing import MockClock
 
 from cyberun_async import (
@@ -112,7 +113,7 @@ async def test_provider() -> None:
     assert api.sent("X-Team-ID") == [OTHER_TEAM, OTHER_TEAM, TEAM]
 
 
-@pytest.mark.parametrize(
+@table(
     ("options", "message"),
     [
         pytest.param({"api_key": "ak-agent"}, "ak- key", id="an agent's key"),

@@ -10,6 +10,7 @@ from datetime import datetime, timezone
 import httpx
 import pytest
 from support.in_memory import TASK_ID, InMemory, Reply, in_memory
+from support.tables import table
 
 from cyberun_async import AsyncClient, InvalidParameters, OutputFile, StorageError
 
@@ -68,7 +69,7 @@ async def test_facts_of_what_says_nothing() -> None:
         assert [chunk async for chunk in chunks] == [b"x"]
 
 
-@pytest.mark.parametrize("type_", ["", "a\nb", "é"], ids=["empty", "with a break", "not ASCII"])
+@table("type_", ["", "a\nb", "é"], ids=["empty", "with a break", "not ASCII"])
 async def test_a_type_that_cannot_be_handed_on(type_: str) -> None:
     """A type that is no header is as if it were not there."""
     reply = Reply(200, b"x", {"Content-Type": type_})
@@ -76,8 +77,8 @@ async def test_a_type_that_cannot_be_handed_on(type_: str) -> None:
         assert chunks.content_type == "application/octet-stream"
 
 
-@pytest.mark.parametrize("storage", [with_ranges, without_ranges])
-@pytest.mark.parametrize(
+@table("storage", [with_ranges, without_ranges])
+@table(
     ("start", "stop", "status", "content_range"),
     [
         pytest.param(0, None, 200, None, id="all"),
@@ -114,7 +115,7 @@ async def test_iterated_without_entering() -> None:
             assert [chunk async for chunk in stream] == []
 
 
-@pytest.mark.parametrize(("start", "stop"), [(3, None), (3, 50), (-3, None)])
+@table(("start", "stop"), [(3, None), (3, 50), (-3, None)])
 async def test_a_range_that_cannot_be_placed(start: int, stop: int | None) -> None:
     """Where the storage takes no ranges and says no size, the complete file is given, and says that it is."""
     async with (
@@ -148,8 +149,8 @@ async def test_s3_says_the_size_in_the_body_of_a_416() -> None:
         assert [chunk async for chunk in chunks] == []
 
 
-@pytest.mark.parametrize("storage", [with_ranges, without_ranges])
-@pytest.mark.parametrize(
+@table("storage", [with_ranges, without_ranges])
+@table(
     ("if_range", "start", "status"),
     [
         pytest.param(TAG, 40, 206, id="this version"),
@@ -169,7 +170,7 @@ async def test_if_range(storage: Callable[[httpx.Request], Reply], if_range: str
         assert b"".join([chunk async for chunk in chunks]) == (DATA[start:] if status == 206 else DATA)
 
 
-@pytest.mark.parametrize("breaks_at", [0, 1, 19], ids=["before it", "after its first byte", "before its last byte"])
+@table("breaks_at", [0, 1, 19], ids=["before it", "after its first byte", "before its last byte"])
 async def test_a_part_resumes(breaks_at: int) -> None:
     """A part that is interrupted resumes where it was, and asks for no byte beyond its end."""
     replies = 0
@@ -230,7 +231,7 @@ async def test_a_range_header() -> None:
             client.open_file(file, http_range=3)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("storage", [with_ranges, without_ranges])
+@table("storage", [with_ranges, without_ranges])
 async def test_a_range_of_everything(storage: Callable[[httpx.Request], Reply]) -> None:
     """A range header that names the complete file is answered as a range, if its version is the reader's."""
     async with storing(storage) as (client, file, place):

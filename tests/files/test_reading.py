@@ -10,6 +10,7 @@ import random
 import anyio
 import pytest
 from support.shelf import TASK_ID, Plan, Shelf, a_shelf
+from support.tables import table
 
 from cyberun_async import AsyncClient, OutputFile, Retries, StorageError
 
@@ -27,7 +28,7 @@ async def streamed(shelf: Shelf, client: AsyncClient) -> bytes:
         return b"".join([chunk async for chunk in chunks])
 
 
-@pytest.mark.parametrize("size", [0, 1, 300_000, 9 * MIB], ids=str)
+@table("size", [0, 1, 300_000, 9 * MIB], ids=str)
 async def test_stream(size: int) -> None:
     """A stream gives all bytes, none of them empty, and knows their number."""
     data = random.Random(1).randbytes(size)
@@ -40,7 +41,7 @@ async def test_stream(size: int) -> None:
     assert all(given)
 
 
-@pytest.mark.parametrize("then", [Plan(), Plan(no_range=True)], ids=["with ranges", "without ranges"])
+@table("then", [Plan(), Plan(no_range=True)], ids=["with ranges", "without ranges"])
 async def test_stream_goes_on(then: Plan) -> None:
     """A stream that broke goes on where it was, once or more often; no byte is given twice."""
     async with a_shelf() as shelf, shelf.client() as client:
@@ -49,7 +50,7 @@ async def test_stream_goes_on(then: Plan) -> None:
         assert await streamed(shelf, client) == DATA
 
 
-@pytest.mark.parametrize("etag", ["", '"other"'], ids=["no version", "another version"])
+@table("etag", ["", '"other"'], ids=["no version", "another version"])
 async def test_stream_of_two_versions(etag: str) -> None:
     """Bytes of two versions are never joined."""
     async with a_shelf() as shelf, shelf.client() as client:
@@ -144,7 +145,7 @@ async def test_read() -> None:
         assert await client.read_file(await only_file(client), max_bytes=len(DATA)) == DATA
 
 
-@pytest.mark.parametrize("plan", [Plan(), Plan(chunked=True)], ids=["announced", "not announced"])
+@table("plan", [Plan(), Plan(chunked=True)], ids=["announced", "not announced"])
 async def test_read_too_much(plan: Plan) -> None:
     """A file that is larger than wanted is refused before it fills the memory."""
     async with a_shelf() as shelf, shelf.client() as client:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import httpx
-import pytest
 from support.in_memory import TASK_ID, Reply, in_memory
+from support.tables import table
 
 DATA = bytes(range(100))
 
@@ -14,8 +14,8 @@ def part(first: int, stop: int, total: str, etag: str | None = '"v1"') -> Reply:
     return Reply(206, DATA[first:stop], {**said, **({"ETag": etag} if etag else {})})
 
 
-@pytest.mark.parametrize("total", ["*", "100"])
-@pytest.mark.parametrize("etag", [None, '"v1"'])
+@table("total", ["*", "100"])
+@table("etag", [None, '"v1"'])
 async def test_part_of_another_version(total: str, etag: str | None) -> None:
     """Where the version is not the reader's, the beginning of a file is not taken for the complete file."""
 

@@ -16,6 +16,7 @@ import anyio
 import httpx
 import pytest
 from support.in_memory import Reply, in_memory
+from support.tables import table
 
 from cyberun_async import InputFile, StorageError
 from cyberun_async._files import source
@@ -90,8 +91,8 @@ class Place:
         return Reply(self.statuses.pop(0) if self.statuses else 200)
 
 
-@pytest.mark.parametrize("refusals", [0, 1])
-@pytest.mark.parametrize(
+@table("refusals", [0, 1])
+@table(
     ("make", "size", "again"),
     [
         pytest.param(OnlyRead, len(DATA), False, id="only read"),
@@ -142,7 +143,7 @@ async def test_a_source_that_breaks() -> None:
     assert caught.value is broken
 
 
-@pytest.mark.parametrize("make", [OnlyRead, NoEnd])
+@table("make", [OnlyRead, NoEnd])
 async def test_size_is_needed(make: type) -> None:
     """What cannot be measured needs its size."""
     async with in_memory(Place()) as (client, _):

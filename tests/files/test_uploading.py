@@ -113,7 +113,7 @@ async def test_what_is_sent(path: Path) -> None:
     }
 
 
-@pytest.mark.parametrize("size", [0, 1, MIB, 2 * MIB], ids=str)
+@table("size", [0, 1, MIB, 2 * MIB], ids=str)
 async def test_sizes(size: int) -> None:
     """A file of any size arrives, an empty one too."""
     async with a_shelf() as shelf, shelf.client() as client:
@@ -167,7 +167,7 @@ class AsyncReader:
         return b""
 
 
-@pytest.mark.parametrize(
+@table(
     ("source", "options", "problem"),
     [
         pytest.param(7, {}, "must be a path", id="a number"),
@@ -206,7 +206,7 @@ async def test_unreadable(tmp_path: Path) -> None:
     assert not shelf.puts
 
 
-@pytest.mark.parametrize("change", [-10, 10], ids=["shorter", "longer"])
+@table("change", [-10, 10], ids=["shorter", "longer"])
 async def test_not_as_announced(change: int) -> None:
     """A source of another size than announced gets no object into the storage."""
     async with a_shelf() as shelf, shelf.client() as client:
@@ -379,7 +379,7 @@ async def test_keys_stay() -> None:
     assert not shelf.presigned
 
 
-@pytest.mark.parametrize("validate", [True, False])
+@table("validate", [True, False])
 async def test_described(validate: bool) -> None:
     """An `InputFile` says what the bytes do not, with and without a check of the parameters."""
     async with a_shelf() as shelf, shelf.client() as client:
@@ -389,7 +389,7 @@ async def test_described(validate: bool) -> None:
     assert shelf.submitted == [{"parameters": {"image": "inputs/1/a.jpg"}}]
 
 
-@pytest.mark.parametrize(
+@table(
     ("parameters", "problem"),
     [
         pytest.param({"image": Path("a.gif")}, r"'image' must be one of image/png, \.jpg, not image/gif", id="type"),

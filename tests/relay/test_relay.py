@@ -11,6 +11,7 @@ import anyio
 import anyio.to_thread
 import pytest
 from support.relaying import KEEP_ALIVE, STEPS, WHOLE, Told, names, rest, scene, take, until
+from support.tables import table
 
 from cyberun_async import AsyncClient, ConfigurationError, InvalidParameters, Polling
 from cyberun_async.local import LocalCyberun
@@ -86,7 +87,7 @@ async def test_a_reader_goes_on_where_it_was() -> None:
         assert here.upstreams_of(task_id) == 1
 
 
-@pytest.mark.parametrize(
+@table(
     "last",
     [
         pytest.param(None, id="none"),
@@ -186,7 +187,7 @@ async def _by_cancelling(stream: RelayedStream) -> None:
         group.cancel_scope.cancel()
 
 
-@pytest.mark.parametrize("leave", [_by_closing, _by_cancelling])
+@table("leave", [_by_closing, _by_cancelling])
 async def test_the_last_reader_takes_the_upstream_along(leave: Callable[[RelayedStream], object]) -> None:
     """The upstream stays while anyone reads, and is closed after the last has left, however that was."""
     async with scene(linger=0) as here:
@@ -202,7 +203,7 @@ async def test_the_last_reader_takes_the_upstream_along(leave: Callable[[Relayed
         await until(lambda: (here.relay.upstreams, here.listeners()) == (0, 0))
 
 
-@pytest.mark.parametrize("thread", ["own", "another"])
+@table("thread", ["own", "another"])
 async def test_a_reader_that_is_dropped_has_left(thread: str) -> None:
     """A stream that a framework was cut off from leaves when it is collected, in whichever thread that happens."""
     async with scene(linger=0) as here:
@@ -346,7 +347,7 @@ async def test_users_with_keys_of_their_own() -> None:
 NAN = float("nan")
 
 
-@pytest.mark.parametrize(
+@table(
     "options",
     [
         *({"heartbeat": value} for value in (0, -1, NAN, "15", True)),

@@ -104,7 +104,7 @@ def test_an_account_shows_no_key() -> None:
 # Who shares a channel
 
 
-@pytest.mark.parametrize("first", ["right", "wrong"])
+@table("first", ["right", "wrong"])
 async def test_a_wrong_key_is_told_nothing(first: str) -> None:
     """Whoever comes first, a reader with a wrong key hears `unavailable`, and one with the right key the events."""
     async with scene() as here, client_of(here.server, WRONG) as stranger:
@@ -377,7 +377,7 @@ async def test_a_wait_that_ends_leaves() -> None:
             await anyio.lowlevel.checkpoint()
 
 
-@pytest.mark.parametrize("stop", [lambda relay: relay.drain(0), lambda relay: relay.aclose()], ids=["drain", "close"])
+@table("stop", [lambda relay: relay.drain(0), lambda relay: relay.aclose()], ids=["drain", "close"])
 async def test_a_wait_outlives_the_relay(stop: Callable[[Relay], object]) -> None:
     """What ends the browsers' streams does not end a wait: it goes on with a stream of its own."""
     async with scene() as here:

@@ -136,7 +136,7 @@ async def test_server_sent_events() -> None:
         ]
 
 
-@pytest.mark.parametrize(
+@table(
     ("headers", "problem"),
     [
         pytest.param("Content-Type: application/json\r\n", "application/json", id="another type"),
@@ -210,7 +210,7 @@ async def test_a_429_of_a_service_slows_nobody_else() -> None:
             await client.tasks.get("t-1")
 
 
-@pytest.mark.parametrize("raises", [True, False], ids=["raising", "not raising"])
+@table("raises", [True, False], ids=["raising", "not raising"])
 async def test_a_fresh_token(raises: bool) -> None:
     """A token that is rejected is asked for once more, and the body is sent again."""
     tokens = iter(["old", "new", "newer"])
@@ -283,7 +283,7 @@ async def test_content_that_is_text() -> None:
                 raise AssertionError
 
 
-@pytest.mark.parametrize("after", ["nothing", "the head"])
+@table("after", ["nothing", "the head"])
 async def test_a_connection_that_breaks(after: str) -> None:
     """A broken connection is a `TransportError`, and nothing is retried."""
 
@@ -302,7 +302,7 @@ async def test_a_connection_that_breaks(after: str) -> None:
         assert len(server.requests) == 1
 
 
-@pytest.mark.parametrize("waits_for", ["the response", "the body"])
+@table("waits_for", ["the response", "the body"])
 async def test_cancelled(waits_for: str) -> None:
     """Wherever a caller leaves, the connection is closed."""
 

@@ -71,7 +71,7 @@ async def test_invoke_refuses() -> None:
     assert server.requests == []
 
 
-@pytest.mark.parametrize(("method", "requests"), [("GET", 3), ("HEAD", 3), ("OPTIONS", 3), ("POST", 1), ("DELETE", 1)])
+@table(("method", "requests"), [("GET", 3), ("HEAD", 3), ("OPTIONS", 3), ("POST", 1), ("DELETE", 1)])
 async def test_what_is_repeated(method: str, requests: int) -> None:
     """After a failure a call is repeated where its method says that this does no harm."""
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
+from support.tables import table
 
 from cyberun_async import APIError, AsyncClient, InvalidParameters, Page, Retries, Task, TaskStatus
 from cyberun_async._protocol.endpoints import statuses_of
@@ -53,7 +54,7 @@ async def test_one_page() -> None:
     assert service.asked == [{"current_page": "1", "per_page": "100"}]
 
 
-@pytest.mark.parametrize(
+@table(
     ("limit", "page", "expected"),
     [(5, 1, many(5)), (5, 3, many(15)[10:]), (100, 2, many(130)[100:]), (120, 1, many(100)), (5, 99, [])],
 )
@@ -64,7 +65,7 @@ async def test_another_page(limit: int, page: int, expected: list[str]) -> None:
     assert ([task.id for task in found.items], found.total, found.number) == (expected, 130, page)
 
 
-@pytest.mark.parametrize(("limit", "requests"), [(1, 1), (5, 1), (100, 1), (101, 2), (130, 2), (131, 2), (None, 2)])
+@table(("limit", "requests"), [(1, 1), (5, 1), (100, 1), (101, 2), (130, 2), (131, 2), (None, 2)])
 async def test_limit(limit: int | None, requests: int) -> None:
     """No more items are given than that, and no page is read for what is left out."""
     service = Service(running=many(130))
@@ -139,7 +140,7 @@ async def test_errors() -> None:
             await ids_of(client.tasks.list(status=["running", "failed"]))
 
 
-@pytest.mark.parametrize(
+@table(
     ("arguments", "problem"),
     [
         ({"limit": 0}, "limit must be a whole number above zero or None, not 0"),

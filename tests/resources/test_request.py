@@ -81,7 +81,7 @@ async def test_record() -> None:
     assert len(service.requests) == 1
 
 
-@pytest.mark.parametrize(
+@table(
     ("reply", "data"),
     [
         pytest.param(httpx.Response(204), None, id="empty"),
@@ -104,7 +104,7 @@ async def test_bodies(reply: httpx.Response, data: object) -> None:
     assert (response.data, response.content) == (data, reply.content)
 
 
-@pytest.mark.parametrize(
+@table(
     ("reply", "returns", "expected"),
     [
         pytest.param(httpx.Response(404, json={"error_message": "no"}), None, NotFoundError, id="404"),
@@ -126,7 +126,7 @@ async def test_errors(reply: httpx.Response, returns: type[Task] | None, expecte
     assert len(service.requests) == 1
 
 
-@pytest.mark.parametrize(
+@table(
     ("method", "first", "sent"),
     [
         ("GET", httpx.Response(503), 2),
@@ -200,7 +200,7 @@ def test_paths(path: str, sent: str) -> None:
     assert api_call("GET", path, dict, json=None, params=None).path == sent
 
 
-@pytest.mark.parametrize(
+@table(
     ("refused", "problem"),
     [
         pytest.param({"method": "TRACE"}, "method must be one of GET, ", id="method"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from support.tables import table
 
 from cyberun_async import AsyncClient, InvalidParameters, NotFoundError
 from cyberun_async.local import LocalCyberun, LocalParameter, LocalWorkflow
@@ -39,7 +40,7 @@ async def test_a_definition_that_has_changed() -> None:
         await client.validate("mine", {"b": "x"})
 
 
-@pytest.mark.parametrize(
+@table(
     ("workflow", "parameters", "error"),
     [
         pytest.param("text-to-imag", {}, NotFoundError, id="no such workflow"),

@@ -5,10 +5,12 @@ from __future__ import annotations
 import functools
 import inspect
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from support.leftovers import no_task_left
 
 
 def table(
@@ -16,8 +18,8 @@ def table(
 ) -> Any:
     """Try a test with each row, as `pytest.mark.parametrize` does, but as one test, whose failure names each failing row.
 
-    It is for pure functions, and for waits by a clock that is not real: fixtures are the same for all rows, and what a row
-    leaves behind is found after the last one.
+    Fixtures are the same for all rows. Each row of an async test must end without a task left; threads and sockets are
+    looked for after the last one.
     """
     keys = [name.strip() for name in names.split(",")] if isinstance(names, str) else list(names)
     cases = [_unpacked(row) for row in rows]
@@ -30,23 +32,53 @@ def table(
     def decorate(test: Callable[..., None]) -> Callable[..., None]:
         signature = inspect.signature(test)
 
+        def arguments(values: Any) -> dict[str, Any]:
+            return dict(zip(keys, values if len(keys) > 1 else [values], strict=True))
+
         @functools.wraps(test)
         def run(**given: Any) -> None:
             __tracebackhide__ = True
-            failures: list[str] = []
+            failures = _Failures()
             for name, values in cases:
-                try:
-                    test(**given, **dict(zip(keys, values if len(keys) > 1 else [values], strict=True)))
-                except (Exception, pytest.fail.Exception) as error:  # noqa: BLE001 - told below, with all others
-                    failures += [f"--- {name}", *traceback.format_exception(error)]
-            if failures:
-                pytest.fail("\n".join(failures), pytrace=False)
+                with failures.noted(name):
+                    test(**given, **arguments(values))
+            failures.report()
 
+        @functools.wraps(test)
+        async def run_on_one_loop(**given: Any) -> None:
+            __tracebackhide__ = True
+            failures = _Failures()
+            for name, values in cases:
+                with failures.noted(name):
+                    async with no_task_left():
+                        await test(**given, **arguments(values))
+            failures.report()
+
+        run = run_on_one_loop if inspect.iscoroutinefunction(test) else run
         others = [each for name, each in signature.parameters.items() if name not in keys]
         run.__signature__ = signature.replace(parameters=others)  # type: ignore[attr-defined]
         return run
 
     return decorate
+
+
+class _Failures:
+    """The failures of a table, each under the name of its row."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+
+    @contextmanager
+    def noted(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except (Exception, pytest.fail.Exception) as error:  # noqa: BLE001 - reported at the end, with all others
+            self._lines += [f"--- {name}", *traceback.format_exception(error)]
+
+    def report(self) -> None:
+        __tracebackhide__ = True
+        if self._lines:
+            pytest.fail("\n".join(self._lines), pytrace=False)
 
 
 def _unpacked(row: Any) -> tuple[str, Any]:

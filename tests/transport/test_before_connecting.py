@@ -113,7 +113,7 @@ def test_port() -> None:
         client_of("https://cyberun.test:0")
 
 
-@pytest.mark.parametrize("host", ["a_b.test", "cyberun.test.", "größe.test", "127.0.0.1", "[::1]", "xn--tda.de"])
+@table("host", ["a_b.test", "cyberun.test.", "größe.test", "127.0.0.1", "[::1]", "xn--tda.de"])
 async def test_usable_host(host: str) -> None:
     """What can be looked up is left alone."""
     client_of(f"https://{host}/api/v1")

@@ -11,6 +11,7 @@ import anyio
 import httpx
 import pytest
 from support.raw import TASK, Peer, raw_server
+from support.tables import table
 
 from cyberun_async import (
     AsyncClient,
@@ -55,7 +56,7 @@ def deflated(data: bytes) -> bytes:
     return zlib.compress(data)
 
 
-@pytest.mark.parametrize(
+@table(
     ("body", "encoding"),
     [
         pytest.param(TASK.encode(), "", id="as it is"),
@@ -85,7 +86,7 @@ async def test_readable(body: bytes, encoding: str) -> None:
     assert getattr(await get(body, headers=headers), "id", None) == "t-1"
 
 
-@pytest.mark.parametrize(
+@table(
     ("body", "encoding", "words"),
     [
         pytest.param(b" " * 10_001, "", "more than 10000 bytes", id="one byte too long"),
@@ -136,7 +137,7 @@ LONG = json.dumps({"error_message": "x" * 100_000}).encode()
 """An error that is cut off before its end."""
 
 
-@pytest.mark.parametrize(
+@table(
     ("body", "encoding", "message"),
     [
         pytest.param(LONG, "", LONG[:300].decode(), id="long"),
@@ -147,7 +148,7 @@ LONG = json.dumps({"error_message": "x" * 100_000}).encode()
         pytest.param(BOMB, "gzip", "the server gave no reason", id="a bomb"),
     ],
 )
-@pytest.mark.parametrize(("status", "kind"), [(400, BadRequestError), (502, ServerError)])
+@table(("status", "kind"), [(400, BadRequestError), (502, ServerError)])
 async def test_refusals(status: int, kind: type[Exception], body: bytes, encoding: str, message: str) -> None:
     """A refusal stays what it is, however its body came; of its words, an error keeps a page at most."""
     headers = f"Content-Encoding: {encoding}\r\n" if encoding else ""
@@ -157,7 +158,7 @@ async def test_refusals(status: int, kind: type[Exception], body: bytes, encodin
     assert len(caught.value.body) <= 2000  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize(
+@table(
     "head",
     [
         pytest.param("X: " + "x" * 200_000 + "\r\n", id="one long header"),
@@ -187,7 +188,7 @@ async def test_interim_answers_without_end() -> None:
                 await client.tasks.get("t-1")
 
 
-@pytest.mark.parametrize("task_id", ["x" * 70_000, "é" * 20_000])
+@table("task_id", ["x" * 70_000, "é" * 20_000])
 async def test_long_path(task_id: str) -> None:
     """A path that no URL can hold is refused without a request, and not tried again."""
     async with AsyncClient("sk-test", base_url="http://127.0.0.1:9") as client:

@@ -217,7 +217,7 @@ async def _bytes() -> bytes:
     return b"eyJ"
 
 
-@pytest.mark.parametrize(
+@table(
     ("fetch", "words"),
     [
         pytest.param(lambda: "eyJ.a.b", "not async", id="not async"),

@@ -18,6 +18,7 @@ from support.cancelling import CancelledAt, ClientClosed
 from support.raw import Peer, RawServer, proxy_to, raw_server
 from support.sampling import some
 from support.scripted import END, SSE_HEAD, at_work, chunk
+from support.tables import table
 
 from cyberun_async import AsyncClient, Timeouts, TransportError, TransportTimeout
 from cyberun_async._protocol import endpoints
@@ -114,7 +115,7 @@ async def test_two_chunks_in_one_segment() -> None:
             assert await stream.receive() == ["two"]
 
 
-@pytest.mark.parametrize("size", [1, 2, 3, 7, 16])
+@table("size", [1, 2, 3, 7, 16])
 async def test_cut_into_segments(size: int) -> None:
     """However small the segments are in which a stream arrives, its events are the same."""
     whole = STORY + END
@@ -224,7 +225,7 @@ async def test_cut_off_by_a_deadline(route: Route, monkeypatch: pytest.MonkeyPat
             await receive_into(told, stream)
 
 
-@pytest.mark.parametrize("is_half_read", [False, True], ids=["before the first read", "standing still"])
+@table("is_half_read", [False, True], ids=["before the first read", "standing still"])
 async def test_reset_while_nobody_waits(is_half_read: bool) -> None:
     """Of a connection that was reset meanwhile, the next wait tells."""
     async with opened() as stream:
@@ -321,7 +322,7 @@ async def test_closed_under_cancellation(point: Point) -> None:
 
 @POINTS
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
-@pytest.mark.parametrize("times", [1, 2], ids=["once", "twice"])
+@table("times", [1, 2], ids=["once", "twice"])
 async def test_closed_while_asyncio_cancels(point: Point, times: int, anyio_backend: str) -> None:
     """Nor does `task.cancel()`, wherever it comes and even if it comes again; it is not swallowed."""
     turn, is_through = 0, False

@@ -11,6 +11,7 @@ import pytest
 from anyio.lowlevel import checkpoint
 from support.raw import Peer, RawServer, always_answer, raw_server
 from support.sampling import count
+from support.tables import table
 
 from cyberun_async import AsyncClient, Limits, Timeouts
 from cyberun_async._protocol import endpoints
@@ -64,8 +65,8 @@ async def open_slowly(peer: Peer) -> None:
         return
 
 
-@pytest.mark.parametrize("times", [1, 2], ids=["once", "twice"])
-@pytest.mark.parametrize("turns", range(1, 21))
+@table("times", [1, 2], ids=["once", "twice"])
+@table("turns", range(1, 21))
 @ASYNCIO
 async def test_asyncio_cancels_a_call(turns: int, times: int) -> None:
     """Ten calls cancelled by asyncio, n turns of the loop after their start, free every slot and socket."""
@@ -83,7 +84,7 @@ async def test_asyncio_cancels_a_call(turns: int, times: int) -> None:
         assert server.open <= SLOTS
 
 
-@pytest.mark.parametrize("turns", range(1, 21))
+@table("turns", range(1, 21))
 async def test_scope_cancels_a_call(turns: int) -> None:
     """The same by a cancel scope."""
     async with raw_server(answer_slowly) as server, client_of(server) as client:
@@ -97,8 +98,8 @@ async def test_scope_cancels_a_call(turns: int) -> None:
         assert server.open <= SLOTS
 
 
-@pytest.mark.parametrize("times", [1, 2], ids=["once", "twice"])
-@pytest.mark.parametrize("turns", range(1, 31, 2))
+@table("times", [1, 2], ids=["once", "twice"])
+@table("turns", range(1, 31, 2))
 @ASYNCIO
 async def test_asyncio_cancels_opening_a_stream(turns: int, times: int) -> None:
     """A stream whose opening asyncio cancels frees its place, and its connection is closed."""
@@ -117,7 +118,7 @@ async def test_asyncio_cancels_opening_a_stream(turns: int, times: int) -> None:
         assert await no_place_is_taken(client)
 
 
-@pytest.mark.parametrize("turns", range(1, 31, 2))
+@table("turns", range(1, 31, 2))
 async def test_scope_cancels_opening_a_stream(turns: int) -> None:
     """The same by a cancel scope."""
     async with raw_server(open_slowly) as server, client_of(server) as client:

@@ -11,6 +11,7 @@ import httpx
 import pytest
 from anyio.lowlevel import checkpoint
 from support.raw import Peer, RawServer, always_answer, raw_server
+from support.tables import table
 
 from cyberun_async import AsyncClient, ConfigurationError, Limits, TransportError
 from cyberun_async._concurrency import ClientClosed, InFlight, run_in_child_task
@@ -82,7 +83,7 @@ async def test_cancelled() -> None:
         assert await is_closed_to(server)
 
 
-@pytest.mark.parametrize("turns", range(8))
+@table("turns", range(8))
 @ASYNCIO
 async def test_cancelled_by_asyncio(turns: int) -> None:
     """So does closing that asyncio cancels, wherever it stands."""
@@ -100,7 +101,7 @@ async def test_cancelled_by_asyncio(turns: int) -> None:
         assert await is_closed_to(server)
 
 
-@pytest.mark.parametrize("turns", range(12))
+@table("turns", range(12))
 async def test_with_calls_in_flight(turns: int) -> None:
     """Calls in the air end with an error that says why, at whatever point they are, and leave no connection."""
     outcomes: list[Exception] = []
@@ -145,7 +146,7 @@ async def test_with_a_submission_in_flight() -> None:
         assert len(server.requests) == 1
 
 
-@pytest.mark.parametrize("turns", range(12))
+@table("turns", range(12))
 async def test_with_transfers_in_flight(turns: int) -> None:
     """So do requests to storage."""
 

@@ -113,9 +113,7 @@ def client_of(server: RawServer, **options: object) -> AsyncClient:
     return AsyncClient("sk-1", base_url=server.url, **given)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(
-    "answer", [refuse_and_half_close, refuse_and_close, refuse_in_silence, refuse_without_a_length]
-)
+@table("answer", [refuse_and_half_close, refuse_and_close, refuse_in_silence, refuse_without_a_length])
 async def test_refused(answer: Answer) -> None:
     """A refusal that comes while the file is being sent is heard at once: a new link, and the error that it says."""
     async with raw_server(storage(answer)) as server, client_of(server) as client:
@@ -237,7 +235,7 @@ async def test_nothing_taken() -> None:
             await client.upload(DATA, name="a.bin")
 
 
-@pytest.mark.parametrize("start", [b"HTTP/1.1 200 OK\r\n\r\n", b"HTTP/1.1 102 Processing\r\n\r\n"])
+@table("start", [b"HTTP/1.1 200 OK\r\n\r\n", b"HTTP/1.1 102 Processing\r\n\r\n"])
 async def test_read_ahead(start: bytes) -> None:
     """A server that responds without end while it is sent a file is not read without end."""
     given = 0

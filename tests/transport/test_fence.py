@@ -93,9 +93,9 @@ UNFORESEEN = [
 ]
 
 
-@pytest.mark.parametrize("failure", UNFORESEEN, ids=lambda failure: type(failure).__name__)
-@pytest.mark.parametrize("within_the_body", [False, True], ids=["no answer", "in the body"])
-@pytest.mark.parametrize("use", [a_call, a_submission, a_stream, a_file])
+@table("failure", UNFORESEEN, ids=lambda failure: type(failure).__name__)
+@table("within_the_body", [False, True], ids=["no answer", "in the body"])
+@table("use", [a_call, a_submission, a_stream, a_file])
 async def test_unforeseen(use: Use, within_the_body: bool, failure: Exception) -> None:
     """What no table foresees is an error of ours, with its cause, and is not tried again."""
     below = Raising(
@@ -115,14 +115,14 @@ async def test_unforeseen(use: Use, within_the_body: bool, failure: Exception) -
     assert below.asked == 1
 
 
-@pytest.mark.parametrize(
+@table(
     ("group", "retryable"),
     [
         pytest.param(ExceptionGroup("x", [OverflowError("port must be 0-65535")]), False, id="unforeseen"),
         pytest.param(ExceptionGroup("x", [ExceptionGroup("y", [httpx.ReadError("reset")])]), True, id="foreseen"),
     ],
 )
-@pytest.mark.parametrize("use", [a_call, a_file])
+@table("use", [a_call, a_file])
 async def test_groups(use: Use, group: Exception, retryable: bool) -> None:
     """A group of exceptions is what it holds, and none is left in the chain of causes."""
     async with httpx.AsyncClient(transport=Raising(group)) as http:
@@ -183,7 +183,7 @@ async def no_blocks() -> AsyncIterator[bytes]:
         yield block
 
 
-@pytest.mark.parametrize(
+@table(
     "headers",
     [
         {"X-Amz-Meta": "é"},
@@ -217,7 +217,7 @@ def test_base_urls_that_are_none(url: str) -> None:
 THEIRS = [httpx.ReadError("of their own request"), OSError("their disk"), TimeoutError(), KeyError("theirs")]
 
 
-@pytest.mark.parametrize("failure", THEIRS, ids=lambda failure: type(failure).__name__)
+@table("failure", THEIRS, ids=lambda failure: type(failure).__name__)
 async def test_providers(failure: Exception) -> None:
     """What a provider of tokens raises is not taken for a failure of the request, and is not tried again."""
     asked = []
@@ -233,7 +233,7 @@ async def test_providers(failure: Exception) -> None:
     assert len(asked) == 1
 
 
-@pytest.mark.parametrize("failure", [*THEIRS, StorageError("theirs", file="x"), anyio.EndOfStream()], ids=repr)
+@table("failure", [*THEIRS, StorageError("theirs", file="x"), anyio.EndOfStream()], ids=repr)
 async def test_sources(failure: Exception) -> None:
     """What a source raises in the middle of an upload is its owner's, though httpx has asked for the bytes."""
 

@@ -43,8 +43,8 @@ LINKS = {
 }
 
 
-@pytest.mark.parametrize("link", LINKS.values(), ids=LINKS)
-@pytest.mark.parametrize(
+@table("link", LINKS.values(), ids=LINKS)
+@table(
     "quote",
     [
         pytest.param(lambda link: link, id="whole"),
@@ -70,8 +70,8 @@ async def test_a_storage_that_quotes_the_link(link: str, quote: Callable[[str], 
     assert SIGNATURE not in everything_about(caught.value)
 
 
-@pytest.mark.parametrize("secret", [KEY, TOKEN], ids=["key", "token"])
-@pytest.mark.parametrize(
+@table("secret", [KEY, TOKEN], ids=["key", "token"])
+@table(
     "reply",
     [
         pytest.param(b"Bearer {secret}\r\n\r\n", id="no status line"),
@@ -219,8 +219,8 @@ def test_hostile_texts(text: str) -> None:
 # Pickles and copies
 
 
-@pytest.mark.parametrize("send", [pickle.dumps, copy.copy, copy.deepcopy], ids=["pickle", "copy", "deepcopy"])
-@pytest.mark.parametrize(
+@table("send", [pickle.dumps, copy.copy, copy.deepcopy], ids=["pickle", "copy", "deepcopy"])
+@table(
     "part",
     [
         pytest.param(lambda client: client, id="client"),

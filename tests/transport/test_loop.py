@@ -10,6 +10,7 @@ import anyio
 import httpx
 import pytest
 from anyio.lowlevel import checkpoint
+from support.tables import table
 
 from cyberun_async import AsyncClient, DecodeError, Retries, Task
 from cyberun_async._protocol import endpoints
@@ -31,7 +32,7 @@ def answering(body: bytes) -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=httpx.MockTransport(lambda _: httpx.Response(200, content=body)))
 
 
-@pytest.mark.parametrize("name", ["task_list", "items"])
+@table("name", ["task_list", "items"])
 async def test_others_get_their_turn(name: str) -> None:
     """While a large page is read and structured, other tasks have at least a turn for each piece of it."""
     body = page_of(name)
@@ -90,9 +91,7 @@ class Stuck(httpx.AsyncBaseTransport):
         raise AssertionError("a request has a block")
 
 
-@pytest.mark.parametrize(
-    "call", [endpoints.get_task("t-1"), endpoints.cancel_task("t-1"), endpoints.presign_file("a", 1, "x/y")]
-)
+@table("call", [endpoints.get_task("t-1"), endpoints.cancel_task("t-1"), endpoints.presign_file("a", 1, "x/y")])
 async def test_no_generator_is_left(call: object) -> None:
     """A request that is cancelled while it is sent leaves nothing to the collector, which trio would complain of."""
     async with httpx.AsyncClient(transport=Stuck()) as http, AsyncClient("sk-1", http_client=http) as client:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import anyio
 import pytest
 from support.raw import Peer, RawServer, always_answer, raw_server
+from support.tables import table
 
 from cyberun_async import (
     APIError,
@@ -41,7 +42,7 @@ async def accept(peer: Peer) -> None:
     await peer.until_closed()
 
 
-@pytest.mark.parametrize(
+@table(
     ("last_event_id", "sent"),
     [
         pytest.param("", None, id="none"),
@@ -68,7 +69,7 @@ async def test_request(last_event_id: str, sent: bytes | None) -> None:
     assert b"x-evil" not in fields
 
 
-@pytest.mark.parametrize("encoding", ["none", "utf-8", "UTF-8", "", "identity", "identity, none"])
+@table("encoding", ["none", "utf-8", "UTF-8", "", "identity", "identity, none"])
 async def test_content_encoding(encoding: str) -> None:
     """A content coding that is no compression changes nothing: some web frameworks send one with each stream."""
 
@@ -83,7 +84,7 @@ async def test_content_encoding(encoding: str) -> None:
         await connection.aclose()
 
 
-@pytest.mark.parametrize(
+@table(
     "kind", ["text/event-stream", "text/event-stream; charset=utf-8", "Text/Event-Stream;x=y", " text/event-stream "]
 )
 async def test_content_type(kind: str) -> None:
@@ -99,7 +100,7 @@ async def test_content_type(kind: str) -> None:
         await connection.aclose()
 
 
-@pytest.mark.parametrize(
+@table(
     ("status", "head", "kind", "words"),
     [
         pytest.param(401, "", AuthenticationError, "nope", id="401"),

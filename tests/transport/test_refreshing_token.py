@@ -159,7 +159,7 @@ async def test_unused(response: httpx.Response | Exception, kind: type[CyberunEr
     assert set(service.used) == {"refresh-token-0"}
 
 
-@pytest.mark.parametrize(("response", "words"), USED)
+@table(("response", "words"), USED)
 async def test_used(response: httpx.Response | Exception, words: str) -> None:
     """Where it may have been used, it is never sent again: the user has to sign in."""
     service = Service(response)

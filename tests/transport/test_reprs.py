@@ -5,6 +5,7 @@ from __future__ import annotations
 import anyio
 import pytest
 from support.scripted import SSE_HEAD, TASK, connected, hold, scripted, status_event
+from support.tables import table
 
 from cyberun_async import AsyncClient
 from cyberun_async._concurrency import FlatTaskGroup, Flight, InFlight
@@ -98,7 +99,7 @@ async def test_group() -> None:
     assert repr(group) == "<FlatTaskGroup: ZeroDivisionError>"
 
 
-@pytest.mark.parametrize(
+@table(
     ("received", "shown"),
     [
         pytest.param(b"", "idle, 0 bytes ahead", id="nothing"),

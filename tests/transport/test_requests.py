@@ -6,6 +6,7 @@ from importlib import metadata
 
 import pytest
 from support.raw import Peer, raw_server
+from support.tables import table
 
 from cyberun_async import AsyncClient, Limits
 from cyberun_async._protocol import endpoints
@@ -22,7 +23,7 @@ COMMON = (
 JWT = "eyJ.e30.c2ln"
 
 
-@pytest.mark.parametrize(
+@table(
     ("key", "call", "line", "rest"),
     [
         pytest.param("sk-test", endpoints.get_task("t-1"), "GET /api/v1/r/tasks/t-1", "\r\n", id="a read"),

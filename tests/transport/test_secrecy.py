@@ -12,6 +12,7 @@ import attrs
 import httpx
 import pytest
 from support.raw import Peer, raw_server
+from support.tables import table
 
 from cyberun_async import APIError, AsyncClient, CyberunError, DecodeError, Observer, Retries
 from cyberun_async._protocol import endpoints
@@ -140,7 +141,7 @@ async def test_ordinary_use(secret: str, logged: list[str]) -> None:
     assert "Bearer" not in "\n".join(logged)
 
 
-@pytest.mark.parametrize(
+@table(
     "reply",
     [
         pytest.param(b"HTTP/1.1 200 OK\r\nAuthorization Bearer {secret}\r\n\r\n", id="a line that is no header"),
@@ -153,8 +154,8 @@ async def test_ordinary_use(secret: str, logged: list[str]) -> None:
         pytest.param(b"HTTP/1.1 302 X\r\nLocation: /{secret}\r\n\r\n", id="a redirect on the same host"),
     ],
 )
-@pytest.mark.parametrize("secret", [KEY, TOKEN], ids=["key", "token"])
-@pytest.mark.parametrize("is_stream", [False, True], ids=["call", "stream"])
+@table("secret", [KEY, TOKEN], ids=["key", "token"])
+@table("is_stream", [False, True], ids=["call", "stream"])
 async def test_nonsense(secret: str, reply: bytes, is_stream: bool) -> None:
     """Nor does it get out where the answer makes no sense, and the error quotes it."""
 
@@ -175,7 +176,7 @@ async def test_nonsense(secret: str, reply: bytes, is_stream: bool) -> None:
     assert isinstance(caught.value, (APIError, DecodeError)) or "[key]" in seen
 
 
-@pytest.mark.parametrize(
+@table(
     ("location", "origin"),
     [
         ("https://login.test/sso?token=abc#frag", "https://login.test"),

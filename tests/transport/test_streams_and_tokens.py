@@ -5,6 +5,7 @@ from __future__ import annotations
 import anyio
 import httpx
 import pytest
+from support.tables import table
 from trio.testing import MockClock
 
 from cyberun_async import AsyncClient, Limits, RateLimitError
@@ -23,8 +24,8 @@ async def api(request: httpx.Request) -> httpx.Response:
     return httpx.Response(200, headers={"Content-Type": "text/event-stream"}, content=b": hello\n\n")
 
 
-@pytest.mark.parametrize("is_taken", [False, True])
-@pytest.mark.parametrize("tokens", [["eyJ-new"], ["eyJ-old", "eyJ-new"]], ids=["at first", "after a 401"])
+@table("is_taken", [False, True])
+@table("tokens", [["eyJ-new"], ["eyJ-old", "eyJ-new"]], ids=["at first", "after a 401"])
 async def test_slow_provider(tokens: list[str], is_taken: bool) -> None:
     """The only stream is free while a token is asked for; who comes too late goes without, and nothing is miscounted."""
     left = list(tokens)

@@ -10,6 +10,7 @@ import anyio
 import httpx
 import pytest
 from support.raw import Peer, raw_server
+from support.tables import table
 
 from cyberun_async import (
     APIError,
@@ -60,7 +61,7 @@ def fail(kind: type[httpx.TransportError]) -> Answer:
     return answer
 
 
-@pytest.mark.parametrize(
+@table(
     ("run", "kind", "may_exist"),
     [
         pytest.param(respond(400), APIError, False, id="400"),
@@ -83,7 +84,7 @@ async def test_submitting(run: Answer, kind: type[CyberunError], may_exist: bool
     assert error.may_have_been_sent == may_exist
 
 
-@pytest.mark.parametrize(
+@table(
     ("definition", "parameters", "kind"),
     [
         pytest.param(respond(500), {"prompt": "x"}, APIError, id="no definition"),
@@ -127,7 +128,7 @@ async def test_response_to_reading_is_kept_without_signatures() -> None:
     assert error.body == "<html>https://s3.test/a.png?[signature]</html>"
 
 
-@pytest.mark.parametrize("is_submitting", [False, True])
+@table("is_submitting", [False, True])
 async def test_deadline_of_a_run(is_submitting: bool) -> None:
     """The deadline of `run()` says whether it passed before or after the submission began."""
 
@@ -149,7 +150,7 @@ async def say(peer: Peer, body: str, headers: str) -> None:
     await peer.answer(body, status=201, headers=headers)
 
 
-@pytest.mark.parametrize(
+@table(
     ("body", "headers"),
     [
         pytest.param('{"task_id": 17}', "", id="a number"),
@@ -164,7 +165,7 @@ async def test_found_on_the_wire(body: str, headers: str) -> None:
             assert await client.submit("text-to-image", validate=False) == "17"
 
 
-@pytest.mark.parametrize("status", [301, 302, 303])
+@table("status", [301, 302, 303])
 async def test_a_redirect_to_the_task(status: int) -> None:
     """A redirect to the task that was made is as good as its id; one to another place is not followed."""
     async with client_of(respond(status, b"<html>", Location="/r/tasks/17")) as client:
@@ -173,7 +174,7 @@ async def test_a_redirect_to_the_task(status: int) -> None:
     assert isinstance(error, APIError)
 
 
-@pytest.mark.parametrize("status", [302, 307, 308])
+@table("status", [302, 307, 308])
 async def test_a_redirect_to_another_place(status: int) -> None:
     """What a proxy says of itself is no task, and what is to be sent to another place has not been taken."""
     where = "/login" if status == 302 else "/r/tasks/17"
@@ -181,7 +182,7 @@ async def test_a_redirect_to_another_place(status: int) -> None:
     assert isinstance(error, APIError)
 
 
-@pytest.mark.parametrize(
+@table(
     "response",
     [
         pytest.param(b'Content-Length: 99\r\n\r\n{"task_id": "17"}', id="cut off after the object"),

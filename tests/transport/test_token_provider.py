@@ -8,6 +8,7 @@ import anyio
 import httpx
 import pytest
 from support.raw import Peer, raw_server
+from support.tables import table
 
 from cyberun_async import AsyncClient, AuthenticationError, ConfigurationError, Limits, TransportError
 
@@ -89,7 +90,7 @@ async def test_handed_over() -> None:
         provider.ready.set()
 
 
-@pytest.mark.parametrize("is_nested", [False, True])
+@table("is_nested", [False, True])
 async def test_own_client(is_nested: bool) -> None:
     """A provider that sends by the client that asks it would wait for itself: it is told so, through others, too."""
 

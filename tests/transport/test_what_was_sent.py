@@ -10,6 +10,7 @@ import anyio
 import pytest
 import trio
 from support.raw import Peer, always_answer, raw_server
+from support.tables import table
 
 from cyberun_async import APIError, AsyncClient, Retries, Timeouts, TransportError, TransportTimeout
 
@@ -61,7 +62,7 @@ def client_of(url: str, *, budget: float = 0.05, **timeouts: float) -> AsyncClie
     )
 
 
-@pytest.mark.parametrize(
+@table(
     ("handle", "read", "kind"),
     [
         pytest.param(reset_at_once, 5, TransportError, id="reset at once"),
@@ -84,7 +85,7 @@ async def test_may_have_arrived(handle: Handler, read: float, kind: type[Transpo
         assert len(server.requests) <= 1
 
 
-@pytest.mark.parametrize(
+@table(
     "handle",
     [close_after_the_request, reset_after_the_request, lose_half_of_the_reply],
 )
@@ -191,7 +192,7 @@ async def test_no_tls(server_tls: ssl.SSLContext) -> None:
         assert not caught.value.may_have_been_sent
 
 
-@pytest.mark.parametrize("status", [408, 409, 500, 502, 503, 504])
+@table("status", [408, 409, 500, 502, 503, 504])
 async def test_refusals(status: int) -> None:
     """A submission that was answered is never sent again: nobody knows what a failing server has done."""
 

@@ -26,6 +26,7 @@ from support.scripted import (
     scripted,
     status_event,
 )
+from support.tables import table
 from support.virtual import simulated, virtual
 
 from cyberun_async import AsyncClient, Polling, Retries, TaskEvent, TaskStatus, Timeouts
@@ -371,7 +372,7 @@ def look_of(number: int, due: float, known: TaskStatus = TaskStatus.RUNNING) -> 
     return PollRequest(f"task-{number}", known, schedule)
 
 
-@pytest.mark.parametrize(
+@table(
     ("number", "due", "told"),
     [
         pytest.param(LIST_THRESHOLD + 1, 1.0, PollDecision.FETCH_RESULT, id="many whose polls are nearly due"),

@@ -9,6 +9,7 @@ import anyio
 import attrs
 import httpx
 import pytest
+from support.tables import table
 
 from cyberun_async import AsyncClient, Limits, Polling, TaskStatus
 
@@ -82,7 +83,7 @@ def capitals(task: Json) -> Json:
     return {"task_id": task["id"], "status": str(task["task_status"]).upper()}
 
 
-@pytest.mark.parametrize(
+@table(
     "service",
     [
         pytest.param(Service(), id="as documented"),

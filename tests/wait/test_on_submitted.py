@@ -11,6 +11,7 @@ import pytest
 from anyio.lowlevel import checkpoint
 from batch.conftest import connect, server, submitted
 from support.scripted import TASK, Exchange, Remote, Scripted, answer, connected, hold, scripted
+from support.tables import table
 
 from cyberun_async import AsyncClient, ConfigurationError, Journal, TransportError
 from cyberun_async.local import LocalCyberun
@@ -41,7 +42,7 @@ def completing(server: Scripted) -> Remote:
     return remote
 
 
-@pytest.mark.parametrize("is_async", [False, True])
+@table("is_async", [False, True])
 async def test_before_the_wait(is_async: bool) -> None:
     """It is called with the id before anything else is asked of the server; it may be async."""
     seen: list[object] = []
@@ -59,7 +60,7 @@ async def test_before_the_wait(is_async: bool) -> None:
     assert seen == [(TASK, ["run"])]
 
 
-@pytest.mark.parametrize("kind", [BrokenDatabase, FrozenError])
+@table("kind", [BrokenDatabase, FrozenError])
 async def test_what_it_raises(kind: type[Exception]) -> None:
     """What it raises ends the wait as it is, with the id on it where it takes one, and the task goes on."""
 

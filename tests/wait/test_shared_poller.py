@@ -9,6 +9,7 @@ import anyio
 import pytest
 from batch.conftest import FAST, Connect, connect, eventually, server
 from support.scripted import END, SSE_HEAD, Exchange, Remote, event
+from support.tables import table
 from support.virtual import served, virtual
 
 from cyberun_async import AsyncClient, Limits, NotFoundError, Polling, Retries, TaskEvent, TaskStatus, TransportError
@@ -272,7 +273,7 @@ def waiting(known: Any, *, wants_slot: bool = True, due: float = 60.0) -> PollRe
     return PollRequest("task", known, schedule, wants_slot=wants_slot)
 
 
-@pytest.mark.parametrize(
+@table(
     ("looks", "chosen"),
     [
         pytest.param([], None, id="nobody is there"),

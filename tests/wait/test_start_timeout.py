@@ -188,7 +188,7 @@ async def test_an_end_before_the_start() -> None:
         assert (await client.wait_for_result(TASK, start_timeout=1)).status == TaskStatus.COMPLETED
 
 
-@pytest.mark.parametrize("wrong", [0, -1, "5", True, float("nan")], ids=repr)
+@table("wrong", [0, -1, "5", True, float("nan")], ids=repr)
 async def test_no_time(wrong: Any) -> None:
     """It is a number of seconds above zero."""
     async with simulated() as server, connected(server) as client:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from support.scripted import TASK, answer, connected, scripted
+from support.tables import table
 
 from cyberun_async import TaskCancelled, TaskFailed
 
@@ -46,7 +47,7 @@ async def test_a_task_of_which_nobody_knows_more() -> None:
             await client.wait_for_result(TASK)
 
 
-@pytest.mark.parametrize("status", ["DONE", "timed out"])
+@table("status", ["DONE", "timed out"])
 async def test_a_poll_that_has_only_a_word_for_the_end(status: str) -> None:
     """The result is read, since such a word may be terminal, and the wait would never end."""
     async with scripted() as server, connected(server) as client:
