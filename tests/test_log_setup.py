@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 import httpx
 import pytest
 
-from cyberun_async import AsyncClient, _log_setup
+from cyberun_async import AsyncClient, Retries, _log_setup
 from cyberun_async._log_setup import _Handler, log, set_up_logging
 from cyberun_async.local import LocalCyberun
 
@@ -132,12 +132,14 @@ async def test_lines(caplog: pytest.LogCaptureFixture) -> None:
         return httpx.Response(status, json={"id": "t-1", "task_status": "running"}, headers=headers)
 
     http_client = httpx.AsyncClient(transport=httpx.MockTransport(respond))
-    async with AsyncClient(KEY, base_url="http://localhost", http_client=http_client) as client:
+    async with AsyncClient(
+        KEY, base_url="http://localhost", http_client=http_client, retries=Retries(initial=0.01)
+    ) as client:
         await client.tasks.get("t-1")
     lines = [record.getMessage() for record in caplog.records if record.name == "cyberun_async.transport"]
-    assert re.fullmatch(r"GET /r/tasks/t-1: 503 in 0\.\d{3} s, attempt 1, request r-503-\[key\]", lines[0])
+    assert re.fullmatch(r"GET /r/tasks/t-1: 503 in \d+\.\d{3} s, attempt 1, request r-503-\[key\]", lines[0])
     assert "attempt 1 failed, retry in" in lines[1]
-    assert re.fullmatch(r"GET /r/tasks/t-1: 200 in 0\.\d{3} s, attempt 2, request r-200-\[key\]", lines[2])
+    assert re.fullmatch(r"GET /r/tasks/t-1: 200 in \d+\.\d{3} s, attempt 2, request r-200-\[key\]", lines[2])
 
 
 @pytest.mark.slow

@@ -9,7 +9,10 @@ import anyio
 import attrs
 import httpx
 import pytest
+from support.scripted import SSE_HEAD, Remote, hold
+from support.scripted import TASK as TASK_ID
 from support.tables import table
+from support.virtual import simulated, virtual
 
 from cyberun_async import (
     AsyncClient,
@@ -21,12 +24,13 @@ from cyberun_async import (
     Retries,
     RetryPlanned,
     ServerError,
+    TaskEvent,
     TaskFailed,
     TransportError,
     WaitProgressed,
     WaitTimeout,
 )
-from cyberun_async.local import LocalCyberun, scripts
+from cyberun_async.local import LocalCyberun
 
 TASK = {"id": "t-1", "task_status": "running", "workflow_id": "w-1"}
 
@@ -138,14 +142,20 @@ SMALL = {"prompt": "a lighthouse", "width": 64, "height": 64}
 @pytest.fixture
 def server() -> LocalCyberun:
     """A local Cyberun to be started by the test."""
-    return LocalCyberun()
+    return LocalCyberun(pace=0.001)
 
 
-async def test_waits(server: LocalCyberun) -> None:
+async def test_waits() -> None:
     """A wait is told from its beginning over each status to its end."""
     keeper, seen = Keeper(), []
+    server = LocalCyberun(clock="held")
+
+    async def let_a_second_pass(event: TaskEvent) -> None:
+        seen.append(event)
+        await server.clock.advance(1)
+
     async with server, AsyncClient(server.api_key, base_url=server.base_url, observer=keeper) as client:
-        result = await client.run("text-to-image", SMALL, timeout=15, on_event=seen.append)
+        result = await client.run("text-to-image", SMALL, timeout=15, on_event=let_a_second_pass)
     first, *middle, last = keeper.waits
     assert first == WaitProgressed(first.number, result.id, None)
     assert last == WaitProgressed(first.number, result.id, "completed", is_over=True)
@@ -164,11 +174,20 @@ async def test_waits_that_fail(server: LocalCyberun) -> None:
             await client.run("always-fails", timeout=15)
         with pytest.raises(NotFoundError):
             await client.wait_for_result("019abc12-9012-7890-abcd-ef1234567896", timeout=15)
-        server.script("text-to-image", [scripts.status("running")])
-        with pytest.raises(WaitTimeout):
-            await client.run("text-to-image", {"prompt": "a lighthouse"}, timeout=0.3)
     ends = [(each.status, each.error) for each in keeper.waits if each.is_over]
-    assert ends == [("failed", "TaskFailed"), (None, "NotFoundError"), ("running", "cancelled")]
+    assert ends == [("failed", "TaskFailed"), (None, "NotFoundError")]
+
+
+@virtual
+async def test_waits_without_an_end() -> None:
+    """A wait whose deadline has passed was cancelled."""
+    keeper = Keeper()
+    async with simulated() as server, AsyncClient("sk-1", base_url=server.base_url, observer=keeper) as client:
+        Remote("running").on(server)
+        server.on("events", hold(SSE_HEAD))
+        with pytest.raises(WaitTimeout):
+            await client.wait_for_result(TASK_ID, timeout=60)
+    assert [(each.status, each.error) for each in keeper.waits if each.is_over] == [("running", "cancelled")]
 
 
 class Failing:

@@ -15,7 +15,15 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import StatusCode
 
-from cyberun_async import AsyncClient, NotFoundError, Retries, RetryPlanned, TaskFailed, TransportError
+from cyberun_async import (
+    AsyncClient,
+    NotFoundError,
+    Retries,
+    RetryPlanned,
+    TaskEvent,
+    TaskFailed,
+    TransportError,
+)
 from cyberun_async.local import LocalCyberun, scripts
 from cyberun_async.otel import OpenTelemetryObserver
 
@@ -66,10 +74,14 @@ LIFE = [
 
 async def test_wait(spans: Spans) -> None:
     """A wait is a span; below it is each status, and below those the requests about the task."""
-    async with LocalCyberun(pace=0.1) as server:
+    async with LocalCyberun(clock="held") as server:
         server.script("text-to-image", LIFE)
+
+        async def let_a_second_pass(_: TaskEvent) -> None:
+            await server.clock.advance(1)
+
         async with AsyncClient(server.api_key, base_url=server.base_url, observer=spans.observer) as client:
-            result = await client.run("text-to-image", SMALL, validate=False, timeout=15)
+            result = await client.run("text-to-image", SMALL, validate=False, timeout=15, on_event=let_a_second_pass)
     wait = spans.named("cyberun wait")
     assert dict(wait.attributes or {}) == {"cyberun.task_id": result.id, "cyberun.task_status": "completed"}
     assert wait.status.status_code is StatusCode.UNSET
@@ -85,7 +97,7 @@ async def test_wait(spans: Spans) -> None:
 
 async def test_failures(spans: Spans) -> None:
     """Spans that did not end well say so."""
-    async with LocalCyberun() as server:
+    async with LocalCyberun(pace=0.001) as server:
         async with AsyncClient(server.api_key, base_url=server.base_url, observer=spans.observer) as client:
             with pytest.raises(TaskFailed):
                 await client.run("always-fails", timeout=15)

@@ -28,6 +28,7 @@ from support.scripted import (
     send,
     status_event,
 )
+from support.virtual import simulated, virtual
 
 from cyberun_async import (
     CancelledEvent,
@@ -258,10 +259,11 @@ async def test_the_last_id_goes_into_the_next_request(ids: bytes, sent: str | No
     assert (first, second) == (None, sent)
 
 
+@virtual
 async def test_retry_holds_the_next_stream_back() -> None:
     """Where a deployment sends `retry:`, no stream is opened sooner, and polls go on meanwhile."""
     remote = Remote()
-    async with scripted() as server, connected(server) as client:
+    async with simulated() as server, connected(server) as client:
         remote.on(server)
         server.on("task", remote.look, remote.look, remote.look, remote.first("completed", remote.look))
         seen = await reconnecting(client, server, send(SSE_HEAD, chunk(b"retry: 99999999999999999999\n\n"), END))
@@ -270,9 +272,10 @@ async def test_retry_holds_the_next_stream_back() -> None:
     assert server.kinds().count("events") == 1
 
 
+@virtual
 async def test_the_stream_is_opened_again_in_its_time() -> None:
     """With no poll due for long, the wait goes on by the next stream once `retry:` allows it."""
-    async with scripted() as server, connected(server, polling=Polling(interval=1000)) as client:
+    async with simulated() as server, connected(server, polling=Polling(interval=1000)) as client:
         Remote().on(server)
         again = chunk(b"retry: 300\n\n")
         seen = await reconnecting(client, server, send(SSE_HEAD, again, END), send(SSE_HEAD, COMPLETED, END))
@@ -281,10 +284,11 @@ async def test_the_stream_is_opened_again_in_its_time() -> None:
     assert server.kinds().count("events") == 2
 
 
+@virtual
 async def test_retry_after_of_a_refused_stream_is_honoured() -> None:
     """A server that refuses the stream for an hour is not asked again for an hour."""
     remote = Remote()
-    async with scripted() as server, connected(server) as client:
+    async with simulated() as server, connected(server) as client:
         remote.on(server)
         server.on("task", *[remote.look] * 5, remote.first("completed", remote.look))
         seen = await reconnecting(client, server, answer(503, None, "Retry-After: 3600"))
@@ -388,9 +392,10 @@ async def test_leaving_the_context_closes_at_once(how: str) -> None:
     assert scope.cancelled_caught == (how == "cancel")
 
 
+@virtual
 async def test_a_cancelled_step_can_be_taken_again() -> None:
     """A time limit around one step leaves the stream where it was: nothing is lost, nothing told twice."""
-    async with scripted() as server, connected(server, polling=Polling()) as client:
+    async with simulated() as server, connected(server, polling=Polling()) as client:
         Remote().on(server)
         server.on("events", hold(SSE_HEAD, *STORY[:2]), hold(SSE_HEAD, *STORY[:2]), send(SSE_HEAD, *STORY))
         seen = []

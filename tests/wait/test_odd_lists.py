@@ -10,6 +10,7 @@ import attrs
 import httpx
 import pytest
 from support.tables import table
+from support.virtual import virtual
 
 from cyberun_async import AsyncClient, Limits, Polling, TaskStatus
 
@@ -105,6 +106,7 @@ def capitals(task: Json) -> Json:
         pytest.param(Service(page=lambda _: {"hello": "world"}), id="no list"),
     ],
 )
+@virtual
 async def test_waits_end_whatever_the_list_is_like(service: Service) -> None:
     """Each wait ends with its own result; what the list does not say is asked for by polls."""
     service = attrs.evolve(service, asked=Counter(), was_asked=anyio.Event())

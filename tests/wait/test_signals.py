@@ -94,7 +94,7 @@ async def test_a_signal_that_fails_leaves_quietly(caplog: pytest.LogCaptureFixtu
     async def broken() -> None:
         raise OSError("no broker")
 
-    async with LocalCyberun() as server, AsyncClient(server.api_key, base_url=server.base_url) as client:
+    async with LocalCyberun(pace=0.001) as server, AsyncClient(server.api_key, base_url=server.base_url) as client:
         for signal in (broken, anyio.sleep_forever):
             task_id = await client.submit("text-to-image", {"prompt": "x", "width": 64, "height": 64})
             assert (await client.wait_for_result(task_id, signal=signal)).files
