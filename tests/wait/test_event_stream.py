@@ -158,7 +158,9 @@ async def test_an_id_that_is_null_counts_as_missing() -> None:
         Remote().on(server)
         server.on("events", send(SSE_HEAD, raw("completed", '{"task_id": null}'), END))
         async with client.events(TASK) as events:
-            assert [each.task_id async for each in events] == [TASK, TASK]
+            # The first poll may come too late to be an event of its own.
+            *_, end = [each async for each in events]
+    assert (type(end), end.task_id) == (CompletedEvent, TASK)
 
 
 @pytest.mark.parametrize("oddity", [raw("status", "{"), raw("error", '{"message":"no"}')], ids=["malformed", "error"])
