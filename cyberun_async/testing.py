@@ -72,27 +72,22 @@ def pytest_fixture_setup(
     if fixturedef.argname != _CLIENT or getattr(func, "__module__", None) != __name__:
         return (yield)
     # pytest declares it final, and anyio's plugin and pytest-asyncio set it likewise.
-    setattr(fixturedef, "func", _suited_to(request))  # noqa: B010
+    setattr(fixturedef, "func", _suited_to(request, func))  # noqa: B010
     try:
         return (yield)
     finally:
         setattr(fixturedef, "func", func)  # noqa: B010
 
 
-def _suited_to(request: pytest.FixtureRequest) -> Callable[..., object]:
+def _suited_to(request: pytest.FixtureRequest, func: Callable[..., object]) -> Callable[..., object]:
     """Give the client's fixture in the form that the plugin takes which runs this test."""
     if "anyio_backend" in request.fixturenames or request.node.get_closest_marker("trio") is not None:
         return _open_client
     marker = request.node.get_closest_marker("asyncio")
     if marker is None:
         return _make_client
-
-    async def open_client(cyberun: "LocalCyberun") -> "AsyncIterator[AsyncClient]":
-        async for client in _open_client(cyberun):
-            yield client
-
     scope = marker.kwargs.get("loop_scope") or marker.kwargs.get("scope")
     # Older releases have no such setting.
     with suppress(ValueError):
         scope = scope or request.config.getini("asyncio_default_test_loop_scope")
-    return _for_pytest_asyncio(open_client, scope)
+    return _for_pytest_asyncio(func, scope)

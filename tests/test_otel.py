@@ -95,6 +95,21 @@ async def test_wait(spans: Spans) -> None:
     assert len(spans.all()) == 2 + len(names) + len(requests)
 
 
+async def test_two_waits_of_one_task(spans: Spans) -> None:
+    """Each of them is a span that ends, and the requests about the task are below one of them."""
+    async with LocalCyberun(pace=0.1) as server:
+        server.script("text-to-image", LIFE)
+        async with AsyncClient(server.api_key, base_url=server.base_url, observer=spans.observer) as client:
+            task_id = await client.submit("text-to-image", SMALL, validate=False)
+            async with anyio.create_task_group() as group:
+                for _ in range(2):
+                    group.start_soon(client.wait_for_result, task_id)
+    waits = [span for span in spans.below(None) if span.name == "cyberun wait"]
+    assert [(wait.attributes or {})["cyberun.task_status"] for wait in waits] == ["completed", "completed"]
+    requests = [request for wait in waits for status in spans.below(wait) for request in spans.below(status)]
+    assert requests
+
+
 async def test_failures(spans: Spans) -> None:
     """Spans that did not end well say so."""
     async with LocalCyberun(pace=0.001) as server:

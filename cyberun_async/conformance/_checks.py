@@ -143,8 +143,7 @@ class Conformance:
         if not files:
             raise Skipped(f"the task {task_id} has no files")
         async with self.client.open_file(files[0]) as stream:
-            async for _ in stream:
-                break
+            await anext(aiter(stream), b"")
         return f"the storage gives the files of the task {task_id}"
 
     async def list_agents(self) -> str:

@@ -22,6 +22,8 @@ from cyberun_async.webhooks import WebhookEvent
 # Fan-out
 
 
+# On trio, too: the upstream is a system task there.
+@pytest.mark.covering
 async def test_many_readers_have_one_upstream() -> None:
     """Readers of one task are told the same, the late one from the beginning, over one upstream stream."""
     async with scene() as here:
