@@ -18,7 +18,7 @@ if len(sys.argv) == 1:
     # run as usual, and shows what it prints while it prints it.
     nox.options.parallel = "auto"
 # What takes longest starts first.
-nox.options.sessions = ["slow", "tests", "typing", "docs", "lint", "coverage", "skipped"]
+nox.options.sessions = ["tests", "unmeasured", "typing", "docs", "lint", "coverage", "skipped"]
 # Whoever has one Python can run all of this; `coverage` sees to it that at least one did.
 nox.options.error_on_missing_interpreters = False
 nox.options.download_python = "never"
@@ -46,10 +46,14 @@ def is_found(python: str) -> bool:
 
 FOUND = [python for python in PYTHONS if is_found(python)]
 
-CORE = [f"tests/{folder}" for folder in ("protocol", "resources", "transport", "wait")]
+BETWEEN = ["tests/transport", "tests/test_guarantees.py"]
 """What is tested on a Python between the oldest and the newest: there, too, loops and connections may differ."""
 
-QUICK = "not benchmark and not slow"
+QUICK = "not benchmark and not slow and not soak"
+"""What needs no second, and is no sample of a sweep."""
+
+MEASURED = "not benchmark and (covering or not slow and not second_loop)"
+"""What covers the package. Each line costs twice as much where it is measured."""
 
 CORES = os.cpu_count() or 1
 
@@ -128,22 +132,24 @@ def tests(session: nox.Session) -> None:
     if session.posargs:
         session.run(pytest, *session.posargs)
         return
-    # What is covered is about the work and not about the version: it is measured on the newest Python that is found,
-    # which is the fastest, too.
+    # What is covered is about the work and not about the version: it is measured on the newest Python that is found.
     if session.python == FOUND[-1]:
-        command = ["coverage", "run", pytest, "-m", f"{QUICK} or covering"]
+        command = ["coverage", "run", pytest, "-m", MEASURED]
     else:
-        command = [pytest, "-m", QUICK, *(CORE if session.python != FOUND[0] else [])]
+        command = [pytest, "-m", QUICK, *(BETWEEN if session.python != FOUND[0] else [])]
     session.run(*command, *SPREAD, env=note_skips(session))
 
 
 @nox.session(python=FOUND[-1:] or None, allow_parallel=True)
-def slow(session: nox.Session) -> None:
-    """The tests that take seconds, on the newest Python that is found."""
+def unmeasured(session: nox.Session) -> None:
+    """All that is left for the newest Python: the tests that take seconds, and those of the second loop."""
     session.install(EVERYTHING, *group("tests"))
     pytest = Path(session.bin, "pytest")
-    # Most of them wait for other programs rather than for a core.
-    session.run(pytest, "-m", "slow and not covering", *SPREAD, "-n", str(2 * CORES + 1), env=note_skips(session))
+    # In a new checkout each worker would compile all tests for itself.
+    session.run(pytest, "--collect-only", "-qq", silent=True)
+    # Most of the slow ones wait for other programs rather than for a core.
+    left = f"not benchmark and not ({MEASURED})"
+    session.run(pytest, "-m", left, *SPREAD, "-n", str(2 * CORES + 1), env=note_skips(session))
 
 
 @nox.session(venv_backend="uv")

@@ -70,6 +70,18 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         item.add_marker(pytest.mark.soak)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that run on trio what runs on asyncio, too."""
+    ids = {item.nodeid for item in items}
+    for item in items:
+        callspec = getattr(item, "callspec", None)
+        if callspec and callspec.params.get("anyio_backend") == "trio":
+            on_asyncio = callspec.id.replace("trio", "asyncio", 1)
+            if item.nodeid.replace(f"[{callspec.id}]", f"[{on_asyncio}]") in ids:
+                item.add_marker(pytest.mark.second_loop)
+
+
 def pytest_collection_finish() -> None:
     """Let the collector pass over what lives as long as the run.
 
