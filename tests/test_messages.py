@@ -573,7 +573,7 @@ TABLE: Mapping[type[CyberunError], Sequence[tuple[str, Meeting | Timed, str]]] =
         ("no files yet", download_pending,
             "files of task TASK: it is pending and has none before it ends, see client.wait_for_result(); retry"),
         ("a refused link", lambda at: download(at, status={"code": 403, "times": None}),
-            "output_00001_.bin of task TASK: the storage rejected the presigned URL (403); ask whoever runs this Cyberun"),
+            "output_00001_.bin of task TASK: the storage rejected the presigned URL (403); ask the operator of this Cyberun server"),
         ("a lost file", lambda at: download(at, status={"code": 404}),
             "output_00001_.bin of task TASK: the storage does not have it (any more): inputs are kept for a day, and outputs for 7 days or without end, as the deployment is set (404); submit the task again"),
         ("a storage that is down", lambda at: download(at, status={"code": 503, "times": None}),

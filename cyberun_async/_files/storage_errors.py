@@ -52,7 +52,7 @@ class StorageErrorResponse:
     @property
     def advice(self) -> str:
         """What is left to do where a retry does not help."""
-        return "submit the task again" if self.status in _NOT_STORED else "ask whoever runs this Cyberun"
+        return "submit the task again" if self.status in _NOT_STORED else "ask the operator of this Cyberun server"
 
     @property
     def may_be_expired(self) -> bool:
