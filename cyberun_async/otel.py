@@ -47,7 +47,7 @@ class OpenTelemetryObserver(Observer):
         self._tracer = trace.get_tracer("cyberun_async", tracer_provider=tracer_provider)
         self._requests: dict[int, Span] = {}
         self._waits: dict[int, _Wait] = {}
-        self._newest_wait: dict[str, _Wait] = {}
+        self._waits_of_task: dict[str, list[_Wait]] = {}
 
     def __repr__(self) -> str:
         """Show what goes on."""
@@ -62,7 +62,7 @@ class OpenTelemetryObserver(Observer):
             attributes["http.request.resend_count"] = record.attempt - 1
         if task_id is not None:
             attributes["cyberun.task_id"] = task_id
-        wait = self._newest_wait.get(task_id or "")
+        wait = self._newest_wait(task_id)
         parent = None if wait is None else wait.status
         self._requests[record.number] = self._start(f"{record.method} {route}", parent, SpanKind.CLIENT, attributes)
 
@@ -76,7 +76,7 @@ class OpenTelemetryObserver(Observer):
 
     def on_retry(self, record: RetryPlanned) -> None:
         """Note on the wait that the task is part of, or else on the caller's own span, that there will be another."""
-        wait = self._newest_wait.get(record.failure.task_id or "")
+        wait = self._newest_wait(record.failure.task_id)
         span = trace.get_current_span() if wait is None else wait.status
         span.add_event("cyberun.retry", {"attempt": record.attempt, "delay": record.delay})
 
@@ -87,7 +87,8 @@ class OpenTelemetryObserver(Observer):
         if wait is None:
             span = self._start("cyberun wait", None, SpanKind.INTERNAL, attributes)
             wait = _Wait(span, self._start("submitted", span, SpanKind.INTERNAL, attributes))
-            self._waits[record.number] = self._newest_wait[record.task_id] = wait
+            self._waits[record.number] = wait
+            self._waits_of_task.setdefault(record.task_id, []).append(wait)
         elif record.is_over:
             self._end_wait(record, wait)
         else:
@@ -96,12 +97,19 @@ class OpenTelemetryObserver(Observer):
 
     def _end_wait(self, record: WaitProgressed, wait: _Wait) -> None:
         del self._waits[record.number]
-        if self._newest_wait.get(record.task_id) is wait:
-            del self._newest_wait[record.task_id]
+        waits = self._waits_of_task[record.task_id]
+        waits.remove(wait)
+        if not waits:
+            del self._waits_of_task[record.task_id]
         wait.status.end()
         if record.status is not None:
             wait.span.set_attribute("cyberun.task_status", record.status)
         _end(wait.span, record.error)
+
+    def _newest_wait(self, task_id: str | None) -> _Wait | None:
+        """Give the wait that requests about a task belong to, as no record of a request says which one sent it."""
+        waits = self._waits_of_task.get(task_id or "")
+        return waits[-1] if waits else None
 
     def _start(self, name: str, parent: Span | None, kind: SpanKind, attributes: dict[str, str | int]) -> Span:
         context = None if parent is None else trace.set_span_in_context(parent)

@@ -8,21 +8,27 @@ import sys
 from collections.abc import Iterator
 
 import anyio
+import attrs
 import httpx
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import StatusCode
+from support.tables import table
 
 from cyberun_async import (
     AsyncClient,
     NotFoundError,
+    RequestStarted,
+    ResponseReceived,
     Retries,
     RetryPlanned,
+    ServerError,
     TaskEvent,
     TaskFailed,
     TransportError,
+    WaitProgressed,
 )
 from cyberun_async.local import LocalCyberun, scripts
 from cyberun_async.otel import OpenTelemetryObserver
@@ -55,7 +61,7 @@ def spans() -> Iterator[Spans]:
     yield spans
     spans.provider.shutdown()
     # Whatever began has ended.
-    assert (spans.observer._requests, spans.observer._waits, spans.observer._newest_wait) == ({}, {}, {})
+    assert (spans.observer._requests, spans.observer._waits, spans.observer._waits_of_task) == ({}, {}, {})
     assert repr(spans.observer) == "<OpenTelemetryObserver: 0 requests and 0 waits>"
 
 
@@ -108,6 +114,25 @@ async def test_two_waits_of_one_task(spans: Spans) -> None:
     assert [(wait.attributes or {})["cyberun.task_status"] for wait in waits] == ["completed", "completed"]
     requests = [request for wait in waits for status in spans.below(wait) for request in spans.below(status)]
     assert requests
+
+
+@table("first_to_end", [pytest.param(0, id="the older one"), pytest.param(1, id="the newer one")])
+def test_one_of_two_waits_ends(spans: Spans, first_to_end: int) -> None:
+    """Requests and retries are below the wait that still runs."""
+    spans.exporter.clear()
+    observer, request = spans.observer, RequestStarted(1, "GET", "/r/tasks/t-1", 1, "t-1")
+    waits = [WaitProgressed(number, "t-1", None) for number in (1, 2)]
+    for wait in waits:
+        observer.on_wait(wait)
+    observer.on_wait(attrs.evolve(waits[first_to_end], status="completed", is_over=True))
+    observer.on_request(request)
+    observer.on_response(ResponseReceived(request, 0.1, 200, None))
+    failure = ServerError(503, "", method="GET", path="/r/tasks/t-1", task_id="t-1")
+    observer.on_retry(RetryPlanned("GET", "/r/tasks/t-1", 1, 0.1, failure))
+    observer.on_wait(attrs.evolve(waits[1 - first_to_end], status="completed", is_over=True))
+    ended, running = [span for span in spans.exporter.get_finished_spans() if span.name == "submitted"]
+    assert (spans.below(ended), [span.name for span in spans.below(running)]) == ([], ["GET /r/tasks/{task_id}"])
+    assert ([*ended.events], [event.name for event in running.events]) == ([], ["cyberun.retry"])
 
 
 async def test_failures(spans: Spans) -> None:
