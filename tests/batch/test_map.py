@@ -8,6 +8,7 @@ from typing import Any
 import anyio
 import pytest
 from batch.conftest import FAST, Connect, eventually, submitted
+from support.sampling import count
 from support.scripted import Exchange, Scripted, answer
 from support.virtual import served, virtual
 
@@ -370,7 +371,7 @@ async def test_a_server_that_wants_to_be_left_alone(connect: Connect, server: Lo
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(60)
+@pytest.mark.soak
 async def test_a_bad_day(connect: Connect, server: LocalCyberun) -> None:
     """With failing tasks, failing calls, cut streams and a storm of 429, every outcome is right and nothing is lost."""
     faults = server.faults
@@ -378,7 +379,7 @@ async def test_a_bad_day(connect: Connect, server: LocalCyberun) -> None:
     faults.cut_stream(after=60, probability=0.3, times=None)
     faults.status(429, on="workflows.run", after=100, times=20)
     faults.lose_reply(on="workflows.run", after=50, times=3)
-    items = [{"n": n, "end": "fail" if n % 10 == 0 else ""} for n in range(300)]
+    items = [{"n": n, "end": "fail" if n % 10 == 0 else ""} for n in range(count(sample=150, soak=300))]
     async with connect(streams=10) as client:
         outcomes = await client.map("work", items, max_in_flight=60).gather()
     uncertain = [each for each in outcomes if each.is_uncertain]
@@ -387,4 +388,4 @@ async def test_a_bad_day(connect: Connect, server: LocalCyberun) -> None:
         if outcome not in uncertain:
             assert (type(outcome.error) is TaskFailed) == (outcome.index % 10 == 0)
             assert outcome.error is not None or outcome.unwrap().status == TaskStatus.COMPLETED
-    assert len(submitted(server)) == 300
+    assert len(submitted(server)) == len(items)

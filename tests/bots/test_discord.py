@@ -39,6 +39,8 @@ class Channel(Place):
         """Run the bot, and stop it as Ctrl-C does: asyncio cancels the program's task, once."""
         client = self.client()
         bot = discord_bot.PaintingBot(client, self.database)
+        # Discord says a little later which servers the bot is on; here there are none, and two seconds to wait for them.
+        bot._connection.guild_ready_timeout = 0
         self.discord.ready.clear()
         before = asyncio.all_tasks()
         running = asyncio.create_task(discord_bot.run(bot, client, discord_local.TOKEN))

@@ -340,8 +340,9 @@ async def test_a_burst_with_a_cancel(chat: Chat) -> None:
     assert sum(bool(message.files) for message in chat.messages.values()) == ends.count("✅ Done")
 
 
-async def test_a_clean_stop_loses_no_command(chat: Chat, turns: Turns) -> None:
+async def test_a_clean_stop_loses_no_command(chat: Chat, turns: Turns, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was accepted before the stop and had no turn, or only its first, is answered and served after the next start."""
+    monkeypatch.setattr("painter.PARTING", 0.1)  # In vain: there are no turns.
     async with chat.bot():
         chat.telegram.say("/imagine a lake", user=1)
         await chat.says(1, "⏳ pending")

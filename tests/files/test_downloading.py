@@ -17,7 +17,7 @@ from pathlib import Path
 import anyio
 import httpx
 import pytest
-from support.sampling import count
+from support.sampling import BASE_SEED, count
 from support.shelf import QUICK, SECRET, TASK_ID, Get, Plan, Shelf, a_shelf
 
 from cyberun_async import (
@@ -131,12 +131,13 @@ async def test_bounded(concurrency: int, limit: int, most: int, tmp_path: Path) 
 
 
 @pytest.mark.slow
-async def test_two_hundred_cut_downloads(tmp_path: Path) -> None:
+@pytest.mark.soak
+async def test_many_cut_downloads(tmp_path: Path) -> None:
     """Cut at random places, every file ends up whole, and no byte is fetched twice but those that a cut lost."""
-    chance = random.Random(20260101)
+    chance = random.Random(BASE_SEED or 20260101)
     cuts: dict[str, list[Plan]] = {}
     async with a_shelf() as shelf, shelf.client() as client:
-        for index in range(200):
+        for index in range(count(sample=60, soak=200)):
             key, size = f"{index:03}.bin", chance.randrange(1, 300_000)
             shelf.put(key, data_of(size, index))
             cuts[key] = [
