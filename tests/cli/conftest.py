@@ -32,8 +32,8 @@ class Outcome(NamedTuple):
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[LocalCyberun]:
-    """Offer one quick local Cyberun to all commands."""
-    with LocalCyberun() as local:
+    """Offer one local Cyberun, whose tasks take milliseconds, to all commands."""
+    with LocalCyberun(pace=0.001) as local:
         yield local
 
 

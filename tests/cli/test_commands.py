@@ -10,7 +10,7 @@ from PIL import Image
 
 from cyberun_async import ProgressEvent
 from cyberun_async.cli._show import Lines
-from cyberun_async.local.scripts import complete, event, progress, status
+from cyberun_async.local.scripts import after, complete, event, progress, status
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -130,8 +130,9 @@ def test_events_prints_each_as_it_comes(cyberun: Command, server: LocalCyberun):
     assert shown.out.splitlines()[-1] == "completed"
 
 
-def test_events_as_json_speaks_the_words_of_the_api(cyberun: Command, held: LocalCyberun):
+def test_events_as_json_speaks_the_words_of_the_api(cyberun: Command, server: LocalCyberun):
     """Each line has the event's name, its fields, and whether it came by stream or by a look."""
+    server.script("text-to-image", [status("running"), after(200), progress(1, 2), complete()])
     lines = cyberun("run", *PICTURE, "--json").lines
     step = next(line for line in lines if line.get("event") == "progress")
     assert set(step) == {

@@ -45,7 +45,7 @@ def unsigned(cyberun: Command, config: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.fixture
 def approving(server: LocalCyberun, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """Approve each code as soon as it is shown, as a user does in the browser."""
+    """Approve each code as soon as it is shown, as a user does in the browser, and poll soon after that."""
     codes: list[str] = []
     show = _login._show_code
 
@@ -55,6 +55,7 @@ def approving(server: LocalCyberun, monkeypatch: pytest.MonkeyPatch) -> Iterator
         server.confirm_pairing(codes[-1])
 
     monkeypatch.setattr(_login, "_show_code", approve)
+    monkeypatch.setattr(_login, "_SHORTEST_INTERVAL", 0.001)
     return codes
 
 

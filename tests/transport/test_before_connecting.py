@@ -150,8 +150,8 @@ async def test_silent_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     """A proxy that never answers to CONNECT has got nothing of a submission, which is retried."""
     async with raw_server(ignore) as proxy:
         monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{proxy.port}")
-        retries = Retries(budget=0.3, initial=0.001, maximum=0.001)
-        async with client_of(timeouts=Timeouts(read=0.05), retries=retries) as client:
+        retries = Retries(budget=0.05, initial=0.001, maximum=0.001)
+        async with client_of(timeouts=Timeouts(read=0.02), retries=retries) as client:
             with pytest.raises(TransportError) as caught:
                 await client.submit("text-to-image", validate=False)
         assert not caught.value.may_have_been_sent

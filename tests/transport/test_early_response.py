@@ -226,7 +226,7 @@ async def test_nothing_taken() -> None:
     async def nothing(peer: Peer) -> None:
         await anyio.sleep_forever()
 
-    timeouts = Timeouts(write=0.05)
+    timeouts = Timeouts(write=0.01)
     async with (
         raw_server(storage(nothing)) as server,
         client_of(server, timeouts=timeouts, retries=Retries(budget=0)) as client,

@@ -10,7 +10,9 @@ import anyio
 import httpx
 import pytest
 from support.raw import Peer, raw_server
+from support.scripted import answer, hold
 from support.tables import table
+from support.virtual import served, virtual
 
 from cyberun_async import (
     APIError,
@@ -129,19 +131,14 @@ async def test_response_to_reading_is_kept_without_signatures() -> None:
 
 
 @table("is_submitting", [False, True])
+@virtual
 async def test_deadline_of_a_run(is_submitting: bool) -> None:
     """The deadline of `run()` says whether it passed before or after the submission began."""
-
-    async def serve(peer: Peer) -> None:
-        request = await peer.request()
-        if is_submitting and request.startswith(b"GET"):
-            await peer.answer('{"id": "w-1"}')
-            await peer.request()
-        await peer.until_closed()
-
-    async with raw_server(serve) as server, AsyncClient(KEY, base_url=server.url) as client:
+    async with served() as (server, client):
+        server.on("definition", answer(200, {"id": "w-1"}) if is_submitting else hold())
+        server.on("run", hold())
         with pytest.raises(WaitTimeout) as caught:
-            await client.run("text-to-image", {}, timeout=0.1)
+            await client.run("text-to-image", {}, timeout=2)
     assert (caught.value.task_id, caught.value.may_have_been_sent) == (None, is_submitting)
 
 

@@ -163,7 +163,7 @@ async def test_no_connection_in_time() -> None:
         for each in waiting:
             each.setblocking(False)
             each.connect_ex(address)
-        async with client_of(f"http://127.0.0.1:{address[1]}", connect=0.1) as client:
+        async with client_of(f"http://127.0.0.1:{address[1]}", connect=0.05) as client:
             with pytest.raises(TransportTimeout) as caught:
                 await client.submit("text-to-image", validate=False)
         for each in waiting:
@@ -185,7 +185,7 @@ async def test_no_tls(server_tls: ssl.SSLContext) -> None:
     """A server that does not speak TLS where it should gets no request."""
     async with (
         raw_server(answer_no_http) as server,
-        client_of(server.url.replace("http:", "https:"), connect=0.2) as client,
+        client_of(server.url.replace("http:", "https:"), connect=0.05) as client,
     ):
         with pytest.raises(TransportError) as caught:
             await client.submit("text-to-image", validate=False)
