@@ -338,7 +338,8 @@ class DecodeError(CyberunError):
         problem: What is wrong with the response, with the path to the value.
         method: The HTTP method of the request, or `None` outside of a request.
         path: The path of the request below the base URL, or `None` outside of a request.
-        body: The text that could not be read, cut at the error text limit, without keys and signatures.
+        body: The text that could not be read, cut at the error text limit, without keys and signatures; empty where the
+            response was to give a secret.
 
     """
 

@@ -63,6 +63,11 @@ def wire(
     return attrs.field(metadata=on_wire(name, aliases=aliases, read=read, hidden=hidden), **options)
 
 
+def holds_secret(kind: type) -> bool:
+    """Whether a record of this kind has a secret in one of its fields."""
+    return attrs.has(kind) and any(field.metadata.get(HIDDEN) == "secret" for field in attrs.fields(kind))
+
+
 class Extra(Mapping[str, object]):
     """A read-only mapping of raw JSON values by their names on the wire.
 

@@ -10,7 +10,7 @@ import attrs
 from cyberun_async._errors import InvalidParameters
 from cyberun_async._protocol.base_url import is_loopback
 from cyberun_async._protocol.call import Call
-from cyberun_async._protocol.fields import extra_field, on_wire, redact_repr, wire
+from cyberun_async._protocol.fields import extra_field, redact_repr, wire
 from cyberun_async._protocol.paths import segment
 from cyberun_async._protocol.record import Record
 
@@ -52,7 +52,7 @@ class Webhook(Record):
 class RotatedSecret:
     """The response to a rotation; the secret is never shown."""
 
-    secret: str = attrs.field(repr=False, metadata=on_wire("webhook_secret"))
+    secret: str = wire("webhook_secret", hidden="secret")
     extra: Mapping[str, object] = extra_field()
 
 

@@ -12,6 +12,7 @@ from cyberun_async._protocol.base_url import not_found_advice
 from cyberun_async._protocol.call import Call
 from cyberun_async._protocol.codec import item_builder, structure
 from cyberun_async._protocol.error_responses import api_error
+from cyberun_async._protocol.fields import holds_secret
 from cyberun_async._protocol.json_steps import parse_in_steps
 from cyberun_async._protocol.mismatch_log import MismatchLog
 from cyberun_async._protocol.redaction import redact, redacted
@@ -108,6 +109,9 @@ def error_of(call: Call[object], response: Response, base_url: str) -> APIError:
 
 def decode_error(call: Call[object], problem: str, token: Key, body: bytes = b"") -> DecodeError:
     """Give the error for a response that is not what the API documents."""
+    if holds_secret(call.returns):
+        # Nobody knows that secret yet, so it could not be found in a text that has no form.
+        body = b""
     return DecodeError(
         redact(problem, [token]),
         method=call.method,

@@ -14,10 +14,16 @@ import pytest
 from support.raw import Peer, raw_server
 from support.tables import table
 
-from cyberun_async import APIError, AsyncClient, CyberunError, DecodeError, Observer, Retries
+from cyberun_async import APIError, AsyncClient, CyberunError, DecodeError, Limits, Observer, Retries
 from cyberun_async._protocol import endpoints
+from cyberun_async._protocol.call import Call
 from cyberun_async._protocol.secret import Key
+from cyberun_async._protocol.sign_in import poll_pairing, refresh_tokens, start_pairing
+from cyberun_async._protocol.webhooks import rotate_webhook_secret
+from cyberun_async._transport.anonymous import anonymous_settings
+from cyberun_async._transport.connections import Connections
 from cyberun_async._transport.requests import make_request
+from cyberun_async._transport.transport import Transport
 
 KEY = "sk-" + "0123456789abcdef" * 3
 # Its family shows nowhere, so that it can only be hidden by being known.
@@ -174,6 +180,35 @@ async def test_nonsense(secret: str, reply: bytes, is_stream: bool) -> None:
     assert secret not in seen
     assert quote(secret, safe="") not in seen
     assert isinstance(caught.value, (APIError, DecodeError)) or "[key]" in seen
+
+
+@table(
+    "reply",
+    [
+        pytest.param('{{"device_code": "{secret}"}}', id="a field is missing"),
+        pytest.param('{{"device_code": "{secret}", "user_code"', id="it breaks off"),
+        pytest.param("{secret}", id="no JSON"),
+        pytest.param('{{"device-code": "{secret}", "refreshToken": "{secret}", "key": "{secret}"}}', id="other names"),
+        pytest.param("%s{secret}" % ("x" * 200), id="too large"),
+    ],
+)
+@table(
+    "call",
+    [start_pairing(), poll_pairing(Key(KEY)), refresh_tokens(Key(KEY)), rotate_webhook_secret("w-1")],
+    ids=lambda call: call.path,
+)
+async def test_a_new_secret(call: Call[object], reply: str) -> None:
+    """A secret that a response was to give is in no error about that response, which is the first to have it."""
+    secret = TOKEN[:20]
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, text=reply.format(secret=secret))
+
+    settings = attrs.evolve(anonymous_settings("http://localhost"), limits=Limits(max_response_bytes=200))
+    transport = Transport(settings, Connections(settings, httpx.AsyncClient(transport=httpx.MockTransport(answer))))
+    with pytest.raises(DecodeError) as caught:
+        await transport.send(call)
+    assert secret not in everything_about(caught.value)
 
 
 @table(
