@@ -114,10 +114,18 @@ async def _approved_key(transport: Transport, pairing: Pairing) -> Key:
             except (TransportError, ServerError, RateLimitError):
                 # The code is as good as before, and if this response had the key, the next one says that it is gone.
                 continue
-            if poll.status.strip().lower() == "approved":
-                if poll.raw_key is None:
-                    raise DecodeError("it approves the pairing, and has no raw_key")
-                return check_key(sealed(poll.raw_key))
+            match poll.status.strip().lower():
+                case "pending":
+                    pass
+                case "approved":
+                    if poll.raw_key is None:
+                        raise DecodeError("it approves the pairing, and has no raw_key")
+                    return check_key(sealed(poll.raw_key))
+                case _:
+                    raise CyberunError(
+                        f"the service calls the pairing {poll.status[:100]!r}, which is not documented, so waiting may"
+                        " be in vain: run cyberun-async login again"
+                    )
     raise CyberunError("the code has expired or was used already: run cyberun-async login again")
 
 

@@ -176,6 +176,25 @@ def test_approved_without_a_key(unsigned: Command, config: Path, server: LocalCy
     assert (shown.code, "has no raw_key" in shown.err) == (1, True)
 
 
+@pytest.mark.parametrize("answer", ['{"status": "denied"}', '{"status": "denied", "raw_key": "dk-0123456789"}'])
+def test_undocumented_status(unsigned: Command, config: Path, server: LocalCyberun, answer: str):
+    """A status that is neither `pending` nor `approved` ends it at once, and is named once."""
+    server.faults.malformed(answer, on="pairing.poll")
+    shown = unsigned("login")
+    assert shown.code == 1
+    assert shown.err.count("the service calls the pairing 'denied', which is not documented") == 1
+    assert "dk-0123456789" not in shown.out + shown.err
+    assert not list(config.rglob("*.json"))
+
+
+@pytest.mark.parametrize("status", ["pending", " PENDING"])
+def test_pending(unsigned: Command, config: Path, server: LocalCyberun, status: str):
+    """A pairing that is pending, however that is spelled, is polled again."""
+    server.faults.malformed(json.dumps({"status": status}), on="pairing.poll", times=1)
+    server.faults.status(404, on="pairing.poll", after=1)
+    assert "the code has expired" in unsigned("login").err
+
+
 def test_signed_in_already(unsigned: Command, approving: list[str]):
     """A profile that has a key is not replaced, since its key would stay valid and be forgotten."""
     sign_in(unsigned)
