@@ -13,6 +13,7 @@ from typing import Any
 import anyio
 import httpx
 import pytest
+from support.tables import table
 
 from cyberun_async import (
     AsyncClient,
@@ -140,7 +141,7 @@ SAID: list[tuple[str, Call, Any, type[CyberunError], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("call", "wrong", "kind", "words"), [row[1:] for row in SAID], ids=[row[0] for row in SAID])
+@table(("call", "wrong", "kind", "words"), [row[1:] for row in SAID], ids=[row[0] for row in SAID])
 async def test_said(call: Call, wrong: Any, kind: type[CyberunError], words: str, client: AsyncClient) -> None:
     """What was expected, and what came instead."""
     with pytest.raises(kind, match=words):
@@ -215,7 +216,7 @@ ANY: dict[str, Call] = {
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
-@pytest.mark.parametrize("call", ANY.values(), ids=ANY)
+@table("call", ANY.values(), ids=ANY)
 async def test_only_ours(call: Call, client: AsyncClient) -> None:
     """Whatever is given for an argument, only errors of ours come of it."""
     for wrong in WRONG:
@@ -232,13 +233,13 @@ def test_refused_before_it_was_made(recwarn: pytest.WarningsRecorder) -> None:
     assert [str(warning.message) for warning in recwarn] == []
 
 
-@pytest.mark.parametrize("progress", [NAN, None, -1.0, 0, -INF])
+@table("progress", [NAN, None, -1.0, 0, -INF])
 def test_no_progress(progress: float | None) -> None:
     """What is no number, or not known, is an empty bar."""
     assert text_bar(progress, 4) == "▱▱▱▱ 0 %"
 
 
-@pytest.mark.parametrize(
+@table(
     ("options", "words"),
     [
         (

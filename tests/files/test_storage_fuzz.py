@@ -9,6 +9,7 @@ import httpx
 import pytest
 from support.in_memory import TASK_ID, Reply, in_memory
 from support.sampling import count, seeds
+from support.tables import table
 
 from cyberun_async import CyberunError, Retries
 
@@ -144,7 +145,7 @@ LINKS = [
 ]
 
 
-@pytest.mark.parametrize("link", LINKS, ids=lambda link: repr(link)[1:30])
+@table("link", LINKS, ids=lambda link: repr(link)[1:30])
 async def test_links(link: str, tmp_path: Path) -> None:
     """A link that cannot be used is an error of ours, at once, that does not show it."""
     from cyberun_async import OutputFile, StorageError, TaskResult, TaskStatus

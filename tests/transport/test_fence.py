@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
 
 import anyio
 import httpx
@@ -159,8 +158,8 @@ UNUSABLE = [
 ]
 
 
-@pytest.mark.parametrize("url", UNUSABLE, ids=lambda url: ascii(url[:30]))
-async def test_links_that_are_none(url: str, tmp_path: Path) -> None:
+@table("url", UNUSABLE, ids=lambda url: ascii(url[:30]))
+async def test_links_that_are_none(url: str) -> None:
     """A link that cannot be used is an error at once, by whichever way it is met."""
     async with AsyncClient(KEY) as client:
         for use in (
