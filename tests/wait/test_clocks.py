@@ -16,6 +16,7 @@ from support.scripted import (
     hold,
     send,
 )
+from support.tables import table
 from support.virtual import Clock, served, virtual
 
 from cyberun_async import (
@@ -30,6 +31,10 @@ from cyberun_async import (
     TransportError,
 )
 from cyberun_async._transport.recent_submissions import MAX_REMEMBERED, RecentSubmissions
+from cyberun_async._wait.list_plan import LIST_THRESHOLD
+
+MANY = LIST_THRESHOLD + 2
+"""So many that a list is asked for."""
 
 POLLING = Polling(interval=0.3, interval_while_streaming=1.0, unavailable_timeout=1.5)
 
@@ -49,8 +54,8 @@ STREAMS = [
 ]
 
 
-@pytest.mark.parametrize(("streams", "stream"), STREAMS)
-@pytest.mark.parametrize(("result", "kind"), BAD_RESULTS)
+@table(("streams", "stream"), STREAMS)
+@table(("result", "kind"), BAD_RESULTS)
 @virtual
 async def test_a_result_that_can_never_be_read(
     streams: int, stream: Handler, result: Handler, kind: type[Exception]
@@ -91,7 +96,7 @@ async def test_a_stream_of_events_does_not_keep_it_alive() -> None:
     assert caught.value.path.endswith("/result")
 
 
-@pytest.mark.parametrize("result", [answer(500), answer(200, b"<html>")], ids=["broken", "a web page"])
+@table("result", [answer(500), answer(200, b"<html>")], ids=["broken", "a web page"])
 @virtual
 async def test_events_end_too(result: Handler) -> None:
     """`events()` raises as `wait_for_result()` does."""
@@ -114,7 +119,7 @@ def listed(*ids: str) -> Handler:
 async def test_a_task_that_is_missing_from_the_lists() -> None:
     """A result that can never be read ends its own wait, though the lists that lack the task are read all along."""
     outcomes: list[object] = []
-    ids = [f"task-{number}" for number in range(30)]
+    ids = [f"task-{number}" for number in range(MANY)]
 
     async def result(exchange: Exchange) -> None:
         await (answer(500) if exchange.id == "task-7" else Remote("completed").result)(exchange)
@@ -135,7 +140,7 @@ async def test_a_task_that_is_missing_from_the_lists() -> None:
                 for task_id in ids:
                     group.start_soon(wait, task_id)
 
-    assert outcomes.count(TaskStatus.COMPLETED) == 29
+    assert outcomes.count(TaskStatus.COMPLETED) == MANY - 1
     assert outcomes.count("/r/tasks/task-7/result") == 1
 
 
@@ -159,18 +164,18 @@ async def test_a_result_without_a_status_for_a_task_in_no_list() -> None:
         server.on("result", result)
         with anyio.move_on_after(60):
             async with anyio.create_task_group() as group:
-                for number in range(30):
+                for number in range(MANY):
                     group.start_soon(wait, f"task-{number}")
 
-    assert done == ["completed"] * 29
+    assert done == ["completed"] * (MANY - 1)
 
 
-@pytest.mark.parametrize("status", [403, 404])
+@table("status", [403, 404])
 @virtual
 async def test_a_result_that_is_refused_for_a_task_in_no_list(status: int) -> None:
     """A refusal that cannot be early ends its wait; after another one the task itself is asked."""
     failures: list[int] = []
-    ids = [f"task-{number}" for number in range(30)]
+    ids = [f"task-{number}" for number in range(MANY)]
 
     async def wait(task_id: str) -> None:
         try:
@@ -180,7 +185,7 @@ async def test_a_result_that_is_refused_for_a_task_in_no_list(status: int) -> No
 
     async with served(limits=Limits(max_streams=0)) as (server, client):
         server.on("tasks", listed())
-        server.on("task", Remote("running").look, *[Remote("running").look] * 30, answer(410))
+        server.on("task", Remote("running").look, *[Remote("running").look] * MANY, answer(410))
         server.on("result", answer(status))
         async with anyio.create_task_group() as group:
             for task_id in ids:
@@ -188,13 +193,14 @@ async def test_a_result_that_is_refused_for_a_task_in_no_list(status: int) -> No
 
     assert set(failures) == {403 if status == 403 else 410}
     assert len(failures) == len(ids)
+    assert "tasks" in server.kinds()
 
 
 @virtual
 async def test_a_result_that_is_refused_while_the_task_runs() -> None:
     """Refusals of what was asked too early, since no list has the task, use up no patience."""
     outcomes: list[TaskStatus] = []
-    ends = anyio.current_time() + 20
+    ends = anyio.current_time() + 10
     failed: set[str] = set()
 
     async def task(exchange: Exchange) -> None:
@@ -210,7 +216,7 @@ async def test_a_result_that_is_refused_while_the_task_runs() -> None:
         else:
             await exchange.answer(200, {"id": exchange.id, "task_status": "completed", "task_output": {}})
 
-    async with served(polling=Polling(unavailable_timeout=8), limits=Limits(max_streams=0)) as (server, client):
+    async with served(polling=Polling(unavailable_timeout=4), limits=Limits(max_streams=0)) as (server, client):
         server.on("task", task)
         server.on("result", result)
         server.on("tasks", listed())
@@ -219,10 +225,11 @@ async def test_a_result_that_is_refused_while_the_task_runs() -> None:
             outcomes.append((await client.wait_for_result(task_id)).status)
 
         async with anyio.create_task_group() as group:
-            for number in range(25):
+            for number in range(MANY):
                 group.start_soon(wait, f"task-{number}")
 
-    assert outcomes == [TaskStatus.COMPLETED] * 25
+    assert outcomes == [TaskStatus.COMPLETED] * MANY
+    assert "tasks" in server.kinds()
 
 
 async def hang(exchange: Exchange) -> None:
@@ -230,7 +237,7 @@ async def hang(exchange: Exchange) -> None:
     await exchange.gone()
 
 
-@pytest.mark.parametrize(
+@table(
     ("lists", "bound"),
     [
         pytest.param(hang, 10 + 3.6, id="hang"),
@@ -256,13 +263,14 @@ async def test_lists_that_cannot_be_read(lists: Handler, bound: float) -> None:
         server.on("tasks", lists)
         began = anyio.current_time()
         async with anyio.create_task_group() as group:
-            for number in range(30):
+            for number in range(MANY):
                 group.start_soon(wait, f"task-{number}")
             await anyio.sleep(1)
             remote.status = "completed"
 
     assert max(took) <= 1 + bound
-    assert len(took) == 30
+    assert len(took) == MANY
+    assert "tasks" in server.kinds()
 
 
 @virtual
@@ -287,7 +295,7 @@ async def test_a_batch_has_all_its_outcomes() -> None:
     assert [each.succeeded for each in sorted(outcomes, key=lambda each: each.task_id or "")] == [True, False, True]
 
 
-@pytest.mark.parametrize("readable", [True, False], ids=["its result is readable", "nor can its result be read"])
+@table("readable", [True, False], ids=["its result is readable", "nor can its result be read"])
 @virtual
 async def test_polls_that_fail_beside_a_stream_that_never_ends(*, readable: bool) -> None:
     """Events keep a wait alive whose polls fail, but not for ever: the result, which has a status too, is asked then."""
@@ -341,8 +349,8 @@ async def test_polls_that_fail_beside_a_stream_that_gets_through() -> None:
 # A process that stood still
 
 
-@pytest.mark.parametrize("before", [0, 4], ids=["all was well before", "polls failed before"])
-@pytest.mark.parametrize("where", ["in a request", "between two"])
+@table("before", [0, 4], ids=["all was well before", "polls failed before"])
+@table("where", ["in a request", "between two"])
 @virtual
 async def test_a_process_that_stood_still(clock: Clock, where: str, before: int) -> None:
     """The first poll after it wakes may fail: only another failure counts."""
@@ -405,15 +413,15 @@ async def test_a_stream_that_breaks_when_the_process_wakes(clock: Clock) -> None
 # What the server asks for
 
 
-@pytest.mark.parametrize(
+@table(
     ("asked", "waited"),
     [
         pytest.param("5", 5.0, id="some seconds"),
         pytest.param("3600", 30.0, id="an hour: as long as the patience"),
     ],
 )
-@pytest.mark.parametrize("question", ["task", "result"])
-@pytest.mark.parametrize("streams", [0, 1])
+@table("question", ["task", "result"])
+@table("streams", [0, 1])
 @virtual
 async def test_a_retry_after(question: str, asked: str, waited: float, streams: int) -> None:
     """The `Retry-After` of a 503 delays the next request, whatever the stream does, and never beyond the patience."""

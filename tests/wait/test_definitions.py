@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import anyio
-import pytest
 from support.scripted import Exchange, Handler, Scripted, answer
+from support.tables import table
 from support.virtual import served, virtual
 
 from cyberun_async import AsyncClient, InvalidParameters, ServerError
@@ -68,7 +68,7 @@ async def test_it_is_read_once() -> None:
     assert server.kinds().count("definition") == 1
 
 
-@pytest.mark.parametrize("cancelled", [1, 5])
+@table("cancelled", [1, 5])
 @virtual
 async def test_the_one_that_reads_is_cancelled(cancelled: int) -> None:
     """The next in line takes over."""

@@ -139,7 +139,7 @@ async def test_a_poll_does_not_break_the_stream() -> None:
 
 
 @virtual
-@pytest.mark.parametrize("polling", [OFTEN, RARELY], ids=["with polls in between", "without"])
+@table("polling", [OFTEN, RARELY], ids=["with polls in between", "without"])
 async def test_a_silent_stream_is_opened_anew(polling: Polling) -> None:
     """A stream without a byte for `Timeouts.stream` is left for another, however many polls there were meanwhile."""
     remote = Remote()
@@ -274,7 +274,7 @@ async def test_word_beside_an_event(hear: Callable[[AsyncClient], None], monkeyp
 
 
 @virtual
-@pytest.mark.parametrize(
+@table(
     ("told", "ends"),
     [
         pytest.param(PollDecision.FETCH_RESULT, True, id="it is in no list any more"),

@@ -83,8 +83,8 @@ async def took(work: Callable[[], object]) -> float:
 # A slow API beside a busy stream
 
 
-@pytest.mark.parametrize("every", [0.05, 0.4, 0.9])
-@pytest.mark.parametrize("latency", [0.1, 0.8, 3.0, 10.0])
+@table("every", [0.05, 0.4, 0.9])
+@table("latency", [0.1, 0.8, 3.0, 10.0])
 @virtual
 async def test_no_poll_is_starved(latency: float, every: float) -> None:
     """However busy the stream and however slow the API, a poll that was cut off once is let land."""
@@ -121,7 +121,7 @@ async def test_an_event_is_held_back_once() -> None:
     assert sum(gap > 1.0 for gap in gaps) <= 1 + sum(gaps) / 3
 
 
-@pytest.mark.parametrize("own", [False, True], ids=["patient", "by a client of ones own"])
+@table("own", [False, True], ids=["patient", "by a client of ones own"])
 @virtual
 async def test_the_end_waits_for_no_poll(*, own: bool) -> None:
     """A terminal event is handed out at once, though an event before it is held back for a poll that hangs."""
@@ -233,7 +233,7 @@ async def test_the_evidence_for_a_result_lands() -> None:
 # A terminal status where none is expected
 
 
-@pytest.mark.parametrize(
+@table(
     "told",
     [
         pytest.param(status_event("completed"), id="a status event"),
@@ -242,7 +242,7 @@ async def test_the_evidence_for_a_result_lands() -> None:
         pytest.param(event("error", message="late", status="completed"), id="an error"),
     ],
 )
-@pytest.mark.parametrize("since", [0.1, 10.0])
+@table("since", [0.1, 10.0])
 @virtual
 async def test_a_terminal_status_anywhere_has_the_result_fetched_at_once(told: bytes, since: float) -> None:
     """On a stream that stays open, whatever event says that the task has ended has the result read."""
@@ -300,7 +300,7 @@ def test_hints(data: str, *, is_end: bool) -> None:
 # Answers about another task
 
 
-@pytest.mark.parametrize("stays", [1, 1000], ids=["once", "for ever"])
+@table("stays", [1, 1000], ids=["once", "for ever"])
 @virtual
 async def test_the_result_of_another_task(stays: int) -> None:
     """It is no answer: it is asked for again, and after the patience it is a `DecodeError`."""
@@ -445,7 +445,7 @@ async def test_a_stream_that_does_not_answer() -> None:
         assert await took(lambda: client.wait_for_result(TASK)) == pytest.approx(0.5, abs=0.1)
 
 
-@pytest.mark.parametrize("how", ["submit", "workflows.run", "run"])
+@table("how", ["submit", "workflows.run", "run"])
 @virtual
 async def test_a_task_that_was_just_submitted_is_not_polled_so_soon(how: str) -> None:
     """It can hardly have ended, so the stream has an interval to answer."""
@@ -465,7 +465,7 @@ async def test_a_task_that_was_just_submitted_is_not_polled_so_soon(how: str) ->
     assert 3.0 <= seconds <= 3.7
 
 
-@pytest.mark.parametrize("ends", [0.4, 0.6, 0.9, 1.1, 1.5])
+@table("ends", [0.4, 0.6, 0.9, 1.1, 1.5])
 @virtual
 async def test_nothing_that_ends_in_between_is_missed(ends: float) -> None:
     """Whenever the task ends around a stream that opens late and says nothing of the past, a poll after that tells."""
@@ -496,8 +496,8 @@ async def test_nothing_that_ends_in_between_is_missed(ends: float) -> None:
 # What lags behind a submission, or behind the end
 
 
-@pytest.mark.parametrize("streams", [0, 1])
-@pytest.mark.parametrize("how", ["submit", "run", "map", "events"])
+@table("streams", [0, 1])
+@table("how", ["submit", "run", "map", "events"])
 @virtual
 async def test_a_task_that_not_all_of_the_service_knows_yet(how: str, streams: int) -> None:
     """404 of a task that was submitted here in the last seconds is asked again."""
@@ -561,11 +561,9 @@ async def test_a_task_that_never_was() -> None:
     assert server.kinds() == ["run", "events", "task"]
 
 
-@pytest.mark.parametrize("status", [400, 404, 409])
-@pytest.mark.parametrize(
-    "told", [hold(SSE_HEAD), hold(SSE_HEAD + COMPLETED), hold(SSE_HEAD + status_event("completed"))]
-)
-@pytest.mark.parametrize("lag", [1.5, 1000.0], ids=["for a moment", "for ever"])
+@table("status", [400, 404, 409])
+@table("told", [hold(SSE_HEAD), hold(SSE_HEAD + COMPLETED), hold(SSE_HEAD + status_event("completed"))])
+@table("lag", [1.5, 1000.0], ids=["for a moment", "for ever"])
 @virtual
 async def test_a_result_that_is_not_there_yet(status: int, told: Handler, lag: float) -> None:
     """Just after the end a refusal of the result is asked again with back-off, and counts only after a few seconds."""
@@ -623,8 +621,8 @@ PAGES = [
 ]
 
 
-@pytest.mark.parametrize("refusal", PAGES)
-@pytest.mark.parametrize("where", ["task", "result", "events"])
+@table("refusal", PAGES)
+@table("where", ["task", "result", "events"])
 @virtual
 async def test_a_page_in_the_middle_of_a_wait(refusal: Handler, where: str) -> None:
     """It is not the API's refusal, and passes like a 502."""
@@ -642,7 +640,7 @@ async def test_a_page_in_the_middle_of_a_wait(refusal: Handler, where: str) -> N
         assert (await client.wait_for_result(TASK)).status == TaskStatus.COMPLETED
 
 
-@pytest.mark.parametrize("refusal", PAGES[:3])
+@table("refusal", PAGES[:3])
 @virtual
 async def test_a_page_for_ever(refusal: Handler) -> None:
     """After the patience it is raised."""
@@ -657,7 +655,7 @@ async def test_a_page_for_ever(refusal: Handler) -> None:
         assert anyio.current_time() - began >= 20
 
 
-@pytest.mark.parametrize(
+@table(
     "refusal",
     [
         pytest.param(answer(401, b""), id="empty"),

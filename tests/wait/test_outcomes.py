@@ -25,6 +25,7 @@ from support.scripted import (
     send,
     status_event,
 )
+from support.tables import table
 from support.virtual import simulated, virtual
 
 from cyberun_async import (
@@ -53,8 +54,8 @@ MUTE = hold(SSE_HEAD)
 
 
 @virtual
-@pytest.mark.parametrize("stream", [True, False], ids=["told by the stream", "told by a poll"])
-@pytest.mark.parametrize(
+@table("stream", [True, False], ids=["told by the stream", "told by a poll"])
+@table(
     ("status", "kind", "reason"),
     [
         pytest.param("failed", TaskFailed, "out of memory", id="failed"),
@@ -80,7 +81,7 @@ async def test_a_task_that_ends_without_a_result(
 
 
 @virtual
-@pytest.mark.parametrize(
+@table(
     ("status", "kind"),
     [
         pytest.param(400, BadRequestError, id="400"),
@@ -130,7 +131,7 @@ async def test_a_result_that_is_refused() -> None:
 
 
 @virtual
-@pytest.mark.parametrize(
+@table(
     ("look", "kind"),
     [
         pytest.param(answer(502), ServerError, id="bad gateway"),
@@ -195,7 +196,7 @@ async def test_the_deadline_passes_and_the_task_is_left() -> None:
 
 
 @virtual
-@pytest.mark.parametrize(("cancel", "remote"), CANCELS)
+@table(("cancel", "remote"), CANCELS)
 async def test_the_deadline_passes_and_the_task_is_cancelled(cancel: Handler | None, remote: str) -> None:
     """What became of the task is on the error, also where cancelling it fails or hangs."""
     async with simulated() as server, connected(server, timeouts=Timeouts(cleanup=0.1)) as client:
@@ -225,8 +226,8 @@ async def test_the_deadline_passes_while_the_result_lags() -> None:
 
 
 @virtual
-@pytest.mark.parametrize("where", ["definition", "run", "events", "task", "result"])
-@pytest.mark.parametrize("policy", ["leave", "cancel"])
+@table("where", ["definition", "run", "events", "task", "result"])
+@table("policy", ["leave", "cancel"])
 async def test_the_deadline_passes_while_an_answer_is_due(where: str, policy: Any) -> None:
     """Whatever the wait hangs on, the deadline ends it, and a submission that no answer confirms is not forgotten."""
     known = where not in {"definition", "run"}
@@ -266,7 +267,7 @@ class SlowRun:
 
 
 @virtual
-@pytest.mark.parametrize("policy", ["leave", "cancel"])
+@table("policy", ["leave", "cancel"])
 async def test_leaving_in_the_middle_of_a_submission(policy: Any) -> None:
     """With "cancel" a submission in the air is seen through, so that its task can be cancelled."""
     run = SlowRun()
@@ -379,7 +380,7 @@ async def refuse_later(_: TaskEvent) -> None:
 
 
 @virtual
-@pytest.mark.parametrize("callback", [refuse, refuse_later])
+@table("callback", [refuse, refuse_later])
 async def test_what_the_callback_raises_ends_the_wait(callback: Callable[[TaskEvent], Any]) -> None:
     """It comes out as it is, and the task is left alone: only a cancellation is one."""
     async with simulated() as server, connected(server) as client:
@@ -431,7 +432,7 @@ async def test_a_slow_callback_takes_no_patience() -> None:
 
 
 @virtual
-@pytest.mark.parametrize("policy", ["leave", "cancel"])
+@table("policy", ["leave", "cancel"])
 async def test_a_callback_that_is_cancelled(policy: Any) -> None:
     """A deadline or a cancellation reaches into the callback."""
 
@@ -469,7 +470,7 @@ async def test_a_callback_that_raises_a_cancellation_of_its_own(anyio_backend: s
 
 
 @virtual
-@pytest.mark.parametrize(
+@table(
     ("options", "kind"),
     [
         pytest.param({"timeout": 0}, ConfigurationError, id="timeout of zero"),
@@ -498,7 +499,7 @@ async def test_options_that_cannot_work_are_refused(options: dict[str, Any], kin
 
 
 @virtual
-@pytest.mark.parametrize("task_id", ["", "../x", "a/b", 7], ids=repr)
+@table("task_id", ["", "../x", "a/b", 7], ids=repr)
 async def test_an_id_that_cannot_be_one_is_refused(task_id: Any) -> None:
     """An id that would change the route, or is none, is refused before anything is sent."""
     async with simulated() as server, connected(server) as client:

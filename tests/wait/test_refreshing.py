@@ -5,6 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 from support.scripted import SSE_HEAD, TASK, Remote, hold
+from support.tables import table
 from support.virtual import served, virtual
 
 from cyberun_async import CachedToken, Limits, Polling, SignInRequired, TokenError
@@ -27,7 +28,7 @@ class Tokens:
         return f"eyJ.a.{self.calls}"
 
 
-@pytest.mark.parametrize("streams", [0, 1])
+@table("streams", [0, 1])
 @virtual
 async def test_none_for_now(streams: int) -> None:
     """A `TokenError` of the provider's own counts as a lost connection."""

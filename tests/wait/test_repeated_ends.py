@@ -5,6 +5,7 @@ from __future__ import annotations
 import anyio
 import pytest
 from support.scripted import SSE_HEAD, TASK, Exchange, Remote, answer, event, status_event
+from support.tables import table
 from support.virtual import served, virtual
 
 
@@ -29,7 +30,7 @@ async def test_an_end_in_an_event_that_is_no_news_otherwise() -> None:
     assert anyio.current_time() - began == pytest.approx(5, abs=0.2)
 
 
-@pytest.mark.parametrize("every", [0.05, 0.5])
+@table("every", [0.05, 0.5])
 @virtual
 async def test_nodes_that_end(every: float) -> None:
     """A status that is about a part of the task, in event after event, is asked about ever more rarely."""
@@ -49,7 +50,7 @@ async def test_nodes_that_end(every: float) -> None:
     assert len(server.requests) <= 30
 
 
-@pytest.mark.parametrize("again", [event("error", message="?"), status_event("failed")], ids=["errors", "ends"])
+@table("again", [event("error", message="?"), status_event("failed")], ids=["errors", "ends"])
 @virtual
 async def test_a_result_that_cannot_be_read_yet(again: bytes) -> None:
     """It is fetched once in a second at most, however many events call for it."""

@@ -67,7 +67,7 @@ async def test_many_waits(connect: Connect, server: LocalCyberun, streams: int) 
     assert sorted(done) == sorted(ids)
 
 
-@pytest.mark.parametrize("streams", [0, 5, MANY], ids=["no streams", "some streams", "all streams"])
+@table("streams", [0, 5, MANY], ids=["no streams", "some streams", "all streams"])
 @virtual
 async def test_requests_of_many_waits(streams: int) -> None:
     """They end by sweeps of the list rather than by a poll each, and read each result once."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import anyio
-import pytest
 from support.scripted import SSE_HEAD, Exchange, hold
+from support.tables import table
 from support.virtual import served, virtual
 
 from cyberun_async import Limits
@@ -12,7 +12,7 @@ from cyberun_async import Limits
 LATENCY = 2.0
 
 
-@pytest.mark.parametrize("streams", [0, 1])
+@table("streams", [0, 1])
 @virtual
 async def test_tasks_that_are_in_no_list(streams: int) -> None:
     """They have ended long ago: the lists are read, and then the results, within three round trips."""

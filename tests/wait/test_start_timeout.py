@@ -33,13 +33,14 @@ from cyberun_async._wait.start_deadline import BoundedStart, is_started, says_st
 
 MUTE = hold(SSE_HEAD)
 SLOW = Polling(interval=30, interval_while_streaming=60)
+EACH_SECOND = Polling(interval=1, interval_while_streaming=1)
 
 
 @virtual
-@pytest.mark.parametrize(("policy", "remote"), [("leave", "left"), ("cancel", "cancelled")])
+@table(("policy", "remote"), [("leave", "left"), ("cancel", "cancelled")])
 async def test_a_task_that_does_not_start(policy: Any, remote: str) -> None:
     """The error says how long was waited, in which status the task is, and what became of it."""
-    async with simulated() as server, connected(server) as client:
+    async with simulated() as server, connected(server, polling=EACH_SECOND) as client:
         Remote("waiting").on(server)
         server.on("events", MUTE)
 
@@ -59,7 +60,7 @@ async def test_a_task_that_does_not_start(policy: Any, remote: str) -> None:
 @virtual
 async def test_of_a_submission() -> None:
     """With `run()` it counts from the submission, not from the upload and the checks before it."""
-    async with simulated() as server, connected(server) as client:
+    async with simulated() as server, connected(server, polling=EACH_SECOND) as client:
         Remote("queued").on(server)
         server.on("events", MUTE)
 
@@ -78,7 +79,7 @@ async def test_of_a_submission() -> None:
 @virtual
 async def test_an_item_of_a_batch() -> None:
     """It is the error of its item."""
-    async with simulated() as server, connected(server) as client:
+    async with simulated() as server, connected(server, polling=EACH_SECOND) as client:
         Remote("pending").on(server)
         server.on("events", MUTE)
         server.on("run", answer(202, {"task_id": TASK}))
@@ -88,7 +89,7 @@ async def test_an_item_of_a_batch() -> None:
 
 
 @virtual
-@pytest.mark.parametrize("says", ["status", "progress"])
+@table("says", ["status", "progress"])
 async def test_an_event_lifts_it(says: str) -> None:
     """Once an event says that the task runs, it may take as long as it likes."""
     async with simulated() as server, connected(server, polling=SLOW) as client:
@@ -131,7 +132,7 @@ async def test_a_start_that_no_poll_has_seen() -> None:
 
 
 @virtual
-@pytest.mark.parametrize(
+@table(
     ("last", "expected"),
     [
         pytest.param(answer(503), StartTimeout, id="failing"),
@@ -151,7 +152,7 @@ async def test_the_last_poll_is_not_answered(last: Any, expected: type[Exception
 @virtual
 async def test_beside_a_signal_and_a_deadline() -> None:
     """The deadline of the whole comes first where it is shorter, and a signal changes nothing."""
-    async with simulated() as server, connected(server) as client:
+    async with simulated() as server, connected(server, polling=EACH_SECOND) as client:
         Remote("waiting").on(server)
         server.on("events", MUTE)
         with pytest.raises(WaitTimeout) as caught:
@@ -258,7 +259,7 @@ async def test_repr() -> None:
 
 
 @virtual
-@pytest.mark.parametrize(
+@table(
     ("seconds", "expected"),
     [pytest.param(2, StartTimeout, id="a moment ago"), pytest.param(20, NotFoundError, id="long ago")],
 )

@@ -9,6 +9,7 @@ import anyio
 import httpx
 import pytest
 from support.scripted import COMPLETED, END, SSE_HEAD, TASK, Remote, answer, hold, send
+from support.tables import table
 from support.virtual import served, virtual
 
 from cyberun_async import (
@@ -41,9 +42,9 @@ class Provider:
         return TOKEN
 
 
-@pytest.mark.parametrize("streams", [0, 1])
-@pytest.mark.parametrize("at", [1, 2, 3, 4])
-@pytest.mark.parametrize("failure", [httpx.ConnectError("no route"), OSError("no route"), KeyError("token")], ids=type)
+@table("streams", [0, 1])
+@table("at", [1, 2, 3, 4])
+@table("failure", [httpx.ConnectError("no route"), OSError("no route"), KeyError("token")], ids=type)
 @virtual
 async def test_one_failure_in_a_wait_is_nothing(failure: Exception, at: int, streams: int) -> None:
     """Whichever request it was for, the wait goes on."""
@@ -57,7 +58,7 @@ async def test_one_failure_in_a_wait_is_nothing(failure: Exception, at: int, str
         assert (await client.wait_for_result(TASK)).status == "completed"
 
 
-@pytest.mark.parametrize("streams", [0, 1])
+@table("streams", [0, 1])
 @virtual
 async def test_a_provider_that_fails_for_ever(streams: int) -> None:
     """After the patience comes a `TokenError` with the cause."""
@@ -110,7 +111,7 @@ async def test_a_fresh_token_after_a_401() -> None:
             await client.tasks.get(TASK)
 
 
-@pytest.mark.parametrize(
+@table(
     "failure",
     [
         pytest.param(ConfigurationError("sign in first"), id="configuration"),
@@ -119,7 +120,7 @@ async def test_a_fresh_token_after_a_401() -> None:
         ),
     ],
 )
-@pytest.mark.parametrize("at", [1, 2, 3])
+@table("at", [1, 2, 3])
 @virtual
 async def test_a_providers_own_error(failure: CyberunError, at: int) -> None:
     """A `CyberunError` of the provider's own ends a wait at once, and comes out as it is."""
