@@ -10,6 +10,9 @@ from cyberun_async._transport.content_codings import decompress
 from cyberun_async._transport.early_response import unless_answered
 from cyberun_async._transport.error_mapping import as_foreign
 
+_MAX_WRAPPED = 8
+"""Streams inside of each other, of which httpx and httpcore make three, and this package makes a fourth."""
+
 
 class UnreadableBody(Exception):
     """A body is larger than the limit, as sent or once expanded, or compressed in a way that was not asked for.
@@ -136,7 +139,7 @@ async def close_body(stream: object, unfinished: AsyncIterator[bytes] | None) ->
     httpx and httpcore read a body through generators inside of generators, and closing the outer one leaves the
     inner ones to the garbage collector, about which trio complains. Reading on under cancellation ends them all from
     the inside, and closes the connection, unless what is left of the body was there already: then it can be used
-    again.
+    again. What goes beyond the end of the body closes it in any case.
 
     Nothing that fails here takes anything from a response that was read, so it is no error.
     """
@@ -148,4 +151,21 @@ async def close_body(stream: object, unfinished: AsyncIterator[bytes] | None) ->
                     pass
     finally:
         with suppress(Exception):
+            _refuse_surplus(stream)
+        with suppress(Exception):
             await stream.aclose()  # type: ignore[attr-defined]
+
+
+def _refuse_surplus(stream: object) -> None:
+    """Have a connection closed that has brought more than its response, if httpx and httpcore are built as we know them.
+
+    httpcore would keep it, and hand the surplus out as the response to the next request: the task of another submission,
+    or the bytes of another file.
+
+    Source: https://www.rfc-editor.org/rfc/rfc9112#section-6.3-8
+    """
+    for _ in range(_MAX_WRAPPED):
+        parser = getattr(getattr(stream, "_connection", None), "_h11_state", None)
+        if parser is not None and parser.trailing_data[0]:
+            parser.send_failed()
+        stream = getattr(stream, "_httpcore_stream", None) or getattr(stream, "_stream", None)
