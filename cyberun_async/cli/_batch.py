@@ -16,6 +16,7 @@ from rich.live import Live
 from rich.text import Text
 
 from cyberun_async import (
+    AbandonPolicy,
     AsyncClient,
     Batch,
     CyberunError,
@@ -67,6 +68,12 @@ async def batch(
     timeout: Annotated[
         float | None, Parameter(validator=above_zero, help="Wait so many seconds at most for each task.")
     ] = None,
+    start_timeout: Annotated[
+        float | None, Parameter(validator=above_zero, help="Let a task be queued for so many seconds at most.")
+    ] = None,
+    on_timeout: Annotated[
+        AbandonPolicy, Parameter(show_choices=False, help="Then `leave` the task running, or `cancel` it.")
+    ] = "leave",
     attempts: Annotated[
         int, Parameter(validator=above_zero, help="Let an item cost so many tasks while they fail.")
     ] = 1,
@@ -91,9 +98,7 @@ async def batch(
     json: Json = False,
     account: Account = FROM_ENVIRONMENT,
 ) -> ExitCode:
-    """Run a workflow for each item of a file.
-
-    The same command resumes an interrupted batch. Ctrl-C stops submitting; a second one stops waiting.
+    """Run a workflow for each item of a file; the same command resumes it.
 
     Example: `cyberun-async batch text-to-image prompts.csv --out out/`
     """
@@ -114,6 +119,8 @@ async def batch(
                 items.items(),
                 max_in_flight=max_in_flight,
                 timeout=timeout,
+                start_timeout=start_timeout,
+                on_timeout=on_timeout,
                 on_event=tally.event,
                 journal=Journal(journal),
                 resubmit=resubmit,

@@ -29,7 +29,7 @@ Out = Annotated[
     Path | None,
     Parameter(name=["--out", "-o"], help="Download the files of the result into this folder, made if missing."),
 ]
-Workflow = Annotated[str, Parameter(help="A slug, such as `text-to-image` or `text-to-image@2`, or a UUID.")]
+Workflow = Annotated[str, Parameter(help="A slug (`text-to-image`, or `text-to-image@2`) or a UUID.")]
 TaskId = Annotated[str, Parameter(help="The task's id, as `submit` and `tasks` print it.")]
 
 

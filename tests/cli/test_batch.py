@@ -16,7 +16,7 @@ from cyberun_async._batch.journal import store_of
 from cyberun_async._batch.journal_rows import Row, dump_outcome
 from cyberun_async.cli._batch_check import forecast
 from cyberun_async.local import LocalCyberun
-from cyberun_async.local.scripts import fail
+from cyberun_async.local.scripts import after, fail, status
 
 FAILED = dump_outcome(TaskResult(id="t-1", status=TaskStatus.FAILED, error="out of memory"))
 
@@ -63,6 +63,18 @@ def test_item_that_fails(cyberun: Cyberun, server: LocalCyberun, tmp_path: Path)
     done = cyberun(*BATCH)
     assert (done.code, done.out.splitlines()[-1]) == (3, "0 done, 1 failed, 0 uncertain, 0 left")
     assert "failed: out of memory" in done.out
+
+
+@pytest.mark.parametrize(("policy", "remote"), [("leave", "queued"), ("cancel", "cancelled")])
+def test_start_timeout(cyberun: Cyberun, server: LocalCyberun, tmp_path: Path, policy: str, remote: str) -> None:
+    """An item whose task no agent starts in time has a line that says so, and its task is left or cancelled."""
+    server.script("text-to-image", [status("queued"), after(600)])
+    write(tmp_path / "items.jsonl", LINES[:1])
+    done = cyberun(*BATCH, "--start-timeout", "0.1", "--on-timeout", policy)
+    assert (done.code, done.out.splitlines()[-1]) == (3, "0 done, 1 failed, 0 uncertain, 0 left")
+    (task_id,) = re.findall(r"^one: task (\S+) did not start within 0\.1 s", done.out, re.MULTILINE)
+    (left,) = [each for each in cyberun("tasks", "--json").lines if each["task_id"] == task_id]
+    assert left["status"] == remote
 
 
 def test_json(cyberun: Cyberun, tmp_path: Path) -> None:
