@@ -58,37 +58,6 @@ def test_then_it_was_closed():
 """
 
 
-@pytest.mark.slow
-@pytest.mark.covering
-@pytest.mark.parametrize(
-    ("plugin", "runs"),
-    [("anyio", 7), ("pytest_asyncio", 5), ("pytest_trio", 5)],
-)
-def test_serves_each_async_plugin(tmp_path: Path, plugin: str, runs: int) -> None:
-    """A user's tests get a server and an open client under anyio's plugin, pytest-asyncio and pytest-trio."""
-    if find_spec(plugin) is None:
-        pytest.skip(f"needs {plugin}: pip install --group tests")
-    mark = {"anyio": "anyio", "pytest_asyncio": "asyncio", "pytest_trio": "trio"}[plugin]
-    # pytest-asyncio runs in its strict mode here, in which it takes no other fixture of a user's than its own.
-    fixture = "__import__('pytest_asyncio').fixture" if plugin == "pytest_asyncio" else "pytest.fixture"
-    tests = USERS_TESTS.replace("MARK", f"@pytest.mark.{mark}").replace("FIXTURE", fixture)
-    (tmp_path / "test_users.py").write_text(tests)
-    (tmp_path / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\n")
-    plugins = ["anyio", "cyberun_async.testing"]
-    plugins += {"pytest_asyncio": ["pytest_asyncio.plugin"], "pytest_trio": ["pytest_trio.plugin"]}.get(plugin, [])
-    options = [option for name in plugins for option in ("-p", name)]
-    options += ["-o", "asyncio_default_fixture_loop_scope=function"] if plugin == "pytest_asyncio" else []
-    run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", *options],
-        cwd=tmp_path,
-        env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert f"{runs} passed" in run.stdout, run.stdout + run.stderr
-
-
 IN_ONE_LOOP = """
 import pytest
 
@@ -106,17 +75,35 @@ async def test_other(cyberun_client):
 
 @pytest.mark.slow
 @pytest.mark.covering
-def test_goes_with_a_loop_of_a_wider_scope(tmp_path: Path) -> None:
-    """Where pytest-asyncio runs tests in the loop of their module, the client lives there, too."""
-    pytest.importorskip("pytest_asyncio")
-    (tmp_path / "test_users.py").write_text(IN_ONE_LOOP)
-    options = ["-p", "cyberun_async.testing", "-p", "pytest_asyncio.plugin", "-p", "anyio"]
+@pytest.mark.parametrize(
+    ("plugin", "runs"),
+    [("anyio", 7), ("pytest_asyncio", 5 + 2), ("pytest_trio", 5)],
+)
+def test_serves_each_async_plugin(tmp_path: Path, plugin: str, runs: int) -> None:
+    """A user's tests get a server and an open client under anyio's plugin, pytest-asyncio and pytest-trio.
+
+    Where pytest-asyncio runs tests in the loop of their module, the client lives there, too.
+    """
+    if find_spec(plugin) is None:
+        pytest.skip(f"needs {plugin}: pip install --group tests")
+    mark = {"anyio": "anyio", "pytest_asyncio": "asyncio", "pytest_trio": "trio"}[plugin]
+    # pytest-asyncio runs in its strict mode here, in which it takes no other fixture of a user's than its own.
+    fixture = "__import__('pytest_asyncio').fixture" if plugin == "pytest_asyncio" else "pytest.fixture"
+    tests = USERS_TESTS.replace("MARK", f"@pytest.mark.{mark}").replace("FIXTURE", fixture)
+    (tmp_path / "test_users.py").write_text(tests)
+    if plugin == "pytest_asyncio":
+        (tmp_path / "test_in_one_loop.py").write_text(IN_ONE_LOOP)
+    (tmp_path / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\n")
+    plugins = ["anyio", "cyberun_async.testing"]
+    plugins += {"pytest_asyncio": ["pytest_asyncio.plugin"], "pytest_trio": ["pytest_trio.plugin"]}.get(plugin, [])
+    options = [option for name in plugins for option in ("-p", name)]
+    options += ["-o", "asyncio_default_fixture_loop_scope=function"] if plugin == "pytest_asyncio" else []
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", *options, "-o", "asyncio_default_fixture_loop_scope=function"],
+        [sys.executable, "-m", "pytest", "-q", *options],
         cwd=tmp_path,
         env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert "2 passed" in run.stdout, run.stdout + run.stderr
+    assert f"{runs} passed" in run.stdout, run.stdout + run.stderr

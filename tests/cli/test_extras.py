@@ -91,21 +91,32 @@ def test_the_local_server_names_its_extra():
     )
 
 
-def test_help_names_every_command():
+@pytest.fixture(scope="module")
+def loading() -> list[str]:
+    """Import the SDK, ask for the help, and say after each what is loaded; what the help shows comes in between."""
+    program = """
+import sys, cyberun_async
+print("cyclopts" in sys.modules)
+from cyberun_async.cli import main
+main(["--help"])
+print("uvicorn" in sys.modules)
+"""
+    return start("-c", program).stdout.splitlines()
+
+
+def test_help_names_every_command(loading: list[str]):
     """Whoever types --help sees what there is."""
-    shown = start("-m", "cyberun_async", "--help").stdout
+    shown = "\n".join(loading)
     commands = "run submit wait events result download cancel tasks workflows workflow serve"
     assert [command for command in commands.split() if f" {command} " not in shown] == []
 
 
-def test_help_does_not_load_the_local_cyberun():
+def test_help_does_not_load_the_local_cyberun(loading: list[str]):
     """What a command does not need, it does not wait for."""
-    program = "import sys; from cyberun_async.cli import main; main(['--help']); print('uvicorn' in sys.modules)"
-    assert start("-c", program).stdout.splitlines()[-1] == "False"
+    assert loading[-1] == "False"
 
 
-def test_the_sdk_does_not_load_the_command_line():
+def test_the_sdk_does_not_load_the_command_line(loading: list[str]):
     """The extra stays one."""
-    program = "import sys, cyberun_async; print('cyclopts' in sys.modules)"
-    assert start("-c", program).stdout == "False\n"
+    assert loading[0] == "False"
     assert "cli" not in cyberun_async.__all__
