@@ -14,7 +14,7 @@ from support.virtual import served, virtual
 
 from cyberun_async import AsyncClient, Limits, NotFoundError, Polling, Retries, TaskEvent, TaskStatus, TransportError
 from cyberun_async._wait.inquiry import PollDecision
-from cyberun_async._wait.list_plan import TaskSummary
+from cyberun_async._wait.list_plan import LIST_THRESHOLD, TaskSummary
 from cyberun_async._wait.poll_request import PollRequest
 from cyberun_async._wait.schedule import PollSchedule
 from cyberun_async._wait.shared_poller import MAX_PENDING_WAKES, SharedPoller
@@ -22,8 +22,15 @@ from cyberun_async.local import LocalCyberun
 
 __all__ = ["connect", "server"]
 
-MANY = 28
-"""So many that a list is asked for, also where some of them have streams."""
+MANY = LIST_THRESHOLD + 4
+"""So many polls that a list is asked for."""
+
+STREAMS = [
+    pytest.param(0, MANY, id="no streams"),
+    pytest.param(5, MANY + 5, id="some streams"),
+    pytest.param(MANY, MANY, id="all streams"),
+]
+"""How many waits may have a stream, and how many there are."""
 
 
 async def tasks_of(client: AsyncClient, count: int, **parameters: object) -> list[str]:
@@ -49,12 +56,12 @@ async def until(server: LocalCyberun, operation: str, count: int) -> None:
     await eventually(lambda: asked(server)[operation] >= count)
 
 
-@pytest.mark.parametrize("streams", [0, 5, MANY], ids=["no streams", "some streams", "all streams"])
-async def test_many_waits(connect: Connect, server: LocalCyberun, streams: int) -> None:
+@pytest.mark.parametrize(("streams", "count"), STREAMS)
+async def test_many_waits(connect: Connect, server: LocalCyberun, streams: int, count: int) -> None:
     """Many waits end with their results."""
     done: list[str] = []
     async with connect(streams=streams) as client:
-        ids = await tasks_of(client, MANY, seconds=9)
+        ids = await tasks_of(client, count, seconds=9)
 
         async def wait(task_id: str) -> None:
             done.append((await client.wait_for_result(task_id)).id)
@@ -67,12 +74,12 @@ async def test_many_waits(connect: Connect, server: LocalCyberun, streams: int) 
     assert sorted(done) == sorted(ids)
 
 
-@table("streams", [0, 5, MANY], ids=["no streams", "some streams", "all streams"])
+@table(("streams", "count"), STREAMS)
 @virtual
-async def test_requests_of_many_waits(streams: int) -> None:
+async def test_requests_of_many_waits(streams: int, count: int) -> None:
     """They end by sweeps of the list rather than by a poll each, and read each result once."""
     ends = anyio.current_time() + 90
-    ids = [f"task-{number}" for number in range(MANY)]
+    ids = [f"task-{number}" for number in range(count)]
     done: list[str] = []
 
     def remote() -> Remote:
@@ -102,9 +109,9 @@ async def test_requests_of_many_waits(streams: int) -> None:
                 group.start_soon(wait, task_id)
     assert sorted(done) == sorted(ids)
     counted = Counter(server.kinds())
-    assert counted["result"] <= MANY * 1.5
+    assert counted["result"] <= count * 1.5
     if not streams:
-        assert counted["task"] <= MANY / 2
+        assert counted["task"] <= count / 2
         assert counted["tasks"] > 9
 
 
@@ -237,7 +244,7 @@ async def test_one_bad_id_among_many(connect: Connect, server: LocalCyberun) -> 
 async def test_no_server_at_all() -> None:
     """Where nothing answers, each wait ends once its patience does."""
     failures: list[Exception] = []
-    polling = Polling(interval=0.02, unavailable_timeout=0.2)
+    polling = Polling(interval=0.1, unavailable_timeout=0.2)
     async with AsyncClient(
         "sk-0123456789abcdef", base_url="http://127.0.0.1:9", polling=polling, retries=Retries(budget=0)
     ) as client:
