@@ -123,7 +123,7 @@ async def test_a_disk_that_is_full_from_the_start(
 async def test_a_page_that_cannot_be_read(connect: Connect, server: LocalCyberun, path: Path, pages: str) -> None:
     """A damaged journal is refused as a whole, since it may hide that an item was submitted."""
     async with connect() as client:
-        await client.map("work", [(f"key {n}" * 200, {}) for n in range(25)], journal=Journal(path)).gather()
+        await client.map("work", [(f"key {n}" * 400, {}) for n in range(12)], journal=Journal(path)).gather()
     before = len(server.requests)
     data = bytearray(path.read_bytes())
     start = 4096 if pages == "all but the first" else len(data) - 8192
