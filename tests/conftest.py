@@ -36,6 +36,9 @@ Only a test that is about to fail waits so long: the other end of a connection m
 a thread of this process, and sees the end of it a little later than the test does.
 """
 
+ENDS_AT = pytest.StashKey[float]()
+"""When the process of a test that does not end is ended."""
+
 # A shared machine is no stop-watch, and a run that fails must fail again.
 hypothesis.settings.register_profile(
     "default", deadline=None, print_blob=True, max_examples=count(sample=25, soak=5_000)
@@ -158,19 +161,25 @@ def _nothing_is_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, object, object]:
     """End the process of a test that its time limit does not end.
 
     pytest-timeout raises in the test, once, and a loop that goes on turning has no end after that. pytest-xdist names
     the test whose worker has ended, and goes on with another worker.
     """
     marker = item.get_closest_marker("timeout")
-    limit = marker.args[0] if marker else item.config.getoption("timeout") or item.config.getini("timeout")
-    faulthandler.dump_traceback_later(2 * float(limit), exit=True, file=item.config.stash[stderr_key])
+    limit = float(marker.args[0] if marker else item.config.getoption("timeout") or item.config.getini("timeout"))
+    stash = item.config.stash
+    # Each call starts a thread, and waits for the last one to end: one that still suits serves the next tests, too.
+    if not 1.5 * limit < stash.get(ENDS_AT, 0.0) - time.monotonic() < 2 * limit:
+        faulthandler.dump_traceback_later(2 * limit, exit=True, file=stash[stderr_key])
+        stash[ENDS_AT] = time.monotonic() + 2 * limit
     try:
         return (yield)
     finally:
-        faulthandler.cancel_dump_traceback_later()
+        if nextitem is None:
+            faulthandler.cancel_dump_traceback_later()
+            del stash[ENDS_AT]
 
 
 @pytest.hookimpl(tryfirst=True, wrapper=True)
