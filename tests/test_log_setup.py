@@ -143,7 +143,6 @@ async def test_lines(caplog: pytest.LogCaptureFixture) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.covering
 def test_a_whole_program() -> None:
     """One variable is all it takes: the task from its submission to its end, and every request."""
     with LocalCyberun() as server:

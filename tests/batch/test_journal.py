@@ -206,7 +206,6 @@ async def test_one_batch_at_a_time(connect: Connect, journal: Journal) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.covering
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_one_process_at_a_time(connect: Connect, journal: Journal) -> None:
     """So it is by another process."""

@@ -11,8 +11,7 @@ import pytest
 import cyberun_async
 from cyberun_async.local import LocalCyberun, LocalWorkflow
 
-# Each starts a Python, and nothing else runs `python -m cyberun_async`.
-pytestmark = [pytest.mark.slow, pytest.mark.covering]
+pytestmark = pytest.mark.slow
 
 WITHOUT = """
 import sys
@@ -52,6 +51,7 @@ def test_a_missing_extra_is_one_line_that_says_what_to_install(missing: list[str
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.covering  # Nothing else runs `python -m cyberun_async`.
 @pytest.mark.parametrize(
     "command",
     [["-m", "cyberun_async"], [str(Path(sys.executable).with_name("cyberun-async"))]],

@@ -332,7 +332,6 @@ def test_whoami(unsigned: Command, approving: list[str], server: LocalCyberun, m
 
 
 @pytest.mark.slow
-@pytest.mark.covering
 def test_ctrl_c(tmp_path: Path, server: LocalCyberun):
     """Ctrl-C stops waiting for the approval, and nothing is kept."""
     environment = {

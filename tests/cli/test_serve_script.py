@@ -29,7 +29,6 @@ def call(url: str, key: str, body: object = None) -> Any:
 
 
 @pytest.mark.slow
-@pytest.mark.covering
 def test_a_file_of_scripts(tmp_path: Path):
     """Each task of the workflow lives as the file says, from the server's start."""
     file = tmp_path / "life.json"
