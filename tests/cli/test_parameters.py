@@ -31,7 +31,7 @@ PARAMETERS = (
 @pytest.fixture(scope="session")
 def server() -> Iterator[LocalCyberun]:
     """Offer a workflow with a parameter of each type, whose output is what it was given."""
-    with LocalCyberun() as local:
+    with LocalCyberun(pace=0.001) as local:
 
         @local.workflow("echo", parameters=PARAMETERS)
         def echo(job: Job) -> bytes:
