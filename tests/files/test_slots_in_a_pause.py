@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
 import httpx
 import pytest
-from anyio.lowlevel import checkpoint
+from support.virtual import no_threads
 from trio.testing import MockClock
 
 from cyberun_async import AsyncClient, InputFile, Limits
@@ -27,14 +27,9 @@ PAUSE = 20
 
 
 @pytest.fixture(autouse=True)
-def _in_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Do in the loop what blocks: the clock would jump while a thread is still at work."""
-
-    async def run_sync(work: Callable[..., object], *arguments: object, **_: object) -> object:
-        await checkpoint()
-        return work(*arguments)
-
-    monkeypatch.setattr(anyio.to_thread, "run_sync", run_sync)
+def _in_no_thread() -> Iterator[None]:
+    with no_threads():
+        yield
 
 
 class Api:

@@ -12,7 +12,8 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 import anyio
 import attrs
 import httpx
-from support.raw import Peer, raw_server
+from support.raw import Peer, RawServer, raw_server
+from support.virtual import connections_to, no_threads
 
 from cyberun_async import AsyncClient, Retries, Timeouts
 
@@ -245,6 +246,15 @@ class Shelf:
             await peer.reset()
             raise anyio.EndOfStream
         await peer.answer("")
+
+
+@asynccontextmanager
+async def virtual_shelf() -> AsyncIterator[Shelf]:
+    """Have a storage in memory, for a test that carries `virtual`; its client works without threads."""
+    shelf = Shelf(port=80)
+    with no_threads():
+        async with connections_to(RawServer(shelf.handle, None).serve):
+            yield shelf
 
 
 @asynccontextmanager

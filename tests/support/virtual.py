@@ -12,14 +12,16 @@ import functools
 import inspect
 import random
 import selectors
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 from unittest import mock
 
 import anyio
+import anyio.to_thread
 import attrs
 import httpcore
+from anyio.lowlevel import checkpoint
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from httpcore._backends.auto import AutoBackend
 from support.scripted import Scripted
@@ -111,6 +113,18 @@ def virtual(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
     return table("loop", ["asyncio", "trio"])(run)
 
 
+@contextmanager
+def no_threads() -> Iterator[None]:
+    """Do in the loop what blocks: the clock would jump while a thread is still at work."""
+
+    async def run_sync(work: Callable[..., object], *arguments: object, **_: object) -> object:
+        await checkpoint()
+        return work(*arguments)
+
+    with mock.patch.object(anyio.to_thread, "run_sync", run_sync):
+        yield
+
+
 # The network
 
 
@@ -126,12 +140,16 @@ class _End:
         return await self._incoming.receive()
 
     async def send(self, data: bytes) -> None:
-        await self._outgoing.send(data)
+        if data:  # To read no bytes is to read the end.
+            await self._outgoing.send(data)
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
         self._incoming.close()
         self._outgoing.close()
 
@@ -159,7 +177,8 @@ class _ClientEnd(httpcore.AsyncNetworkStream):
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
         try:
-            await self._outgoing.send(buffer)
+            if buffer:
+                await self._outgoing.send(buffer)
         except (anyio.BrokenResourceError, anyio.ClosedResourceError):
             raise httpcore.WriteError from None
 
@@ -180,22 +199,29 @@ async def all_closed(server: Scripted, kind: str | None = None) -> None:
 
 
 @asynccontextmanager
-async def network(server: Scripted) -> AsyncIterator[None]:
-    """Have every connection of httpcore lead to a server."""
-    server.base_url = "http://localhost/api/v1"
+async def connections_to(serve: Callable[[Any], Awaitable[None]]) -> AsyncIterator[None]:
+    """Have every connection of httpcore served by a function, which gets its other end."""
     async with anyio.create_task_group() as group:
 
         async def connect_tcp(*_: object, **__: object) -> _ClientEnd:
             await anyio.lowlevel.checkpoint()
             there, from_client = anyio.create_memory_object_stream[bytes](float("inf"))
             here, from_server = anyio.create_memory_object_stream[bytes](float("inf"))
-            group.start_soon(server.serve, _End(from_client, here))
+            group.start_soon(serve, _End(from_client, here))
             return _ClientEnd(from_server, there)
 
         with mock.patch.object(AutoBackend, "connect_tcp", connect_tcp):
             yield
-            await all_closed(server)
         group.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def network(server: Scripted) -> AsyncIterator[None]:
+    """Have every connection of httpcore lead to a server."""
+    server.base_url = "http://localhost/api/v1"
+    async with connections_to(server.serve):
+        yield
+        await all_closed(server)
 
 
 @asynccontextmanager
