@@ -13,6 +13,7 @@ from datetime import datetime
 import httpx
 import pytest
 from local.conftest import client_with
+from support.tables import table
 
 from cyberun_async.local import LocalCyberun
 
@@ -279,7 +280,7 @@ async def test_webhook_management(server: LocalCyberun) -> None:
         assert_fits((await user.get(path)).json(), WEBHOOK)
 
 
-@pytest.mark.parametrize(
+@table(
     ("method", "path", "status"),
     [
         ("GET", "r/tasks/nope", 404),

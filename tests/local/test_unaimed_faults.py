@@ -9,6 +9,7 @@ import anyio
 import httpx
 import pytest
 from local.conftest import client_with
+from support.tables import table
 
 from cyberun_async.local import Fault, Faults, LocalCyberun
 from cyberun_async.local._control import KINDS
@@ -48,7 +49,7 @@ def test_every_fault_is_here() -> None:
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
-@pytest.mark.parametrize("fault", FAULTS)
+@table("fault", FAULTS)
 async def test_what_it_strikes(fault: str, caplog: pytest.LogCaptureFixture) -> None:
     """A stream, a list, a cancellation, an upload and a file: the client sees something, and the server no crash."""
     caplog.set_level(logging.WARNING)

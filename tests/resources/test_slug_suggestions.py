@@ -6,6 +6,7 @@ import uuid
 from typing import TYPE_CHECKING
 
 import pytest
+from support.tables import table
 
 from cyberun_async import NotFoundError
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 UNKNOWN = str(uuid.UUID(int=7))
 
 
-@pytest.mark.parametrize(
+@table(
     ("workflow", "suggestions"),
     [
         ("text-to-imag", ("text-to-image",)),

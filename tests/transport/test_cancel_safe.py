@@ -181,7 +181,7 @@ def route(request: pytest.FixtureRequest, server_tls: ssl.SSLContext, trusted: N
     return ways[request.param]
 
 
-@pytest.mark.parametrize("size", [1, 5, 1000])
+@table("size", [1, 5, 1000])
 async def test_cut_off_again_and_again(route: Route, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever leaves the waiting by a scope, wherever it stands, and takes it up again has lost nothing."""
     cut_offs = 0
@@ -278,7 +278,7 @@ async def after_a_break(stream: Opened) -> None:
         await stream.receive()
 
 
-POINTS = pytest.mark.parametrize(
+POINTS = table(
     "point",
     [before_the_first_read, standing_still, in_the_middle_of_a_line, between_chunks, after_the_end, after_a_break],
 )

@@ -137,7 +137,7 @@ async def test_refused_by_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
         assert not caught.value.may_have_been_sent
 
 
-@pytest.mark.parametrize("turns", range(1, 40, 3))
+@table("turns", range(1, 40, 3))
 async def test_cancelled_in_a_tunnel(
     turns: int, server_tls: ssl.SSLContext, trusted: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

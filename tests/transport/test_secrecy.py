@@ -77,7 +77,7 @@ def everything_about(error: BaseException) -> str:
     return "\n".join(texts)
 
 
-@pytest.mark.parametrize(
+@table(
     "body",
     [
         pytest.param('{{"error_message": "bad key {secret}"}}', id="in the message"),
@@ -88,7 +88,7 @@ def everything_about(error: BaseException) -> str:
         pytest.param('{{"error_message": "see {signed}"}}', id="with a signed URL"),
     ],
 )
-@pytest.mark.parametrize("secret", [KEY, TOKEN], ids=["key", "token"])
+@table("secret", [KEY, TOKEN], ids=["key", "token"])
 async def test_echo(secret: str, body: str, logged: list[str]) -> None:
     """A server that says our key back, or a signed URL, says it to nobody but us, whatever the status."""
     escaped = "".join(f"\\u{ord(letter):04x}" for letter in secret)

@@ -28,6 +28,7 @@ from support.scripted import (
     send,
     status_event,
 )
+from support.tables import table
 from support.virtual import simulated, virtual
 
 from cyberun_async import (
@@ -131,7 +132,7 @@ def _status(word: str) -> Any:
     return TaskStatus(word)
 
 
-@pytest.mark.parametrize(
+@table(
     "oddity",
     [
         pytest.param(raw("progress", "{"), id="not JSON"),
