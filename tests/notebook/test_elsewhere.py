@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 import anyio
 import pytest
+from support.scripted import SSE_HEAD, TASK, Remote, answer, hold
 from support.tables import table
+from support.virtual import served, virtual
 
 from cyberun_async import AbandonPolicy, AsyncClient, InvalidParameters, TaskCancelled, WaitTimeout, _notebook
 from cyberun_async.local import LocalCyberun
@@ -82,8 +84,8 @@ def page(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Page]]:
 
 @pytest.fixture
 def server() -> Iterator[LocalCyberun]:
-    """Run a quick server."""
-    with LocalCyberun() as running:
+    """Run a server whose tasks take milliseconds."""
+    with LocalCyberun(pace=0.001) as running:
         yield running
 
 
@@ -97,28 +99,25 @@ async def test_each_event_is_drawn(page: type[Page], server: LocalCyberun) -> No
     assert page.lines[-1] == "text-to-image  completed  ▰▰▰▰▰▰▰▰▰▰ 100 %"
 
 
-@pytest.mark.parametrize(
-    ("life", "timeout", "error", "outcome"),
-    [
-        pytest.param([cancel()], None, TaskCancelled, "cancelled", id="cancelled"),
-        pytest.param([status("running")], 0.3, WaitTimeout, "timed out, left running: {}", id="timed out"),
-    ],
-)
-async def test_how_it_ended(  # noqa: PLR0917 - fixtures and a table
-    page: type[Page],
-    server: LocalCyberun,
-    life: list[object],
-    timeout: float | None,
-    error: type[Exception],
-    outcome: str,
-) -> None:
+async def test_it_was_cancelled(page: type[Page], server: LocalCyberun) -> None:
     """A wait that raises leaves a line that says why."""
-    server.script(WORKFLOW, life)  # type: ignore[arg-type]
+    server.script(WORKFLOW, [cancel()])
     async with AsyncClient(server.api_key, base_url=server.base_url) as client:
-        with pytest.raises(error):
-            await client.run(WORKFLOW, PARAMETERS, timeout=timeout)
-    task_id = server.requests[-1].task_id
-    assert page.lines[-1].startswith(f"text-to-image  {outcome.format(task_id)}  ")
+        with pytest.raises(TaskCancelled):
+            await client.run(WORKFLOW, PARAMETERS)
+    assert page.lines[-1].startswith("text-to-image  cancelled  ")
+
+
+@virtual
+async def test_it_timed_out(page: type[Page]) -> None:
+    """A deadline says what has become of the task, too."""
+    async with served() as (server, client):
+        Remote("running").on(server)
+        server.on("run", answer(202, {"task_id": TASK}))
+        server.on("events", hold(SSE_HEAD))
+        with pytest.raises(WaitTimeout):
+            await client.run(WORKFLOW, PARAMETERS, validate=False, timeout=60)
+    assert page.lines[-1].startswith(f"text-to-image  timed out, left running: {TASK}  ")
 
 
 async def test_it_was_refused(page: type[Page], server: LocalCyberun) -> None:
