@@ -1,6 +1,7 @@
 """The file of a journal: opened, upgraded and written to in a thread, since SQLite blocks.
 
-The lock is taken by the first access and kept until the file is closed, even by a crash. Jobs that are due together
+SQLite's lock is taken by the first access, and that of `journal_lock.py` before; both are kept until the file is closed,
+even by a crash. Jobs that are due together
 share one transaction, so that the price of an fsync is paid once; where anything in it fails, each job gets a
 transaction of its own, and fails for itself.
 """
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from cyberun_async._batch.journal_lock import JournalLock
 from cyberun_async._batch.journal_rows import Row
 from cyberun_async._errors import ConfigurationError, JournalInUse
 
@@ -100,6 +102,16 @@ class Job:
         return f"<{type(self).__name__}, {'done' if self.is_done else 'dropped' if self.is_dropped else 'queued'}>"
 
 
+class _LockedConnection(sqlite3.Connection):
+    """A connection with a lock, which it releases when it is closed."""
+
+    lock: JournalLock
+
+    def close(self) -> None:
+        super().close()
+        self.lock.release()
+
+
 def connect(path: Path) -> sqlite3.Connection:
     """Open the file and lock it.
 
@@ -109,12 +121,25 @@ def connect(path: Path) -> sqlite3.Connection:
 
     """
     try:
+        lock = JournalLock(path)
+    except BlockingIOError:
+        raise JournalInUse(str(path)) from None
+    try:
+        return _connect(path, lock)
+    except BaseException:
+        lock.release()
+        raise
+
+
+def _connect(path: Path, lock: JournalLock) -> sqlite3.Connection:
+    try:
         # To root every file is writable; who took that right from a file meant root, too.
         if path.exists() and not path.stat().st_mode & 0o222:
             raise sqlite3.OperationalError(READ_ONLY)
-        db = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
+        db = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False, factory=_LockedConnection)
     except (sqlite3.Error, OSError, ValueError) as error:
         raise _unusable(path, error) from None
+    db.lock = lock
     try:
         _prepare(db, path)
     except BaseException as error:
