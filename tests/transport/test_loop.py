@@ -18,7 +18,7 @@ from cyberun_async._protocol.json_shape import PIECE
 from cyberun_async._protocol.secret import Key
 from cyberun_async._transport.requests import make_request
 
-COUNT = 3000
+COUNT = 1000
 
 
 @functools.cache

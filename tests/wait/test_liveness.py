@@ -41,6 +41,8 @@ from cyberun_async import (
     UnknownEvent,
 )
 from cyberun_async._protocol.hints import says_end
+from cyberun_async._wait.list_plan import LIST_THRESHOLD
+from cyberun_async._wait.state import MAX_READ_AHEAD
 
 OTHER = "019abc12-9012-7890-abcd-000000000000"
 
@@ -152,7 +154,7 @@ async def test_what_is_read_ahead_is_bounded() -> None:
     remote, seen = Remote("running"), []
     async with served(polling=Polling(interval=3, interval_while_streaming=3)) as (server, client):
         remote.on(server)
-        server.on("task", after(30.0, remote.first("completed", remote.look)))
+        server.on("task", after(2 * MAX_READ_AHEAD * 0.05, remote.first("completed", remote.look)))
         server.on("events", stream(0.05, progress))
 
         await client.wait_for_result(TASK, on_event=seen.append)
@@ -160,12 +162,13 @@ async def test_what_is_read_ahead_is_bounded() -> None:
     assert seen[-1].name == "completed"
     steps = [each.step_current for each in seen if isinstance(each, ProgressEvent)]
     assert steps == list(range(len(steps)))
+    assert len(steps) == MAX_READ_AHEAD
 
 
 @virtual
 async def test_polls_of_all_are_not_starved() -> None:
     """Where many waits with busy streams share slow lists, each hears of its end, by a poll of its own at the latest."""
-    ids = [f"task-{number}" for number in range(30)]
+    ids = [f"task-{number}" for number in range(LIST_THRESHOLD + 2)]
 
     async def events(exchange: Exchange) -> None:
         await exchange.send(SSE_HEAD)
