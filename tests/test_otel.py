@@ -5,7 +5,8 @@ from __future__ import annotations
 import builtins
 import importlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 
 import anyio
 import attrs
@@ -78,16 +79,23 @@ LIFE = [
 ]
 
 
+def letting_a_second_pass(server: LocalCyberun) -> Callable[[TaskEvent], Awaitable[None]]:
+    """Give a callback that moves the server's clock along."""
+
+    async def advance(_: TaskEvent) -> None:
+        await server.clock.advance(1)
+
+    return advance
+
+
 async def test_wait(spans: Spans) -> None:
     """A wait is a span; below it is each status, and below those the requests about the task."""
     async with LocalCyberun(clock="held") as server:
         server.script("text-to-image", LIFE)
-
-        async def let_a_second_pass(_: TaskEvent) -> None:
-            await server.clock.advance(1)
-
         async with AsyncClient(server.api_key, base_url=server.base_url, observer=spans.observer) as client:
-            result = await client.run("text-to-image", SMALL, validate=False, timeout=15, on_event=let_a_second_pass)
+            result = await client.run(
+                "text-to-image", SMALL, validate=False, timeout=15, on_event=letting_a_second_pass(server)
+            )
     wait = spans.named("cyberun wait")
     assert dict(wait.attributes or {}) == {"cyberun.task_id": result.id, "cyberun.task_status": "completed"}
     assert wait.status.status_code is StatusCode.UNSET
@@ -103,13 +111,13 @@ async def test_wait(spans: Spans) -> None:
 
 async def test_two_waits_of_one_task(spans: Spans) -> None:
     """Each of them is a span that ends, and the requests about the task are below one of them."""
-    async with LocalCyberun(pace=0.1) as server:
+    async with LocalCyberun(clock="held") as server:
         server.script("text-to-image", LIFE)
         async with AsyncClient(server.api_key, base_url=server.base_url, observer=spans.observer) as client:
             task_id = await client.submit("text-to-image", SMALL, validate=False)
             async with anyio.create_task_group() as group:
                 for _ in range(2):
-                    group.start_soon(client.wait_for_result, task_id)
+                    group.start_soon(partial(client.wait_for_result, task_id, on_event=letting_a_second_pass(server)))
     waits = [span for span in spans.below(None) if span.name == "cyberun wait"]
     assert [(wait.attributes or {})["cyberun.task_status"] for wait in waits] == ["completed", "completed"]
     requests = [request for wait in waits for status in spans.below(wait) for request in spans.below(status)]

@@ -25,6 +25,13 @@ if TYPE_CHECKING:
     Command = Callable[..., Outcome]
 
 KEY = re.compile(r"[sda]k-[0-9a-f]+")
+SHORTEST_INTERVAL = _login._SHORTEST_INTERVAL
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten what a test would only sit out."""
+    monkeypatch.setattr(_login, "_SHORTEST_INTERVAL", 0.001)
 
 
 @pytest.fixture
@@ -45,7 +52,7 @@ def unsigned(cyberun: Command, config: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.fixture
 def approving(server: LocalCyberun, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """Approve each code as soon as it is shown, as a user does in the browser, and poll soon after that."""
+    """Approve each code as soon as it is shown, as a user does in the browser."""
     codes: list[str] = []
     show = _login._show_code
 
@@ -55,7 +62,6 @@ def approving(server: LocalCyberun, monkeypatch: pytest.MonkeyPatch) -> Iterator
         server.confirm_pairing(codes[-1])
 
     monkeypatch.setattr(_login, "_show_code", approve)
-    monkeypatch.setattr(_login, "_SHORTEST_INTERVAL", 0.001)
     return codes
 
 
@@ -146,6 +152,7 @@ def test_interval(unsigned: Command, config: Path, server: LocalCyberun, monkeyp
         code = pairing.user_code  # type: ignore[attr-defined]
         show(pairing, as_json=as_json)  # type: ignore[arg-type]
 
+    monkeypatch.setattr(_login, "_SHORTEST_INTERVAL", SHORTEST_INTERVAL)
     monkeypatch.setattr(_login, "_show_code", shown)
     monkeypatch.setattr(_login.anyio, "sleep", sleep)
     server.faults.status(500, on="pairing.poll", times=1)
