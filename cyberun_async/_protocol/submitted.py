@@ -20,6 +20,8 @@ _TASK_PATH = re.compile(r".*/tasks/([^/]+)/?", re.DOTALL)
 def read_submitted(body: bytes, headers: Mapping[str, str]) -> Submitted:
     """Find the id of a task in the response to its submission: in `task_id`, `id`, the same in an envelope, or the path of `Location`.
 
+    Beside an error, which some servers send with a 200, an `id` is that of the request.
+
     Raises:
         DecodeError: There is none, or there are two that differ.
 
@@ -42,15 +44,23 @@ def _parse(body: bytes) -> tuple[object, str]:
         return None, error.problem
     if not isinstance(value, dict):
         return None, f"$: expected an object, not {type(value).__name__}"
+    if said := _error(value):
+        return value, f"it says {said!r}, and names no task"
     return value, "$: task_id is missing"
 
 
-def _ids_in(value: object, place: str = "") -> Iterator[tuple[str, str | None]]:
+def _error(value: object) -> str:
+    error = value.get("error_message") if isinstance(value, dict) else None
+    return error.strip() if isinstance(error, str) else ""
+
+
+def _ids_in(value: object, place: str = "", *, is_error: bool = False) -> Iterator[tuple[str, str | None]]:
     if isinstance(value, dict):
+        is_error = is_error or bool(_error(value))
         yield f"{place}task_id", _id(value.get("task_id"))
-        yield f"{place}id", _id(value.get("id"))
+        yield f"{place}id", None if is_error else _id(value.get("id"))
         for name in _ENVELOPES:
-            yield from _ids_in(value.get(name), f"{name}.")
+            yield from _ids_in(value.get(name), f"{name}.", is_error=is_error)
 
 
 def _ids(value: object, headers: Mapping[str, str]) -> Iterator[tuple[str, str | None]]:

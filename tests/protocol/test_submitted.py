@@ -31,6 +31,8 @@ ID = "019abc12-9012-7890-abcd-ef1234567896"
         pytest.param({"task_id": f" {ID}\n"}, "", ID, id="white space"),
         pytest.param({"task_id": ID, "id": ID.upper()}, "", ID, id="the same in capitals"),
         pytest.param({"task_id": ID, "task": [1]}, "/jobs/8", ID, id="nothing else to go by"),
+        pytest.param({"id": ID, "error_message": " "}, "", ID, id="an error that is none"),
+        pytest.param({"task_id": ID, "id": "request-7", "error_message": "slow"}, "", ID, id="an error beside a task"),
     ],
 )
 def test_found(body: object, location: str, expected: str) -> None:
@@ -59,6 +61,12 @@ def test_byte_order_mark() -> None:
         pytest.param(b'{"task_id": ".."}', "", "$: task_id is missing", id="no segment of a path"),
         pytest.param(b'{"task_id": "\\ud83d"}', "", "$: task_id is missing", id="a lone surrogate"),
         pytest.param(b'{"task_id": {"id": 1}}', "", "$: task_id is missing", id="an object"),
+        pytest.param(
+            b'{"id": "request-7", "error_message": "quota exceeded", "data": {"id": 8}}',
+            "",
+            "it says 'quota exceeded', and names no task",
+            id="the id of an error",
+        ),
         pytest.param(b"{}", "http://[::1/tasks/1", "$: task_id is missing", id="a Location that is no URL"),
         pytest.param(b"{}", "/r/tasks/", "$: task_id is missing", id="a Location without an id"),
         pytest.param(
