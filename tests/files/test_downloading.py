@@ -767,7 +767,7 @@ async def test_signatures_are_never_told(injected: bool, tmp_path: Path, caplog:
     caplog.set_level(logging.DEBUG)
     async with (
         a_shelf() as shelf,
-        httpx.AsyncClient() as user,
+        httpx.AsyncClient(verify=False) as user,
         shelf.client(storage_client=user if injected else None) as client,
     ):
         shelf.put("a.bin", data_of(1000))
@@ -785,7 +785,9 @@ async def test_signatures_are_never_told(injected: bool, tmp_path: Path, caplog:
 async def test_injected_client(tmp_path: Path) -> None:
     """A user's client lends its transport alone: none of its headers, cookies or auth, and it stays open."""
     async with a_shelf() as shelf:
-        user = httpx.AsyncClient(headers={"X-Mine": "1"}, cookies={"mine": "1"}, auth=("a", "b"), follow_redirects=True)
+        user = httpx.AsyncClient(
+            verify=False, headers={"X-Mine": "1"}, cookies={"mine": "1"}, auth=("a", "b"), follow_redirects=True
+        )
         async with user:
             async with shelf.client(storage_client=user) as client:
                 shelf.put("a.bin", data_of(10 * MIB))

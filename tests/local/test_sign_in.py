@@ -14,7 +14,7 @@ from cyberun_async.local import LocalCyberun
 async def test_refresh(server: LocalCyberun) -> None:
     """A refresh token gives a new pair, once; it needs no credential."""
     first = server.refresh_token
-    async with httpx.AsyncClient(base_url=server.base_url) as http:
+    async with httpx.AsyncClient(base_url=server.base_url, verify=False) as http:
         response = await http.post("/auth/refresh", json={"refresh_token": first})
         assert response.status_code == 200
         pair = response.json()
@@ -29,14 +29,14 @@ async def test_revoked(server: LocalCyberun) -> None:
     """A revoked refresh token is rejected."""
     token = server.refresh_token
     server.revoke(token)
-    async with httpx.AsyncClient(base_url=server.base_url) as http:
+    async with httpx.AsyncClient(base_url=server.base_url, verify=False) as http:
         assert (await http.post("/auth/refresh", json={"refresh_token": token})).status_code == 401
 
 
 @pytest.mark.parametrize("body", [{}, {"refresh_token": 3}, {"refresh_token": ""}])
 async def test_without_a_token(server: LocalCyberun, body: dict[str, object]) -> None:
     """A body without one is a 400."""
-    async with httpx.AsyncClient(base_url=server.base_url) as http:
+    async with httpx.AsyncClient(base_url=server.base_url, verify=False) as http:
         assert (await http.post("/auth/refresh", json=body)).status_code == 400
 
 
@@ -52,7 +52,10 @@ async def poll(http: httpx.AsyncClient, pairing: dict[str, str]) -> httpx.Respon
 async def test_pairing(server: LocalCyberun) -> None:
     """A code that a user confirms gives a device key, once, which revokes itself and its companion."""
     team = {"X-Team-ID": server.team_id}
-    async with httpx.AsyncClient(base_url=server.base_url) as http, client_with(server, server.jwt, **team) as user:
+    async with (
+        httpx.AsyncClient(base_url=server.base_url, verify=False) as http,
+        client_with(server, server.jwt, **team) as user,
+    ):
         pairing = await start(http)
         assert set(pairing) == {"device_code", "user_code", "verification_uri", "expires_in", "interval"}
         assert re.fullmatch(r"[A-Z]{4}-[A-Z]{4}", pairing["user_code"])
@@ -73,7 +76,7 @@ async def test_pairing(server: LocalCyberun) -> None:
 
 async def test_pairing_expires(server: LocalCyberun) -> None:
     """A code is good for five minutes of the server's clock."""
-    async with httpx.AsyncClient(base_url=server.base_url) as http:
+    async with httpx.AsyncClient(base_url=server.base_url, verify=False) as http:
         pairing = await start(http)
         await server.clock.advance(300)
         assert (await poll(http, pairing)).status_code == 404
@@ -94,7 +97,7 @@ async def test_who_confirms(server: LocalCyberun, http: httpx.AsyncClient) -> No
 async def test_confirmed_from_elsewhere(server: LocalCyberun, http: httpx.AsyncClient) -> None:
     """Another process confirms a code over the control path."""
     pairing = await start(http)
-    async with httpx.AsyncClient(headers={"Authorization": f"Bearer {server.control_token}"}) as control:
+    async with httpx.AsyncClient(verify=False, headers={"Authorization": f"Bearer {server.control_token}"}) as control:
         url = f"{server.control_url}/pairings"
         assert (await control.post(url, json={"user_code": pairing["user_code"]})).status_code == 204
         assert (await control.post(url, json={"user_code": pairing["user_code"]})).status_code == 404

@@ -121,7 +121,11 @@ async def test_streams_by_their_client() -> None:
         await peer.send(b"data: {}\n\n")
         await peer.until_closed()
 
-    async with raw_server(open_stream) as server, httpx.AsyncClient() as http, client_of(server, http) as client:
+    async with (
+        raw_server(open_stream) as server,
+        httpx.AsyncClient(verify=False) as http,
+        client_of(server, http) as client,
+    ):
         connection = await client._core.transport.open_stream(endpoints.stream_task_events("t-1"))
         assert [event.data for event in await connection.receive() or ()] == ["{}"]
         await connection.aclose()

@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import httpx
-import pytest
 from support.in_memory import NO_WAIT
 from support.raw import Peer, raw_server
+from support.tables import table
 
 from cyberun_async import AsyncClient
 from cyberun_async._transport.bodies import close_body
@@ -32,14 +32,14 @@ SURPLUS = {
 @asynccontextmanager
 async def connected(url: str, whose: str) -> AsyncIterator[AsyncClient]:
     """Connect by connections of the client's own, or by a client of the user's."""
-    async with httpx.AsyncClient() as own:
+    async with httpx.AsyncClient(verify=False) as own:
         http_client = own if whose == "user" else None
         async with AsyncClient("sk-test", base_url=url, retries=NO_WAIT, http_client=http_client) as client:
             yield client
 
 
-@pytest.mark.parametrize("surplus", SURPLUS.values(), ids=SURPLUS)
-@pytest.mark.parametrize("whose", ["client", "user"])
+@table("surplus", SURPLUS.values(), ids=SURPLUS)
+@table("whose", ["client", "user"])
 async def test_next_submission(surplus: bytes, whose: str) -> None:
     """The next submission gets its own response, by another connection, and not what was left over from the one before.
 

@@ -175,7 +175,7 @@ async def test_by_a_client_of_ones_own() -> None:
         await has_looked.wait()
         await exchange.send(COMPLETED + END)
 
-    async with simulated() as server, httpx.AsyncClient() as http:
+    async with simulated() as server, httpx.AsyncClient(verify=False) as http:
         remote.on(server)
         server.on("task", look)
         server.on("events", events)

@@ -135,7 +135,7 @@ async def test_the_end_waits_for_no_poll(*, own: bool) -> None:
             await exchange.send(progress(number))
         await exchange.send(COMPLETED + END)
 
-    async with served() as (server, client), httpx.AsyncClient() as http:
+    async with served() as (server, client), httpx.AsyncClient(verify=False) as http:
         other = AsyncClient("sk-test", base_url=server.base_url, http_client=http)
         server.on("task", after(20.0, Remote("running").look))
         server.on("result", Remote("completed").result)
