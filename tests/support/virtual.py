@@ -84,13 +84,18 @@ class Clock:
 
 def run_virtually(loop: str, main: Callable[[Clock], Awaitable[None]]) -> None:
     """Run on one loop, by a clock that is not real."""
-    # It is made in a thread, for which a clock that jumps does not wait.
-    anyio.run(without_tls)
+    _make_context()
     if loop == "trio":
         trio_clock = MockClock(autojump_threshold=0)
         anyio.run(main, Clock(trio_clock), backend="trio", backend_options={"clock": trio_clock})
     else:
         anyio.run(main, Clock(None), backend="asyncio", backend_options={"loop_factory": VirtualLoop})
+
+
+@functools.cache
+def _make_context() -> None:
+    """Make the context of connections without TLS beforehand: that takes a thread, for which a clock that jumps does not wait."""
+    anyio.run(without_tls)
 
 
 def virtual(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:

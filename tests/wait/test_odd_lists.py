@@ -13,8 +13,9 @@ from support.tables import table
 from support.virtual import virtual
 
 from cyberun_async import AsyncClient, Limits, Polling, TaskStatus
+from cyberun_async._wait.list_plan import LIST_THRESHOLD
 
-MANY = 30
+MANY = LIST_THRESHOLD + 4
 TIME = "2025-02-10T14:01:30Z"
 Json = dict[str, object]
 
