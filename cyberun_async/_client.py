@@ -452,7 +452,7 @@ class AsyncClient:
         """
         task_id = getattr(event, "task_id", None)
         check_kind(task_id, str, "the task_id of a delivery", "a string, as in what webhooks.verify() gives")
-        self._core.wake(event.task_id)
+        self._core.shared_poller.wakes.wake(event.task_id)
 
     async def run(
         self,

@@ -44,7 +44,6 @@ class ClientCore:
         preparer: Checks parameters and uploads files before a submission.
         owner: The client's core, if this is that of a view.
         views: The cores of views, by their options.
-        woken: Tasks that were woken, and whose waits have not noticed it.
 
     """
 
@@ -64,14 +63,14 @@ class ClientCore:
         self.settings: Settings = settings
         self.owner: ClientCore | None = owner
         self.views: RecentCache[Hashable, ClientCore] = RecentCache(MAX_IDLE_VIEWS) if owner is None else owner.views
-        self.woken: dict[str, None] = {} if owner is None else owner.woken
         connections = Connections(settings, http_client) if owner is None else owner.transport.connections
         self.transport: Transport = Transport(settings, connections)
         if owner is not None and settings.options == owner.settings.options:
             self.shared_poller: SharedPoller = owner.shared_poller
             self.preparer: SubmissionPreparer = owner.preparer
         else:
-            self.shared_poller = SharedPoller(self.transport, settings.polling, self.woken)
+            wakes = None if owner is None else owner.shared_poller.wakes
+            self.shared_poller = SharedPoller(self.transport, settings.polling, wakes)
             self.preparer = SubmissionPreparer(self.transport, lambda: self.files.uploads)
         self._storage_client = storage_client
 
@@ -88,15 +87,6 @@ class ClientCore:
         """Give the core of a view with these settings: the same one for the same options."""
         owner = self.owner or self
         return self.views.get(settings.options, lambda: ClientCore(settings, owner=owner))
-
-    def wake(self, task_id: str) -> None:
-        """Wake the waits of a task, whichever view waits."""
-        owner = self.owner or self
-        # That the task was woken is remembered for all of them, where no wait has begun.
-        owner.shared_poller.wake(task_id)
-        for core in self.views.values():
-            if core.shared_poller.has_waits and core.shared_poller is not owner.shared_poller:
-                core.shared_poller.wake(task_id)
 
     @cached_property
     def batches(self) -> "Batches":

@@ -322,7 +322,7 @@ async def test_wake() -> None:
 
         async with anyio.create_task_group() as group:
             group.start_soon(wait)
-            while not view._core.shared_poller.has_waits:  # noqa: ASYNC110 - it polls before it waits
+            while not view._core.shared_poller.registry:  # noqa: ASYNC110 - it polls before it waits
                 await anyio.sleep(0.001)
             remote.status = "completed"
             client.wake(delivery)

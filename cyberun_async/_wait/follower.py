@@ -37,6 +37,7 @@ from cyberun_async._wait.poll_request import PollRequest
 from cyberun_async._wait.schedule import Question
 from cyberun_async._wait.shared_poller import SharedPoller
 from cyberun_async._wait.state import STREAM_LAG, Action, Stream, WaitState
+from cyberun_async._wait.wakes import WaitsOfTask
 
 log = logging.getLogger("cyberun_async.events")
 
@@ -59,7 +60,18 @@ class TaskFollower:
 
     """
 
-    __slots__ = ("_connection", "_last_event_id", "_odd", "_shared_poller", "_state", "_transport", "task_id")
+    __slots__ = (
+        "__weakref__",
+        "_connection",
+        "_last_event_id",
+        "_odd",
+        "_request",
+        "_shared_poller",
+        "_state",
+        "_transport",
+        "_waits",
+        "task_id",
+    )
 
     def __init__(
         self, transport: Transport, shared_poller: SharedPoller, task_id: str, polling: Polling, *, is_new: bool = False
@@ -73,6 +85,9 @@ class TaskFollower:
         self._odd: OddEvents | None = None
         self._connection: Connection | None = None
         self._last_event_id = ""
+        # What the shared poller has, while this waits for it.
+        self._request: PollRequest | None = None
+        self._waits: WaitsOfTask | None = None
 
     def __repr__(self) -> str:
         """Show where it stands."""
@@ -103,6 +118,8 @@ class TaskFollower:
             while not events:
                 now = anyio.current_time()
                 state.start(now)
+                # After the start, which plans the first poll.
+                self._waits = self._waits or self._shared_poller.wakes.join(self)
                 await self._carry_out(state.next_action(now, has_slot=self._transport.has_free_stream))
             if events[0].is_terminal:
                 await self.aclose()
@@ -111,6 +128,13 @@ class TaskFollower:
             await self.aclose()
             raise
         return events.pop(0)
+
+    def wake(self) -> None:
+        """Poll, now or as soon as a request in flight or the caller's callback is done: something has reported the end."""
+        # The schedule keeps it, in case that the waiting is cancelled just now.
+        self._state.schedule.poll_now()
+        if self._request is not None:
+            self._shared_poller.wake(self._request)
 
     async def settle(self) -> TaskResult:
         """Fetch the result of a task whose terminal event is there, until the result is final, too.
@@ -214,11 +238,12 @@ class TaskFollower:
     async def _listen(self) -> None:
         """Read the stream alone, which costs a fraction of a race."""
         schedule = self._state.schedule
-        request = PollRequest(self.task_id, self.status, schedule)
+        self._request = request = PollRequest(self.task_id, self.status, schedule)
         try:
             with self._shared_poller.listen(request):
                 await self._receive(timeout=schedule.next_poll_at - anyio.current_time())
         finally:
+            self._request = None
             self._shared_poller.listened(request)
         self._state.listened(request.decision, anyio.current_time())
 
@@ -277,12 +302,14 @@ class TaskFollower:
         """Send what is planned, or what the shared poller decides."""
         inquiry, due, stream_first = self._state.inquiry, self._state.schedule.next_poll_at, self.is_connected
         if inquiry.planned is None:
-            request = PollRequest(self.task_id, self.status, self._state.schedule, wants_slot=wants_slot)
+            self._request = PollRequest(self.task_id, self.status, self._state.schedule, wants_slot=wants_slot)
             try:
-                decision = await self._shared_poller.decide(request, until=until)
+                decision = await self._shared_poller.decide(self._request, until=until)
             except BaseException:
                 inquiry.missed_poll(due, anyio.current_time())
                 raise
+            finally:
+                self._request = None
             inquiry.act_on(decision, anyio.current_time(), stream_first=stream_first)
         await self._ask()
 

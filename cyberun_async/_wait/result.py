@@ -153,7 +153,7 @@ async def _follow_beside(
         except Exception:
             log.warning("the signal of a wait failed, so the wait goes on without it", exc_info=True)
         else:
-            shared_poller.wake(task_id)
+            shared_poller.wakes.wake(task_id)
 
     async with FlatTaskGroup() as group:
         group.start_soon(listen)

@@ -39,6 +39,7 @@ from cyberun_async._transport.transport import Transport
 from cyberun_async._wait.inquiry import PollDecision
 from cyberun_async._wait.poll_request import PollRequest
 from cyberun_async._wait.registry import Registry
+from cyberun_async._wait.wakes import Wakes
 
 if TYPE_CHECKING:
     from cyberun_async._wait.list_plan import TaskSummary
@@ -47,9 +48,6 @@ if TYPE_CHECKING:
 COALESCE_FRACTION = 0.25
 """The part of an interval by which a poll may come early, so that one reading of the lists does for all."""
 
-MAX_PENDING_WAKES = 1000
-"""Tasks whose wakes are remembered for a wait that does something else just now; it is a matter of moments."""
-
 
 class SharedPoller:
     """The polls of all waits of one client.
@@ -57,31 +55,26 @@ class SharedPoller:
     Args:
         transport: Sends the requests, and says when a stream has become free.
         polling: How often tasks are polled.
-        pending_wakes: Those of another view of the client: a webhook does not say on whose behalf a task was submitted.
+        wakes: Those of the client, where this is the poller of a view.
 
     Attributes:
         registry: Who waits.
-        pending_wakes: The tasks that were woken before their waits had time for that.
+        wakes: Wakes waits, of other views, too.
 
     """
 
-    def __init__(self, transport: Transport, polling: Polling, pending_wakes: dict[str, None] | None = None) -> None:
+    def __init__(self, transport: Transport, polling: Polling, wakes: Wakes | None = None) -> None:
         """Begin without waits."""
         self._transport = transport
         self._polling = polling
         self.registry: Registry = Registry()
         self._lists: ListPoller | None = None
-        self.pending_wakes: dict[str, None] = {} if pending_wakes is None else pending_wakes
+        self.wakes: Wakes = Wakes() if wakes is None else wakes
         transport.on_free_stream = self.offer_slot
 
     def __repr__(self) -> str:
         """Show who waits."""
         return f"<{type(self).__name__}: {self.registry!r}>"
-
-    @property
-    def has_waits(self) -> bool:
-        """Whether there are waits."""
-        return bool(self.registry)
 
     async def decide(self, request: PollRequest, *, until: float = float("inf")) -> TaskStatus | PollDecision:
         """Wait until there is an update of a task, or something for its wait to do itself.
@@ -91,8 +84,6 @@ class SharedPoller:
             until: When to stop waiting, for the stream.
 
         """
-        if self._take_wake(request):
-            return PollDecision.POLL
         registry = self.registry
         if request.wants_slot:
             self._transport.want_stream()
@@ -115,25 +106,16 @@ class SharedPoller:
         """
         scope = request.listening()
         self.registry.add_listening(request)
-        if self._take_wake(request):
-            scope.cancel()
         return scope
 
     def listened(self, request: PollRequest) -> None:
         """End what `listen` began."""
         self.registry.release(request)
 
-    def wake(self, task_id: str) -> None:
-        """Have a task polled now: something has reported that it ended.
-
-        A wait that does something else just now polls as soon as it is done; a wake for a task without a wait is
-        forgotten in time.
-        """
-        for request in [each for each in self.registry if each.task_id == task_id]:
+    def wake(self, request: PollRequest) -> None:
+        """Have a wait poll now, unless it has a decision and was about to go on."""
+        if request in self.registry:
             self._give(request, PollDecision.POLL)
-        self.pending_wakes[task_id] = None
-        if len(self.pending_wakes) > MAX_PENDING_WAKES:
-            del self.pending_wakes[next(iter(self.pending_wakes))]
 
     def offer_slot(self) -> bool:
         """Give a free stream, if there is one, to one of the waits that want one, and say whether there was such a wait."""
@@ -141,14 +123,6 @@ class SharedPoller:
         if request is not None:
             self._give(request, PollDecision.TRY_STREAM)
         return request is not None
-
-    def _take_wake(self, request: PollRequest) -> bool:
-        """Decide a request whose task was woken before its wait had time for that, and say whether it was."""
-        if request.task_id not in self.pending_wakes:
-            return False
-        del self.pending_wakes[request.task_id]
-        request.decide(PollDecision.POLL)
-        return True
 
     def _give(self, request: PollRequest, decision: TaskStatus | PollDecision) -> None:
         self.registry.release(request)

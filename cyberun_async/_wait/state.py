@@ -24,6 +24,7 @@ happening by a method of its own; it decides nothing itself.
 | an event that is none | is dropped: it was reported before |
 | an event with a terminal status | the result is fetched at once |
 | what cannot be read, has no status, or is an error | a poll soon |
+| a webhook or a signal reports the end | a poll at once; a request in flight may have been too early |
 | the terminal event | the stream is closed, and then it is emitted |
 | an event while a request is in flight | the request has `POLL_GRACE` to be answered, and is cancelled then |
 | the same, and the last request was cancelled | the request lands; what follows the event is read ahead for a terminal one |

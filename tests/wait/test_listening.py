@@ -32,7 +32,6 @@ from support.virtual import simulated, virtual
 from cyberun_async import AsyncClient, Polling, Retries, TaskEvent, TaskStatus, Timeouts
 from cyberun_async._protocol.pages import Page
 from cyberun_async._transport.stream import Connection
-from cyberun_async._wait import shared_poller as shared_poller_module
 from cyberun_async._wait.inquiry import PollDecision
 from cyberun_async._wait.list_plan import LIST_THRESHOLD, TaskSummary
 from cyberun_async._wait.poll_request import PollRequest
@@ -394,19 +393,6 @@ async def test_a_sweep_takes_along_who_listens(number: int, due: float, told: Po
     for look in looks:
         shared_poller.listened(look)
     assert not shared_poller.registry
-
-
-async def test_word_of_tasks_that_nobody_waits_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is remembered until the wait begins, and the oldest is forgotten where too much of it comes."""
-    monkeypatch.setattr(shared_poller_module, "MAX_PENDING_WAKES", 2)
-    transport: Any = ListPoller()
-    shared_poller = SharedPoller(transport, RARELY)
-    for number in range(3):
-        shared_poller.wake(f"task-{number}")
-    looks = [look_of(number, 9.0) for number in range(3)]
-
-    assert [shared_poller.listen(look).cancel_called for look in looks] == [False, True, True]
-    assert [look.decision for look in looks] == [None, PollDecision.POLL, PollDecision.POLL]
 
 
 async def test_a_sweep_without_news() -> None:

@@ -17,7 +17,7 @@ from cyberun_async._wait.inquiry import PollDecision
 from cyberun_async._wait.list_plan import LIST_THRESHOLD, TaskSummary
 from cyberun_async._wait.poll_request import PollRequest
 from cyberun_async._wait.schedule import PollSchedule
-from cyberun_async._wait.shared_poller import MAX_PENDING_WAKES, SharedPoller
+from cyberun_async._wait.shared_poller import SharedPoller
 from cyberun_async.local import LocalCyberun
 
 __all__ = ["connect", "server"]
@@ -346,22 +346,6 @@ async def test_who_has_left_is_told_nothing() -> None:
     saw(TaskSummary("task", TaskStatus.RUNNING))
 
     assert (look.decision, look.due) == (None, due)
-
-
-async def test_only_the_latest_word_is_remembered() -> None:
-    """Word of tasks that nobody waits for takes bounded memory: the oldest is forgotten first."""
-    transport: Any = Streams()
-    shared_poller = SharedPoller(transport, FAST)
-    heard_of = [f"task {number}" for number in range(MAX_PENDING_WAKES + 1)]
-    for task_id in heard_of:
-        shared_poller.wake(task_id)
-    now = anyio.current_time()
-    looks = [PollRequest(heard_of[place], None, PollSchedule(FAST)) for place in (0, 1, -1)]
-    assert [await shared_poller.decide(look, until=now) for look in looks] == [
-        PollDecision.TRY_STREAM,
-        PollDecision.POLL,
-        PollDecision.POLL,
-    ]
 
 
 async def test_streams_are_handed_on(connect: Connect, server: LocalCyberun) -> None:
