@@ -7,6 +7,8 @@ outlives the process. With `full`, a seed, the disk is full from instant to inst
 
 from __future__ import annotations
 
+import encodings.idna  # noqa: F401
+import gc
 import json
 import os
 import random
@@ -24,7 +26,8 @@ import anyio._backends._asyncio
 import httpcore  # noqa: F401
 import httpx
 
-import cyberun_async._batch.batch  # noqa: F401
+import cyberun_async._batch.batch
+import cyberun_async._wait.list_poller  # noqa: F401
 from cyberun_async import AsyncClient, ConfigurationError, Journal, Limits, Polling, Retries
 
 LIMITS, POLLING, RETRIES = Limits(max_streams=0, max_connections=8), Polling(interval=0.02), Retries(budget=2)
@@ -134,6 +137,7 @@ async def run(
 
 def main() -> None:
     """Fork for each line, and wait for the end of it."""
+    gc.freeze()  # So that no fork looks through, and copies, what is there already.
     for line in sys.stdin:
         pid = os.fork()
         if pid == 0:
