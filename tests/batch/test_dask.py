@@ -351,19 +351,13 @@ def test_on_one_machine(tmp_path: Path) -> None:
     assert run.stderr.splitlines() == ["waiting for 2 workers", "20 done, 0 failed, 0 uncertain, 0 left"]
 
 
-def test_it_ends_by_ctrl_c(tmp_path: Path) -> None:
+def test_it_ends_by_ctrl_c(forks: ForkServer, tmp_path: Path) -> None:
     """A terminal sends Ctrl-C to the program and its workers: they end together, and only the program says so."""
     (tmp_path / "items.jsonl").write_text(json.dumps({"id": "1", "prompt": "a lake"}))
     with LocalCyberun(clock="held") as server:
         environment = {"CYBERUN_BASE_URL": server.base_url, "CYBERUN_API_KEY": server.api_key}
-        with subprocess.Popen(
-            [sys.executable, PROGRAM, "text-to-image", "items.jsonl", "--workers", "2"],
-            cwd=tmp_path,
-            env=os.environ | environment | {"DASK_TEMPORARY_DIRECTORY": str(tmp_path)},
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        ) as program:
+        command = [PROGRAM, "text-to-image", "items.jsonl", "--workers", "2"]
+        with forks.start(*command, cwd=tmp_path, env=os.environ | environment, start_new_session=True) as program:
             until(lambda: received(server))
             os.killpg(program.pid, signal.SIGINT)
             errors = program.communicate()[1]
