@@ -4,7 +4,6 @@ from collections.abc import AsyncIterable, Callable, Mapping
 from copy import copy
 from functools import partial
 
-import anyio
 import attrs
 import httpx
 
@@ -12,7 +11,7 @@ from cyberun_async._concurrency import InFlight, run_in_child_task, run_shielded
 from cyberun_async._files.resume import content_length
 from cyberun_async._files.storage_body import RawSocketReader, StorageBody
 from cyberun_async._files.storage_failure import StorageFailure, storage_failure
-from cyberun_async._files.transfer_slot import TransferSlot
+from cyberun_async._files.transfer_slot import TransferGate, TransferSlot
 from cyberun_async._protocol.secret import Link, Secret
 from cyberun_async._settings import Settings, Timeouts
 from cyberun_async._transport.bodies import RequestBody
@@ -59,7 +58,7 @@ class Storage:
     def __init__(
         self, settings: Settings, storage_client: httpx.AsyncClient | None, check_usable: Callable[[], None]
     ) -> None:
-        self.gate: anyio.Semaphore = anyio.Semaphore(settings.limits.max_transfers, fast_acquire=True)
+        self.gate: TransferGate = TransferGate(settings.limits.max_transfers)
         self._check_usable = check_usable
         self._pools, self._upload_pools = ShardedTransport(), ShardedTransport(reads_while_sending=True)
         self._in_flight = InFlight()

@@ -13,9 +13,10 @@ from support.virtual import no_threads
 from trio.testing import MockClock
 
 from cyberun_async import AsyncClient, InputFile, Limits
-from cyberun_async._files import upload
+from cyberun_async._files import transfer_slot, upload
+from cyberun_async._files.part_file import PartFile
 from cyberun_async._files.source import Source
-from cyberun_async._files.transfer_slot import TransferSlot
+from cyberun_async._files.transfer_slot import TransferGate, TransferSlot
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -91,7 +92,7 @@ async def in_a_pause(work: Callable[[AsyncClient], Awaitable[object]], *, transf
             assert await two.upload(b"x", name="a.png") == "k"
         assert ended == []
         await anyio.sleep(2 * PAUSE)
-        assert client._core.files.storage.gate.value == transfers
+        assert client._core.files.storage.gate.slots.value == transfers
     return ended[0]
 
 
@@ -147,6 +148,37 @@ async def test_open_files(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(opened) == 30 + 1
 
 
+async def test_open_part_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many downloads wait for fresh URLs, a bounded number of them has a file open."""
+    monkeypatch.setattr(transfer_slot, "MAX_PAUSED", 5)
+    opened, most = 0, 0
+    open_part, close_part = PartFile.open, PartFile.close
+
+    def counted_open(part: PartFile) -> None:
+        nonlocal opened, most
+        open_part(part)
+        opened += 1
+        most = max(most, opened)
+
+    def counted_close(part: PartFile) -> None:
+        nonlocal opened
+        close_part(part)
+        opened -= 1
+
+    monkeypatch.setattr(PartFile, "open", counted_open)
+    monkeypatch.setattr(PartFile, "close", counted_close)
+    async with client_of(Api(), transfers=2) as client:
+        one = client.with_options(api_key="sk-one")
+        result = await one.tasks.result("t-1")
+        start = anyio.current_time()
+        async with anyio.create_task_group() as group:
+            for number in range(20):
+                group.start_soon(partial(one.download, result, tmp_path / str(number)))
+        assert anyio.current_time() - start > PAUSE - 1
+    assert (opened, most) == (0, 5 + 2)
+    assert [path.read_bytes() for path in tmp_path.rglob("*.bin")] == [b"bytes"] * 40
+
+
 async def test_cancelled_in_a_pause() -> None:
     """A transfer that is cancelled in a pause leaves no slot behind, and takes none along."""
 
@@ -161,13 +193,17 @@ async def test_cancelled_in_a_pause() -> None:
 
 
 async def test_cancelled_while_waiting_for_a_slot() -> None:
-    """So does one that is cancelled while it waits for a slot again."""
-    gate = anyio.Semaphore(1)
+    """So does one that is cancelled while it waits for a slot, for the first time or again."""
+    gate = TransferGate(1)
+    begun = gate.begun.value
     slot = TransferSlot(gate)
     async with slot:
-        assert repr(slot) == "<TransferSlot held>"
+        assert (repr(slot), repr(gate)) == ("<TransferSlot held>", "<TransferGate: 0 free>")
+        with anyio.move_on_after(1):
+            async with TransferSlot(gate):
+                pytest.fail("there was none")
         with anyio.move_on_after(1):
             async with slot.given_back():
-                await gate.acquire()
+                await gate.slots.acquire()
         assert repr(slot) == "<TransferSlot not held>"
-    assert gate.value == 0
+    assert (gate.slots.value, gate.begun.value) == (0, begun)
