@@ -5,17 +5,19 @@ up to the terminal one, and then fetches the result until that is final, too: th
 
 One scope with the deadline is around all of it. Whatever ends a wait early leaves the task in a known state: the remote
 cancel of `on_timeout` and `on_cancel` is shielded and bounded, and never takes the place of what ended the wait.
+What ends a `run` whose task exists says so, whatever it is about: the caller has nothing else to know the task by.
 """
 
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager, nullcontext
+from copy import copy
 from typing import Literal
 
 import anyio
 
 from cyberun_async._concurrency import FlatTaskGroup, call_back, run_shielded
-from cyberun_async._errors import StartTimeout, TaskCancelled, TaskFailed, WaitTimeout
+from cyberun_async._errors import CyberunError, StartTimeout, TaskCancelled, TaskFailed, WaitTimeout
 from cyberun_async._protocol import endpoints
 from cyberun_async._protocol.call import Call
 from cyberun_async._protocol.status import TaskStatus
@@ -65,7 +67,12 @@ async def run(
         call = await prepare()
         await submit(transport, settings, call, submission, wait.on_submitted, is_id_needed=wait.needs_id)
 
-    return await _wait(transport, shared_poller, settings, submission, wait, start=start, is_new=True)
+    try:
+        return await _wait(transport, shared_poller, settings, submission, wait, start=start, is_new=True)
+    except CyberunError as error:
+        if submission.task_id is None or (error.task_id is not None and error.may_have_been_sent):
+            raise
+        raise _with_task(error, submission.task_id) from error.__cause__
 
 
 async def _wait(
@@ -115,6 +122,14 @@ async def _wait(
         remote=remote,
         may_have_been_sent=submission.may_exist,
     )
+
+
+def _with_task(error: CyberunError, task_id: str) -> CyberunError:
+    """Give a copy of an error that says that a task exists; others may be raising the same, such as a token provider's."""
+    told = copy(error).with_traceback(error.__traceback__)
+    told.task_id = error.task_id or task_id
+    told.may_have_been_sent = True
+    return told
 
 
 def _observed(

@@ -41,6 +41,7 @@ from cyberun_async import (
     Polling,
     RateLimitError,
     ServerError,
+    SignInRequired,
     TaskCancelled,
     TaskEvent,
     TaskFailed,
@@ -517,12 +518,13 @@ async def test_an_id_that_cannot_be_one_is_refused(task_id: Any) -> None:
 class Provider:
     """Gives a token until it is spent."""
 
-    def __init__(self) -> None:
+    def __init__(self, refusal: Exception | None = None) -> None:
         self.is_spent = False
+        self._refusal = Refusal("none") if refusal is None else refusal
 
     async def __call__(self) -> str:
         if self.is_spent:
-            raise Refusal
+            raise self._refusal
         return "eyJ.a.b"
 
 
@@ -596,6 +598,33 @@ async def test_a_client_that_is_closed_by_another_task() -> None:
             group.start_soon(close)
             with pytest.raises((ConfigurationError, TransportError), match=r"\bclosed\b"):
                 await client.wait_for_result(TASK, on_event=lambda _: waiting.set())
+
+
+@virtual
+@table("how", ["closed", "token", "refused"])
+async def test_what_ends_a_run_has_its_task(how: str) -> None:
+    """Once a task exists, each error of `run()` names it, and says that to run it again makes another one.
+
+    An error that others may be raising, too, as that of a token provider, is not changed.
+    """
+    provider = Provider(refusal := SignInRequired("has expired"))
+
+    async def fail(_: TaskEvent) -> None:
+        if how == "closed":
+            await client.aclose()
+        provider.is_spent = how == "token"
+
+    async with simulated() as server, connected_by(server.base_url, provider) as client:
+        Remote().on(server)
+        server.on("run", answer(202, {"task_id": TASK}))
+        server.on("events", MUTE)
+        if how == "refused":
+            server.on("task", answer(401))
+        with pytest.raises((ConfigurationError, SignInRequired, AuthenticationError)) as caught:
+            await client.run("demo", validate=False, on_event=fail)
+
+    assert (caught.value.task_id, caught.value.may_have_been_sent) == (TASK, True)
+    assert refusal.task_id is None
 
 
 @virtual
