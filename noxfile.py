@@ -52,8 +52,8 @@ BETWEEN = ["tests/transport", "tests/test_guarantees.py"]
 QUICK = "not benchmark and not slow and not soak"
 """What needs no second, and is no sample of a sweep."""
 
-MEASURED = "not benchmark and (covering or not slow and not second_loop)"
-"""What covers the package. Each line costs twice as much where it is measured."""
+MEASURED = f"covering or {QUICK} and not second_loop"
+"""What covers the package. A test costs twice as much where it is measured."""
 
 CORES = os.cpu_count() or 1
 
@@ -142,7 +142,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(python=FOUND[-1:] or None, allow_parallel=True)
 def unmeasured(session: nox.Session) -> None:
-    """All that is left for the newest Python: the tests that take seconds, and those of the second loop."""
+    """All that is left for the newest Python: tests that take seconds, samples of sweeps, and the second loop."""
     session.install(EVERYTHING, *group("tests"))
     pytest = Path(session.bin, "pytest")
     # In a new checkout each worker would compile all tests for itself.

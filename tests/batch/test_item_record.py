@@ -1,10 +1,13 @@
-"""The record of an item whose caller leaves in the middle of its submission."""
+"""The record of an item whose submission does not come to its end."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import pytest
 from support.tables import table
 
+from cyberun_async import ConfigurationError
 from cyberun_async._batch.item_record import ItemRecord
 from cyberun_async._batch.journal_rows import Row
 from cyberun_async._concurrency import Flight
@@ -28,3 +31,21 @@ async def test_a_caller_that_leaves(is_begun: bool, state: str) -> None:
         await record.submit(send, flight)
 
     assert record.row.state == state
+
+
+async def test_a_first_write_that_fails() -> None:
+    """Nothing is sent, and the item stays new."""
+
+    class Full:
+        async def put(self, row: Row) -> None:
+            raise ConfigurationError("the disk is full")
+
+    async def send() -> str:
+        pytest.fail("it was sent")
+
+    row = Row(workflow="w", key="k", digest="d")
+    journal: Any = Full()
+    record = ItemRecord(row, journal)
+    with pytest.raises(ConfigurationError, match="the disk is full"):
+        await record.submit(send, Flight())
+    assert record.row is row

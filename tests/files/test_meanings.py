@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
+
 import pytest
 from support.tables import table
 
 from cyberun_async._files.checksums import Checksum, checksum_of
 from cyberun_async._files.resume import (
     NOTHING,
+    Delivery,
     Have,
     range_headers,
     read_delivery,
@@ -274,3 +277,18 @@ def test_refusal(status: int, body: bytes, expected: str) -> None:
     reason = read_storage_error(status, {}, body).reason
     assert reason.endswith(expected)
     assert "secret" not in reason
+
+
+@table(
+    ("modified", "moment"),
+    [
+        pytest.param(None, None, id="not said"),
+        pytest.param(0.0, datetime(1970, 1, 1, tzinfo=timezone.utc), id="the first second"),
+        pytest.param(1e20, None, id="after the last year"),
+        pytest.param(float("nan"), None, id="no number"),
+    ],
+)
+def test_when_a_file_was_stored(modified: float | None, moment: datetime | None) -> None:
+    """A moment that no calendar has is as if it had not been said."""
+    delivery = Delivery(start=0, end=None, total=None, etag=None, checksum=None, modified=modified)
+    assert delivery.stored_at == moment

@@ -68,6 +68,7 @@ def test_parse_timestamp(text: str, moment: datetime) -> None:
         "14:01:30Z",
         "2025-13-10T14:01:30Z",
         "2025-02-10T25:01:30Z",
+        "2025-soon",
         "2025-02-10T14:01:30+99:00",
         "1739196090",
     ],
