@@ -1,4 +1,4 @@
-"""The slot of one transfer, of `Limits.max_transfers`, which is everybody's: given back while one key has to pause.
+"""The slot of one transfer, of `Limits.max_transfers`, which is everybody's: given back while one key has to wait.
 
 A transfer in a pause may have its file open, and of a download that is a lock as well, so it is not closed meanwhile. So
 that any number of them does not reach the system's limit of open files, `MAX_PAUSED` transfers at most have begun beyond

@@ -35,6 +35,7 @@ from cyberun_async._errors import APIError, RateLimitError, TransportError
 from cyberun_async._protocol.call import Call
 from cyberun_async._protocol.json_steps import finished
 from cyberun_async._protocol.mismatch_log import MismatchLog
+from cyberun_async._protocol.secret import Key
 from cyberun_async._protocol.tasks import Submitted
 from cyberun_async._settings import Settings
 from cyberun_async._transport.connections import Connections
@@ -145,7 +146,8 @@ class Transport:
             call: What is sent.
             urgent: Whether it is a clean-up, which waits neither for a slot nor for the end of a rate limit's pause.
             flight: Learns when a request that must not be retried leaves.
-            waiting: Gives what is entered while a rate limit's pause, or the time before a retry, goes on.
+            waiting: Gives what is entered while a token provider is asked, or a rate limit's pause or the time before a retry goes
+                on.
 
         Raises:
             APIError: The server refused.
@@ -201,10 +203,10 @@ class Transport:
 
         """
         self.check_usable()
-        sign_in, pause = self.credential.sign_in, self.credential.rate_limit
+        pause = self.credential.rate_limit
         slot: AbstractAsyncContextManager[object] = nullcontext() if urgent else self.connections.call_slots
-        is_last = not sign_in.has_provider
-        token = await sign_in.token(call)
+        is_last = not self.credential.sign_in.has_provider
+        token = await self._token(call, waiting)
         while True:
             if pause.is_on and not urgent:
                 async with waiting():
@@ -221,7 +223,14 @@ class Transport:
                     )
             if is_last or response.status != httpx.codes.UNAUTHORIZED:
                 return response
-            is_last, token = True, await sign_in.token(call, rejected=token)
+            is_last, token = True, await self._token(call, waiting, rejected=token)
+
+    async def _token(self, call: Call[object], waiting: Waiting, *, rejected: Key | None = None) -> Key:
+        sign_in = self.credential.sign_in
+        if not sign_in.has_provider:
+            return await sign_in.token(call)
+        async with waiting():
+            return await sign_in.token(call, rejected=rejected)
 
     def read(self, call: Call[T], response: Response) -> T:
         """Give what a response says.

@@ -125,6 +125,29 @@ async def test_reading() -> None:
     assert await in_a_pause(read, transfers=1) > PAUSE
 
 
+async def test_slow_token_provider(tmp_path: Path) -> None:
+    """Nor does what waits for a token of a slow provider: an upload, and a download whose presigned URL has expired."""
+
+    async def provide() -> str:
+        await anyio.sleep(PAUSE * is_slow)
+        return "sk-one"
+
+    is_slow = False
+    async with client_of(Api(), transfers=1) as client:
+        one = client.with_options(api_key=provide, team_id="019abc12-4567-7890-abcd-ef1234567891")
+        file = (await client.tasks.result("t-1")).files[0]
+        result = await one.tasks.result("t-1")
+        is_slow = True
+        async with anyio.create_task_group() as group:
+            group.start_soon(partial(one.upload, b"x", name="a.png"))
+            group.start_soon(one.download, result, tmp_path)
+            await anyio.sleep(2)
+            with anyio.fail_after(1):
+                assert await client.read_file(file) == b"bytes"
+        assert client._core.files.storage.gate.slots.value == 1
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"bytes"] * 2
+
+
 async def test_open_files(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many uploads wait for the end of a pause, no more files are open than there are slots."""
     opened = []
