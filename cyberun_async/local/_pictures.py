@@ -54,12 +54,13 @@ def transform(data: bytes, prompt: str, strength: float) -> Image.Image:
         original = ImageOps.exif_transpose(opened).convert("RGB")
     dice = random.Random(prompt)
     top, mid, low, _, near = _palette(prompt, dice)
-    toned = ImageOps.colorize(ImageOps.autocontrast(original.convert("L")), near, low, mid)
-    brushed = toned.filter(ImageFilter.ModeFilter(7)).filter(ImageFilter.SMOOTH_MORE)
+    # Brushed before it is toned: the filter takes longer than all the rest, and three colours take it three times.
+    brushed = ImageOps.autocontrast(original.convert("L")).filter(ImageFilter.ModeFilter(7))
+    toned = ImageOps.colorize(brushed, near, low, mid).filter(ImageFilter.SMOOTH_MORE)
     edges = ImageOps.invert(original.convert("L").filter(ImageFilter.FIND_EDGES)).point(
         lambda v: 255 if v > 120 else 90
     )
-    painted = ImageChops.multiply(brushed, Image.merge("RGB", (edges, edges, edges)))
+    painted = ImageChops.multiply(toned, Image.merge("RGB", (edges, edges, edges)))
     glow = Image.new("RGB", painted.size, _rgb(top))
     painted = ImageChops.screen(painted, ImageEnhance.Brightness(glow).enhance(0.35))
     return Image.blend(original, painted, min(1.0, max(0.25, strength)))
