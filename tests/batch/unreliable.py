@@ -216,7 +216,7 @@ class World:
         instants, world = self.instants, self
         real = sqlite3.connect
 
-        class Connection(sqlite3.Connection):
+        class Struck(sqlite3.Connection):
             def execute(self, sql: str, *args: Any) -> sqlite3.Cursor:
                 now = instants.one_passes()
                 is_writing = sql.split(maxsplit=1)[0] in {"INSERT", "UPDATE", "COMMIT", "BEGIN"}
@@ -225,6 +225,9 @@ class World:
                         super().execute("ROLLBACK")
                     raise sqlite3.OperationalError("database or disk is full")
                 return super().execute(sql, *args)
+
+        def connect(*args: Any, factory: type[sqlite3.Connection], **options: Any) -> sqlite3.Connection:
+            return real(*args, **options, factory=type("Connection", (factory, Struck), {}))
 
         async def here(work: Callable[..., Any], *args: Any, **_: Any) -> Any:
             await checkpoint()
@@ -235,7 +238,7 @@ class World:
                 instants.cancel_if_due()
 
         with (
-            mock.patch.object(sqlite3, "connect", lambda *args, **options: real(*args, **options, factory=Connection)),
+            mock.patch.object(sqlite3, "connect", connect),
             mock.patch.object(anyio.to_thread, "run_sync", here),
         ):
             yield
