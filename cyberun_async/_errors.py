@@ -47,6 +47,9 @@ _IS_IT_A_PROXY = (
 _MAY_HAVE_ACTED = (303, 408)
 """Of the error statuses below 500, those of a server that may have done what it was asked."""
 
+_LATE_OR_EARLY = (408, 425)
+"""Of the error statuses that have no class of their own, those that the same request may not get another time."""
+
 _LOOK_FIRST = "check whether it took effect before you retry"
 
 
@@ -177,6 +180,8 @@ class APIError(CyberunError):
         return f"{self.method} {self.path} failed with {self.status}: {self.message.rstrip(' .;')}; {advice}"
 
     def _advice(self) -> str:
+        if self.status in _LATE_OR_EARLY:
+            return _LOOK_FIRST if self.may_have_been_sent and self.method not in _HARMLESS else "retry later"
         return _IS_IT_THE_API if 300 <= self.status < 400 else "fix that first: a retry would fail the same way"
 
 

@@ -440,6 +440,10 @@ TABLE: Mapping[type[CyberunError], Sequence[tuple[str, Meeting | Timed, str]]] =
             "GET /r/tasks/TASK failed with 308: it redirects to https://elsewhere.test; is base_url right, with its scheme and /api/v1?"),
         ("402", lambda at: refuse(at, 402, "insufficient balance"),
             "GET /r/tasks/TASK failed with 402: insufficient balance; fix that first: a retry would fail the same way"),
+        ("425", lambda at: refuse(at, 425, "too early"),
+            "GET /r/tasks/TASK failed with 425: too early; retry later"),
+        ("408 to a submission", lambda at: submit(at, status={"code": 408, "message": "idle"}),
+            "POST /r/workflows/slug/text-to-image/run failed with 408: idle; check whether it took effect before you retry"),
     ],
     BadRequestError: [
         ("400", lambda at: at.client.submit("text-to-image", {"steps": 1000}, validate=False),

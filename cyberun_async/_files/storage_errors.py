@@ -6,11 +6,9 @@ from html import unescape
 
 import attrs
 
-from cyberun_async._protocol.error_responses import retry_after_of
+from cyberun_async._protocol.error_responses import is_passing_status, retry_after_of
 from cyberun_async._protocol.redaction import redact
 from cyberun_async._protocol.secret import Secret
-
-_TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
 
 # Expired and forged presigned URLs are rejected by 403 (S3), or by 400 or 401 elsewhere.
 _MAY_BE_EXPIRED = frozenset({400, 401, 403})
@@ -47,7 +45,7 @@ class StorageErrorResponse:
     @property
     def is_transient(self) -> bool:
         """Whether the same request may succeed a little later."""
-        return self.status in _TRANSIENT
+        return is_passing_status(self.status)
 
     @property
     def advice(self) -> str:

@@ -19,6 +19,10 @@ from cyberun_async._protocol.http_dates import parse_http_date
 from cyberun_async._protocol.redaction import MAX_SHOWN, redact, redacted
 from cyberun_async._protocol.secret import Secret
 
+_PASSING = frozenset({408, 425, 429})
+_NEVER_BETTER = frozenset({501, 505})
+"""Of the failures of a server, those that say what it cannot do at all."""
+
 _KINDS: Mapping[int, type[APIError]] = {
     400: BadRequestError,
     401: AuthenticationError,
@@ -33,6 +37,12 @@ ERROR_TEXT = 64 * 1024
 """Bytes of an error response's body that are read."""
 
 _ORIGIN = re.compile(r"(?P<scheme>https?)://(?:[^/?#\\]*@)?(?P<host>[\w.:\[\]-]+)(?![^/?#])", re.IGNORECASE)
+
+
+def is_passing_status(status: int) -> bool:
+    """Whether the same request may succeed a little later, as far as the status of an error response says that."""
+    # Proxies have numbers of their own beyond the standard's, such as 522 and 530.
+    return status in _PASSING or (status >= 500 and status not in _NEVER_BETTER)
 
 
 def api_error(

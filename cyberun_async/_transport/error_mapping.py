@@ -20,6 +20,7 @@ import httpx
 from cyberun_async._concurrency import ClientClosed
 from cyberun_async._errors import CyberunError, TransportError, TransportTimeout
 from cyberun_async._protocol.call import Call
+from cyberun_async._protocol.error_responses import is_passing_status
 from cyberun_async._protocol.redaction import redact
 from cyberun_async._protocol.secret import Secret
 from cyberun_async._transport.send_trace import SendTrace
@@ -75,9 +76,6 @@ _IN_PLAIN_WORDS: tuple[tuple[type[Exception], str], ...] = (
 
 _STATUS = re.compile(r"\d{3}(?= )", re.ASCII)
 """The status of a proxy's response to CONNECT, at the beginning of httpcore's message."""
-
-_PASSING = frozenset({408, 425, 429})
-"""Of the error responses of a proxy, those worth a retry."""
 
 _FINAL_BY_SOCKS = ("Requested ", "Invalid username/password", "not allowed by ruleset")
 """httpcore's words for a SOCKS proxy that refuses for good."""
@@ -258,7 +256,7 @@ def _is_final_by_proxy(error: Exception) -> bool:
     status = _STATUS.match(str(error)) if isinstance(error, httpx.ProxyError) else None
     if status is None:
         return isinstance(error, httpx.ProxyError) and any(words in str(error) for words in _FINAL_BY_SOCKS)
-    return 400 <= int(status[0]) < 500 and int(status[0]) not in _PASSING
+    return 400 <= int(status[0]) < 500 and not is_passing_status(int(status[0]))
 
 
 def _is_late(error: Exception) -> bool:

@@ -11,10 +11,8 @@ from cyberun_async._errors import (
     TransportError,
 )
 from cyberun_async._protocol.call import Call
+from cyberun_async._protocol.error_responses import is_passing_status
 from cyberun_async._settings import Retries
-
-_NEVER_BETTER = frozenset({501, 505})
-"""Of the failures of a server, those that say what it cannot do at all."""
 
 
 def delay_before_retry(
@@ -55,8 +53,7 @@ def is_transient(failure: CyberunError) -> bool:
     if failure.is_final:
         return False
     if isinstance(failure, APIError):
-        # Proxies have numbers of their own beyond the standard's, such as 522 and 530.
-        return failure.status in {408, 429} or (failure.status >= 500 and failure.status not in _NEVER_BETTER)
+        return is_passing_status(failure.status)
     return isinstance(failure, TransportError) and failure.retryable
 
 

@@ -292,3 +292,15 @@ def test_when_a_file_was_stored(modified: float | None, moment: datetime | None)
     """A moment that no calendar has is as if it had not been said."""
     delivery = Delivery(start=0, end=None, total=None, etag=None, checksum=None, modified=modified)
     assert delivery.stored_at == moment
+
+
+@table(
+    ("passing", "statuses"),
+    [
+        pytest.param(True, [408, 425, 429, 500, 502, 503, 504, 507, 520, 522, 524, 530], id="retried"),
+        pytest.param(False, [302, 400, 401, 403, 404, 405, 410, 412, 413, 416, 501, 505], id="final"),
+    ],
+)
+def test_passing(passing: bool, statuses: list[int]) -> None:
+    """A storage, too, stands behind proxies and networks with numbers of their own."""
+    assert {read_storage_error(status, {}, b"").is_transient for status in statuses} == {passing}

@@ -43,7 +43,7 @@ def delay(call: Call[object], failure: CyberunError, attempt: int = 1, elapsed: 
     return delay_before_retry(call, failure, attempt, elapsed=elapsed, retries=RETRIES, jitter=lambda: 1.0)
 
 
-SENT_AGAIN = [408, 429, 500, 502, 503, 504, 507, 520, 522, 524, 530]
+SENT_AGAIN = [408, 425, 429, 500, 502, 503, 504, 507, 520, 522, 524, 530]
 FINAL = [300, 302, 400, 401, 403, 404, 405, 409, 410, 412, 413, 418, 422, 451, 501, 505]
 
 
