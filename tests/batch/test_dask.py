@@ -348,7 +348,9 @@ def test_on_one_machine(tmp_path: Path) -> None:
 
         assert received(server) == 20
     assert len({json.loads(line)["task_id"] for line in run.stdout.splitlines()}) == 20
-    assert run.stderr.splitlines() == ["waiting for 2 workers", "20 done, 0 failed, 0 uncertain, 0 left"]
+    # On a busy machine Dask reports that a worker took long to end.
+    said = [line for line in run.stderr.splitlines() if " - distributed.nanny - " not in line]
+    assert said == ["waiting for 2 workers", "20 done, 0 failed, 0 uncertain, 0 left"]
 
 
 def test_it_ends_by_ctrl_c(forks: ForkServer, tmp_path: Path) -> None:
