@@ -452,6 +452,8 @@ class WaitTimeout(CyberunError, TimeoutError):
         fate = {"left": self._left, "cancelled": self._cancelled, "cancel_failed": self._unconfirmed}[remote]
         if not may_have_been_sent:
             fate = "it was not submitted: submit it again with a longer timeout"
+        elif task_id is None:
+            fate = f"its submission got no response: {_LOOK_FIRST}"
         super().__init__(
             f"{who} did not {self._missed} within {timeout:g} s (last status: {status or 'none seen'}); {fate}",
             task_id=task_id,

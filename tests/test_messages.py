@@ -564,6 +564,8 @@ TABLE: Mapping[type[CyberunError], Sequence[tuple[str, Meeting | Timed, str]]] =
             "task TASK did not end within 60 s (last status: pending); cancelling it was not confirmed: check its status, and cancel it again"),
         ("nothing seen", lambda _: raise_(WaitTimeout(90, task_id="t-1")),
             "task t-1 did not end within 90 s (last status: none seen); it was left running: wait again with its id, or cancel it"),
+        ("no id", lambda _: raise_(WaitTimeout(90, task_id=None)),
+            "the task did not end within 90 s (last status: none seen); its submission got no response: check whether it took effect before you retry"),
     ],
     StartTimeout: [
         ("left", lambda _: raise_(StartTimeout(90, task_id="t-1", status=TaskStatus.WAITING)),
