@@ -26,6 +26,7 @@ from cyberun_async import (
     TransportError,
 )
 from cyberun_async._protocol.container_requests import container_request
+from cyberun_async._transport import round_trip
 from cyberun_async._transport.body_stream import StreamedRequest
 from cyberun_async.local import LocalCyberun
 
@@ -325,6 +326,28 @@ async def test_cancelled(waits_for: str) -> None:
             await entered.wait()
             await anyio.wait_all_tasks_blocked()
             group.cancel_scope.cancel()
+        await server.until(lambda server: server.open == 0)
+
+
+async def test_cancelled_as_the_head_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So it is where a caller leaves in the moment in which the response is there, and not yet theirs."""
+    keep_alive = round_trip.keep_alive
+
+    def leave(response: httpx.Response) -> None:
+        keep_alive(response)
+        scope.cancel()
+
+    async def serve(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n")
+        await peer.until_closed()
+
+    monkeypatch.setattr(round_trip, "keep_alive", leave)
+    async with serving(serve) as (server, client):
+        with anyio.CancelScope() as scope:
+            async with client.containers.stream("w", "GET", "/") as response:
+                await response.read()
+        assert scope.cancelled_caught
         await server.until(lambda server: server.open == 0)
 
 
