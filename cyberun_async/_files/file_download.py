@@ -170,7 +170,9 @@ class FileDownload:
                     await self._in_thread(self._restart, have)
                 self._is_confirmed &= delivery.is_confirmed
                 await self._take(delivery, body)
-                if body.may_be_truncated:
+                if body.has_surplus:
+                    self._part.have = attrs.evolve(self._part.have, total=None)
+                if body.ends_with_connection or body.has_surplus:
                     await self._remote.ensure_size(self._part.have.size)
                 return delivery
             except StorageFailure as failure:

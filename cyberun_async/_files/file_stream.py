@@ -255,13 +255,25 @@ class FileStream(AsyncIterator[bytes]):
         return delivery
 
     async def _end(self) -> None:
-        may_be_truncated = self._body is not None and self._body.may_be_truncated
+        ends_with_connection = self._body is not None and self._body.ends_with_connection
+        has_surplus = self._body is not None and self._body.has_surplus
         await self._release()
         if self.stop is not None and self._at < self.stop:
             raise StorageFailure(f"{self._at - self.start} of {self.stop - self.start} bytes came", retryable=True)
-        if may_be_truncated and self.stop is None:
+        if ends_with_connection and self.stop is None:
             await self._remote_file().ensure_size(self._at)
+        elif has_surplus and self._at == self.size:
+            await self._ensure_announced_size()
         self._is_over = True
+
+    async def _ensure_announced_size(self) -> None:
+        try:
+            await self._remote_file().ensure_size(self._at)
+        except StorageFailure:
+            failure = self._remote_file().error(f"it has more than the announced {self._at} bytes; open it again")
+        else:
+            return
+        raise failure
 
     def _remote_file(self) -> RemoteFile:
         if self._remote is None:

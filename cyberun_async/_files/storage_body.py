@@ -11,7 +11,7 @@ from cyberun_async._concurrency import run_shielded
 from cyberun_async._files.storage_failure import StorageFailure, storage_failure
 from cyberun_async._protocol.error_responses import ERROR_TEXT
 from cyberun_async._protocol.secret import Secret
-from cyberun_async._transport.bodies import close_body, raw_chunks
+from cyberun_async._transport.bodies import close_body, has_surplus, raw_chunks
 from cyberun_async._transport.content_codings import decompress
 from cyberun_async._transport.error_mapping import below, map_exceptions
 
@@ -25,7 +25,7 @@ class StorageBody:
     It must be closed, by its owner, while no read is pending.
 
     Attributes:
-        may_be_truncated: Whether it ends with its connection, so that an interruption looks like its end.
+        ends_with_connection: Whether nothing else says where it ends, so that an interruption looks like its end.
 
     """
 
@@ -40,10 +40,9 @@ class StorageBody:
         self._cleanup = cleanup
         self._is_closed = False
         # A response in memory has no version, and does not break.
-        ends_with_connection = not {"content-length", "transfer-encoding"}.intersection(response.headers)
-        self.may_be_truncated: bool = ends_with_connection and response.extensions.get("http_version", b"").startswith(
-            b"HTTP/1"
-        )
+        has_no_end = not {"content-length", "transfer-encoding"}.intersection(response.headers)
+        is_sent = response.extensions.get("http_version", b"").startswith(b"HTTP/1")
+        self.ends_with_connection: bool = has_no_end and is_sent
         self.status = response.status_code
         self.headers: Mapping[str, str] = response.headers
 
@@ -51,6 +50,11 @@ class StorageBody:
         """Show the status, and whether it was closed or read to its end."""
         state = "closed" if self._is_closed else "at its end" if self._is_at_end else "open"
         return f"<{type(self).__name__}, {self.status}, {state}>"
+
+    @property
+    def has_surplus(self) -> bool:
+        """Whether more bytes have come than it was announced to have, which may be the rest of the file."""
+        return self._is_at_end and has_surplus(self._response.stream)
 
     async def receive(self) -> bytes | None:
         """Wait for the next bytes.

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import anyio
 import httpx
@@ -9,6 +10,10 @@ import httpx
 from cyberun_async._transport.content_codings import decompress
 from cyberun_async._transport.early_response import unless_answered
 from cyberun_async._transport.error_mapping import as_foreign
+
+if TYPE_CHECKING:
+    # It takes a while to import, and httpx leaves it to the first client, too.
+    import h11
 
 _MAX_WRAPPED = 8
 """Streams inside of each other, of which httpx and httpcore make three, and this package makes a fourth."""
@@ -156,16 +161,28 @@ async def close_body(stream: object, unfinished: AsyncIterator[bytes] | None) ->
             await stream.aclose()  # type: ignore[attr-defined]
 
 
+def has_surplus(stream: object) -> bool:
+    """Whether a connection has brought more than its response, if httpx and httpcore are built as we know them."""
+    return _parser_with_surplus(stream) is not None
+
+
 def _refuse_surplus(stream: object) -> None:
-    """Have a connection closed that has brought more than its response, if httpx and httpcore are built as we know them.
+    """Have a connection closed that has brought more than its response.
 
     httpcore would keep it, and hand the surplus out as the response to the next request: the task of another submission,
     or the bytes of another file.
 
     Source: https://www.rfc-editor.org/rfc/rfc9112#section-6.3-8
     """
+    parser = _parser_with_surplus(stream)
+    if parser is not None:
+        parser.send_failed()
+
+
+def _parser_with_surplus(stream: object) -> "h11.Connection | None":
     for _ in range(_MAX_WRAPPED):
-        parser = getattr(getattr(stream, "_connection", None), "_h11_state", None)
+        parser: h11.Connection | None = getattr(getattr(stream, "_connection", None), "_h11_state", None)
         if parser is not None and parser.trailing_data[0]:
-            parser.send_failed()
+            return parser
         stream = getattr(stream, "_httpcore_stream", None) or getattr(stream, "_stream", None)
+    return None

@@ -12,6 +12,7 @@ import anyio
 import pytest
 from support.in_memory import NO_WAIT, TASK_ID
 from support.raw import Peer, raw_server
+from support.tables import table
 
 from cyberun_async import AsyncClient, StorageError, Timeouts
 
@@ -167,3 +168,22 @@ async def test_a_refusal_that_trickles(tmp_path: Path) -> None:
 
     with anyio.fail_after(5), pytest.raises(StorageError, match="404"):
         await fetched(storage, "download", tmp_path, timeouts=Timeouts(cleanup=0.1))
+
+
+@table("has_more", [True, False], ids=["of the file", "of nothing"])
+async def test_more_than_its_length(how: str, tmp_path: Path, has_more: bool) -> None:
+    """What follows a response may be the rest of the file, so its size is asked for; it may be nothing, too."""
+    told = DATA[:5000] if has_more else DATA
+
+    async def storage(peer: Peer, wanted: re.Match[bytes] | None) -> None:
+        if wanted is None:
+            await send_and_close(peer, head(200, Content_Length=len(told)) + told + DATA[5000:])
+        start, end = int(wanted[1]), int(wanted[2] or len(DATA) - 1) + 1
+        await peer.send(part(start, end, Content_Length=end - start) + DATA[start:end])
+
+    if how == "download" or not has_more:
+        assert await fetched(storage, how, tmp_path / str(has_more)) == DATA
+    else:
+        # What a stream has said of the size cannot be taken back.
+        with pytest.raises(StorageError, match="it has more than the announced 5000 bytes"):
+            await fetched(storage, how, tmp_path)
