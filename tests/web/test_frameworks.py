@@ -100,7 +100,8 @@ def test_a_framework(framework: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
             url = f"/tasks/{submit(server)}/events"
             with browser.stream("GET", url) as answer:
-                told(answer.iter_lines(), "status")
+                lines = answer.iter_lines()  # Which closes the connection where nothing refers to it any more.
+                told(lines, "status")
                 until(lambda: listeners(server) == 1)
             until(lambda: listeners(server) == 0)
 
