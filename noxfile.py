@@ -96,8 +96,8 @@ def quick(session: nox.Session) -> None:
     """What one runs before each commit: lint, and the tests of one Python that need no second."""
     session.install("-e", EVERYTHING, *group("lint"), *group("tests"))
     check_style(session)
-    # Nothing runs beside it, and many tests wait: two workers a core, and one more.
-    session.run("pytest", "-q", "-m", QUICK, *SPREAD, "-n", str(2 * CORES + 1), *session.posargs)
+    # Nothing runs beside it, and some tests wait: one worker more than there are cores.
+    session.run("pytest", "-q", "-m", QUICK, *SPREAD, "-n", str(CORES + 1), *session.posargs)
 
 
 @nox.session(allow_parallel=True)
@@ -149,7 +149,7 @@ def unmeasured(session: nox.Session) -> None:
     session.run(pytest, "--collect-only", "-qq", silent=True)
     # Most of the slow ones wait for other programs rather than for a core.
     left = f"not benchmark and not ({MEASURED})"
-    session.run(pytest, "-m", left, *SPREAD, "-n", str(2 * CORES + 1), env=note_skips(session))
+    session.run(pytest, "-m", left, *SPREAD, "-n", str(CORES + 1), env=note_skips(session))
 
 
 @nox.session(venv_backend="uv")
