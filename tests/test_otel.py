@@ -143,6 +143,14 @@ def test_one_of_two_waits_ends(spans: Spans, first_to_end: int) -> None:
     assert ([*ended.events], [event.name for event in running.events]) == ([], ["cyberun.retry"])
 
 
+def test_a_wait_without_a_status(spans: Spans) -> None:
+    """A wait that ends before anything is known of its task does not name a status."""
+    wait = WaitProgressed(1, "t-1", None)
+    spans.observer.on_wait(wait)
+    spans.observer.on_wait(attrs.evolve(wait, is_over=True))
+    assert dict(spans.named("cyberun wait").attributes or {}) == {"cyberun.task_id": "t-1"}
+
+
 async def test_failures(spans: Spans) -> None:
     """Spans that did not end well say so."""
     async with LocalCyberun(pace=0.001) as server:
