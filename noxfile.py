@@ -18,7 +18,7 @@ if len(sys.argv) == 1:
     # run as usual, and shows what it prints while it prints it.
     nox.options.parallel = "auto"
 # What takes longest starts first.
-nox.options.sessions = ["tests", "unmeasured", "typing", "docs", "lint", "coverage", "skipped"]
+nox.options.sessions = ["unmeasured", "tests", "docs", "typing", "lint", "coverage", "skipped"]
 # Whoever has one Python can run all of this; `coverage` sees to it that at least one did.
 nox.options.error_on_missing_interpreters = False
 nox.options.download_python = "never"
@@ -123,7 +123,8 @@ def docs(session: nox.Session) -> None:
         session.run("python", "-m", "http.server", "--directory", "docs/_build/html")
 
 
-@nox.session(python=PYTHONS[::-1], allow_parallel=True)
+# The newest and the oldest have most to do.
+@nox.session(python=sorted(PYTHONS[::-1], key=lambda python: python not in (*FOUND[:1], *FOUND[-1:])), allow_parallel=True)
 def tests(session: nox.Session) -> None:
     """The tests and every example of the documentation, against the installed package."""
     session.install(EVERYTHING, *group("tests"))
