@@ -17,8 +17,6 @@ if len(sys.argv) == 1:
     # One session for each core; `coverage` and `skipped` wait for the others. A session that is asked for by its name is
     # run as usual, and shows what it prints while it prints it.
     nox.options.parallel = "auto"
-# What takes longest starts first.
-nox.options.sessions = ["unmeasured", "tests", "docs", "typing", "lint", "coverage", "skipped"]
 # Whoever has one Python can run all of this; `coverage` sees to it that at least one did.
 nox.options.error_on_missing_interpreters = False
 nox.options.download_python = "never"
@@ -46,8 +44,27 @@ def is_found(python: str) -> bool:
 
 FOUND = [python for python in PYTHONS if is_found(python)]
 
-BETWEEN = ["tests/transport", "tests/test_guarantees.py"]
-"""What is tested on a Python between the oldest and the newest: there, too, loops and connections may differ."""
+# The two longest start together, and what takes longest after them comes first.
+nox.options.sessions = [
+    "unmeasured",
+    *(f"tests-{python}" for python in FOUND[-1:]),
+    "docs",
+    *(f"tests-{python}" for python in PYTHONS if python not in FOUND[-1:]),
+    "typing",
+    "lint",
+    "coverage",
+    "skipped",
+]
+
+BETWEEN = [
+    "tests/test_guarantees.py",
+    "tests/transport/test_cancel_safe.py",
+    "tests/transport/test_cancellation.py",
+    "tests/transport/test_loop.py",
+    "tests/wait/test_cancelling.py",
+    "tests/wait/test_race.py",
+]
+"""What is tested on a Python between the oldest and the newest: there, too, loops and cancellation may differ."""
 
 QUICK = "not benchmark and not slow and not soak"
 """What needs no second, and is no sample of a sweep."""
@@ -123,8 +140,7 @@ def docs(session: nox.Session) -> None:
         session.run("python", "-m", "http.server", "--directory", "docs/_build/html")
 
 
-# The newest and the oldest have most to do.
-@nox.session(python=sorted(PYTHONS[::-1], key=lambda python: python not in (*FOUND[:1], *FOUND[-1:])), allow_parallel=True)
+@nox.session(python=PYTHONS, allow_parallel=True)
 def tests(session: nox.Session) -> None:
     """The tests and every example of the documentation, against the installed package."""
     session.install(EVERYTHING, *group("tests"))
@@ -137,7 +153,8 @@ def tests(session: nox.Session) -> None:
     if session.python == FOUND[-1]:
         command = ["coverage", "run", pytest, "-m", MEASURED]
     else:
-        command = [pytest, "-m", QUICK, *(BETWEEN if session.python != FOUND[0] else [])]
+        # asyncio comes with each Python; trio is the same on all.
+        command = [pytest, "-m", f"{QUICK} and not second_loop", *(BETWEEN if session.python != FOUND[0] else [])]
     session.run(*command, *SPREAD, env=note_skips(session))
 
 
@@ -148,7 +165,7 @@ def unmeasured(session: nox.Session) -> None:
     pytest = Path(session.bin, "pytest")
     # In a new checkout each worker would compile all tests for itself.
     session.run(pytest, "--collect-only", "-qq", silent=True)
-    # Most of the slow ones wait for other programs rather than for a core.
+    # Many of the slow ones wait for other programs rather than for a core.
     left = f"not benchmark and not ({MEASURED})"
     session.run(pytest, "-m", left, *SPREAD, "-n", str(CORES + 1), env=note_skips(session))
 
