@@ -126,10 +126,10 @@ async def _wait(
 
 def _with_task(error: CyberunError, task_id: str) -> CyberunError:
     """Give a copy of an error that says that a task exists; others may be raising the same, such as a token provider's."""
-    told = copy(error).with_traceback(error.__traceback__)
-    told.task_id = error.task_id or task_id
-    told.may_have_been_sent = True
-    return told
+    named = copy(error).with_traceback(error.__traceback__)
+    named.task_id = error.task_id or task_id
+    named.may_have_been_sent = True
+    return named
 
 
 def _observed(
