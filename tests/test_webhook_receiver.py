@@ -86,15 +86,15 @@ async def test_deliveries_of_a_cyberun(receiver: Receiver, capfd: pytest.Capture
             return task_id, (await delivered(server, number))[-1].status
 
         receiver.start(old)
-        told = [await run_one(number=1, ends="completed"), await run_one(number=2, ends="failed")]
+        deliveries = [await run_one(number=1, ends="completed"), await run_one(number=2, ends="failed")]
         new = await client.webhooks.rotate_secret(webhook.id)
         receiver.start(new, old)
-        told.append(await run_one(number=3, ends="completed"))
+        deliveries.append(await run_one(number=3, ends="completed"))
         receiver.start(old)
-        told.append(await run_one(number=4, ends="completed"))
+        deliveries.append(await run_one(number=4, ends="completed"))
 
-    assert [status for _, status in told] == [204, 204, 204, 400]
-    ids = [task_id for task_id, _ in told]
+    assert [status for _, status in deliveries] == [204, 204, 204, 400]
+    ids = [task_id for task_id, _ in deliveries]
     assert capfd.readouterr().out.splitlines() == [
         f"{ids[0]} completed",
         f"{ids[1]} failed",

@@ -41,8 +41,8 @@ class StorageBody:
         self._is_closed = False
         # A response in memory has no version, and does not break.
         has_no_end = not {"content-length", "transfer-encoding"}.intersection(response.headers)
-        is_sent = response.extensions.get("http_version", b"").startswith(b"HTTP/1")
-        self.ends_with_connection: bool = has_no_end and is_sent
+        is_http1 = response.extensions.get("http_version", b"").startswith(b"HTTP/1")
+        self.ends_with_connection: bool = has_no_end and is_http1
         self.status = response.status_code
         self.headers: Mapping[str, str] = response.headers
 

@@ -173,11 +173,11 @@ async def test_a_refusal_that_trickles(tmp_path: Path) -> None:
 @table("has_more", [True, False], ids=["of the file", "of nothing"])
 async def test_more_than_its_length(how: str, tmp_path: Path, has_more: bool) -> None:
     """What follows a response may be the rest of the file, so its size is asked for; it may be nothing, too."""
-    told = DATA[:5000] if has_more else DATA
+    announced = DATA[:5000] if has_more else DATA
 
     async def storage(peer: Peer, wanted: re.Match[bytes] | None) -> None:
         if wanted is None:
-            await send_and_close(peer, head(200, Content_Length=len(told)) + told + DATA[5000:])
+            await send_and_close(peer, head(200, Content_Length=len(announced)) + announced + DATA[5000:])
         start, end = int(wanted[1]), int(wanted[2] or len(DATA) - 1) + 1
         await peer.send(part(start, end, Content_Length=end - start) + DATA[start:end])
 

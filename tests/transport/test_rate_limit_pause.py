@@ -106,7 +106,7 @@ async def test_on_the_wire() -> None:
     """A server that says 429 once gets no other request until it is ready."""
     asked: list[float] = []
 
-    async def look(exchange: Exchange) -> None:
+    async def poll(exchange: Exchange) -> None:
         asked.append(anyio.current_time())
         if len(asked) == 1:
             await exchange.answer(429, {}, "Retry-After: 20")
@@ -114,7 +114,7 @@ async def test_on_the_wire() -> None:
             await exchange.answer(200, TASK)
 
     async with served(retries=Retries(), limits=Limits(max_connections=1)) as (server, client):
-        server.on("task", look)
+        server.on("task", poll)
         async with anyio.create_task_group() as group:
             for _ in range(20):
                 group.start_soon(client.tasks.get, "t-1")
